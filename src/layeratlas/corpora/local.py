@@ -1,0 +1,71 @@
+"""A user's own texts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from layeratlas.corpora.base import AbstractCorpus
+from layeratlas.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Local(AbstractCorpus):
+    """A .jsonl, .csv, .tsv or .parquet file with a column of ids, and a .txt file with one text a line.
+
+    The text of a language is the column named as its code (one row then holds an item's translations), or else the column
+    `field_a` / `field_b`. `group_column` names what items belong together (document, category); null if nothing does.
+    """
+
+    path: str
+    id_column: str
+    group_column: str | None
+
+    @property
+    def name(self) -> str:
+        return Path(self.path).stem
+
+    def population(self, language: str, field: str, seed: int) -> pd.DataFrame:
+        table = _read(Path(self.path))
+        column = language if field == "text" and language in table.columns else field
+        group = [self.group_column] if self.group_column else []
+        if missing := [c for c in [self.id_column, column, *group] if c not in table.columns]:
+            wanted = f"{language} (the language) or text" if column == "text" and "text" in missing else ", ".join(missing)
+            raise ConfigError(f"dataset.path={self.path}: no column {wanted}; columns are {', '.join(table.columns)}")
+        return pd.DataFrame(
+            {
+                "id": table[self.id_column].astype(str),
+                "text": table[column],
+                "group": table[self.group_column].astype(str) if self.group_column else "all",
+            }
+        )
+
+
+def _read_lines(path: Path) -> pd.DataFrame:
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return pd.DataFrame({"id": [str(i) for i in range(len(lines))], "text": lines})
+
+
+def _read_table(path: Path, separator: str) -> pd.DataFrame:
+    return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+
+
+_READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
+    ".txt": _read_lines,
+    ".csv": lambda path: _read_table(path, ","),
+    ".tsv": lambda path: _read_table(path, "\t"),
+    ".jsonl": lambda path: pd.read_json(path, lines=True, dtype=False, convert_dates=False),
+    ".parquet": pd.read_parquet,
+}
+
+
+def _read(path: Path) -> pd.DataFrame:
+    if path.suffix not in _READERS:
+        raise ConfigError(f"dataset.path={path}: expected a file ending in {', '.join(_READERS)}")
+    try:
+        return _READERS[path.suffix](path)
+    except FileNotFoundError:
+        raise ConfigError(f"dataset.path={path}: no such file") from None
+    except (ValueError, OSError) as error:  # what pandas and pyarrow raise for malformed files
+        raise ConfigError(f"dataset.path={path}: cannot be read ({str(error).splitlines()[0]})") from error

@@ -1,0 +1,28 @@
+"""Strings without any meaning: what similarity remains on them is not about content."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from layeratlas.corpora.base import AbstractCorpus
+
+_POPULATION = 65_536
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomStrings(AbstractCorpus):
+    """Strings of `length` characters, independent and uniform over `alphabet` (Wolfram and Schein, 2025, appendix)."""
+
+    length: int
+    alphabet: str
+
+    @property
+    def name(self) -> str:
+        return "random_strings"
+
+    def population(self, language: str, field: str, seed: int) -> pd.DataFrame:
+        drawn = np.random.default_rng(seed).integers(len(self.alphabet), size=(_POPULATION, self.length))
+        letters = np.array(list(self.alphabet))
+        texts = ["".join(row) for row in letters[drawn]]
+        return pd.DataFrame({"id": [f"string:{i}" for i in range(_POPULATION)], "text": texts, "group": "random"})

@@ -1,0 +1,9 @@
+"""The two ways in which a run can refuse to go on."""
+
+
+class ConfigError(ValueError):
+    """A mistake in what the user asked for: one line (what, where, expected, available), exit code 2."""
+
+
+class ActivationError(RuntimeError):
+    """Activations that cannot be trusted (not finite, zero, constant, duplicated): model, layer and item are named."""

@@ -1,0 +1,82 @@
+"""What every model config offers: an identity without loading anything, and a network on demand."""
+
+import abc
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from layeratlas.errors import ConfigError
+from layeratlas.store import Store
+
+logger = logging.getLogger(__name__)
+
+_DTYPES = ("float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where Hugging Face's loaders find a checkpoint: a folder, or a hub id at a commit."""
+
+    location: str
+    commit: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AbstractModel(abc.ABC):
+    """One checkpoint and how to run it.
+
+    `dtype` is what the forward pass computes in. `chat_template` wraps each text as a user's turn. `random_init`, if not
+    null, is the seed of fresh random weights in the same architecture. `skip_blocks` lists blocks (from 1) to leave out.
+    """
+
+    id: str
+    dtype: str
+    chat_template: bool = False
+    random_init: int | None = None
+    skip_blocks: Sequence[int] = ()
+    device_map: str | None = None
+    trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        if self.dtype not in _DTYPES:
+            raise ConfigError(f"model dtype: expected one of {', '.join(_DTYPES)}; got {self.dtype}")
+
+    @property
+    def name(self) -> str:
+        return self.id.rstrip("/").rsplit("/", 1)[-1] + ("" if self.random_init is None else f"-random{self.random_init}")
+
+    @abc.abstractmethod
+    def fingerprint(self) -> str:
+        """Name of the exact bytes of the checkpoint, found as cheaply as can be."""
+
+    @abc.abstractmethod
+    def source(self, store: Store) -> Source:
+        """Make the checkpoint available on this machine."""
+
+    def identity(self) -> dict[str, Any]:
+        """All that determines this model's activations on a given text, apart from where it runs."""
+        return {
+            "checkpoint": self.fingerprint(),
+            "dtype": self.dtype,
+            "chat_template": self.chat_template,
+            "random_init": self.random_init,
+            "skip_blocks": list(self.skip_blocks),
+        }
+
+    def load(self, store: Store, device: str, max_length: int) -> Any:
+        """Load tokenizer and network and verify the layers; returns a `LanguageModel`."""
+        from layeratlas.models.loading import load_language_model  # transformers takes seconds to import
+
+        if self.trust_remote_code:
+            logger.warning("model %s: trust_remote_code is on, so code from its repository runs here", self.name)
+        return load_language_model(self, self.source(store), pick_device(device), max_length)
+
+
+def pick_device(wanted: str) -> torch.device:
+    """Resolve the config's `device=`: `auto` is the GPU if there is one."""
+    if wanted != "auto":
+        return torch.device(wanted)
+    return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")

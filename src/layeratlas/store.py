@@ -1,0 +1,105 @@
+"""A content-addressed store on disk that no crash, race or bad sector can turn into wrong numbers.
+
+An object is a file or a folder under `ROOT/KIND/KEY-CHECKSUM.SUFFIX`: the key says what was asked for, the checksum
+(SHA-256 of the bytes) what was written. It is built under a temporary name and renamed into place, so it is either whole or
+absent, and is verified whenever it is opened. Two processes that build the same object at once do the work twice and
+leave two equal files, or two valid ones under different checksums; readers take the first.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from layeratlas.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+_TEMPORARY = ".tmp-"
+_DIGITS = 32  # 128 of SHA-256's 256 bits: file names stay below 100 characters
+
+
+def fingerprint(description: Any) -> str:
+    """Key of whatever can be written as JSON: equal descriptions have equal keys, in every process and on every machine."""
+    text = json.dumps(description, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file's bytes, or of the names and checksums of all files below a folder."""
+    if path.is_dir():
+        inside = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
+        return fingerprint([(name, checksum(path / name)) for name in inside])
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:_DIGITS]
+
+
+@dataclass(frozen=True)
+class Store:
+    root: Path
+
+    def open(self, kind: str, key: str) -> Path | None:
+        """The verified object under this key, or None if it has to be made (again)."""
+        for path in self._candidates(kind, key):
+            if path.name[len(key) + 1 :].split(".")[0] == checksum(path):
+                return path
+            logger.warning("store: %s is damaged (its bytes do not match its checksum); it will be made again", path)
+            _discard(path)
+        return None
+
+    def has(self, kind: str, key: str) -> bool:
+        """Whether something is stored under this key, without reading it."""
+        return bool(self._candidates(kind, key))
+
+    @contextmanager
+    def building(self, kind: str, key: str, suffix: str = "") -> Iterator[Path]:
+        """Yield a temporary path to fill with a file or folder; rename it into place if the block succeeds."""
+        folder = self.root / kind
+        temporary = folder / f"{_TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}{suffix}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            _flush(temporary)
+            target = folder / f"{key}-{checksum(temporary)}{suffix}"
+            if not target.is_dir():  # an equal folder is already there; files are replaced by equal files
+                temporary.rename(target)
+        except OSError as error:
+            if error.errno is None:  # not the disk: Hugging Face's loaders raise it for whatever they cannot load
+                raise
+            raise ConfigError(f"store.dir={self.root}: cannot write ({error.strerror})") from error
+        finally:
+            _discard(temporary)
+
+    def _candidates(self, kind: str, key: str) -> list[Path]:
+        folder = self.root / kind
+        try:
+            names = sorted(name for name in os.listdir(folder) if name.startswith(f"{key}-"))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise ConfigError(f"store.dir={self.root}: cannot read ({error.strerror or error})") from error
+        return [folder / name for name in names]
+
+
+def _flush(path: Path) -> None:
+    """Force bytes to disk before the rename, or a power failure could leave a whole name on half a file."""
+    for file in [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]:
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
+
+
+def _discard(path: Path) -> None:
+    try:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        logger.warning("store: could not remove %s (%s)", path, error.strerror or error)
