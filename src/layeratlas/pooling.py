@@ -10,6 +10,8 @@ from torch import Tensor
 
 from layeratlas.arrays import HiddenStates, PooledVectors, Tokens
 
+__all__ = ["last", "mean"]
+
 
 def last(hidden: HiddenStates, tokens: Tokens) -> PooledVectors:
     """The last real token, special tokens such as a final [SEP] included."""

@@ -80,7 +80,9 @@ def _population(corpus: AbstractCorpus, language: str, field: str, seed: int) ->
     if items.empty:
         raise ConfigError(f"dataset {corpus.name}: no items in language {language}")
     if (blank := items["text"].isna() | (items["text"].str.strip() == "")).any():
-        raise ConfigError(f"dataset {corpus.name}: {blank.sum()} empty texts in {language}, first at id {items['id'][blank].iloc[0]!r}")
+        raise ConfigError(
+            f"dataset {corpus.name}: {blank.sum()} empty texts in {language}, first at id {items['id'][blank].iloc[0]!r}"
+        )
     if (twice := items["id"].duplicated()).any():
         raise ConfigError(f"dataset {corpus.name}: {twice.sum()} repeated ids in {language}, first {items['id'][twice].iloc[0]!r}")
     return items.set_index("id")

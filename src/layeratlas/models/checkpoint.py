@@ -47,7 +47,7 @@ def _resolve_commit(model_id: str, revision: str) -> str:
         ) from None
     except LocalEntryNotFoundError:
         raise ConfigError(
-            f"model {model_id}: not in the local hub cache, and the hub cannot be reached; run stage=prefetch where there is a network"
+            f"model {model_id}: not in the local hub cache, and the hub cannot be reached; download it where there is a network"
         ) from None
     except HFValidationError as error:
         raise ConfigError(f"model id {model_id!r}: no such folder, and not a hub id of the form owner/name ({error})") from None

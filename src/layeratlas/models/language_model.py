@@ -1,6 +1,7 @@
 """A loaded network whose layers can be listened to."""
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +14,8 @@ from layeratlas.arrays import HiddenStates, Tokens
 from layeratlas.errors import ActivationError
 from layeratlas.layers import EMBED, FINAL_NORM, all_layers, block
 from layeratlas.models.tokenization import Encoder, collate
+
+logger = logging.getLogger(__name__)
 
 Listener = Callable[[str, HiddenStates], None]
 
@@ -76,18 +79,36 @@ def verified(model: LanguageModel) -> LanguageModel:
     """Check on two texts that what is heard is what the network itself reports as its hidden states.
 
     Each entry of `output_hidden_states` must equal, bit for bit, one of the layers heard, in their order. Returns the model
-    with `has_final_norm` set by observation.
+    as observed: without blocks that do not run on text (cross-attention to images), and knowing whether it has a final norm.
     """
     tokens = collate(model.encoder.encode(_PROBES), model.encoder.pad_id).to(model.device)
     heard: dict[str, Tensor] = {}
     output = model.forward(tokens, lambda name, hidden: heard.__setitem__(name, hidden.clone()), output_hidden_states=True)
-    if missing := [name for name in model.layers if name not in heard]:
-        raise ActivationError(f"{model.name}: {', '.join(missing)} did not run in a forward pass; this architecture is not supported")
-    last = heard[block(len(model.blocks))]
-    norm = not torch.equal(heard[FINAL_NORM].to(last.device), last)
-    reported = [state.to(last.device) for state in output.hidden_states or ()]
-    names = iter(model.layers)
+    running = [b for k, b in enumerate(model.blocks, 1) if block(k) in heard]
+    if EMBED not in heard or not running:
+        raise ActivationError(f"{model.name}: its blocks did not run in a forward pass; this architecture is not supported")
+    if silent := len(model.blocks) - len(running):
+        logger.info("model %s: %d of its blocks do not run on text alone and are no layers", model.name, silent)
+    states = list(heard.values())
+    _require_reported(
+        [state.to(model.device) for state in output.hidden_states or ()], [s.to(model.device) for s in states], model.name
+    )
+    has_final_norm = not torch.equal(states[-1].to(model.device), states[-2].to(model.device))
+    norm = "final norm" if has_final_norm else "no final norm"
+    logger.info(
+        "model %s: %d blocks x %d, %s; layers agree with its hidden states", model.name, len(running), states[-1].shape[-1], norm
+    )
+    return replace(model, blocks=nn.ModuleList(running), has_final_norm=has_final_norm)
+
+
+def _require_reported(reported: Sequence[Tensor], heard: Sequence[Tensor], name: str) -> None:
+    position = 0
     for i, state in enumerate(reported):
-        if not any(torch.equal(heard[name].to(last.device), state) for name in names):
-            raise ActivationError(f"{model.name}: hidden_states[{i}] is none of the layers heard; this architecture is not supported")
-    return replace(model, has_final_norm=norm)
+        matching = [j for j in range(position, len(heard)) if _equal(heard[j], state)]
+        if not matching:
+            raise ActivationError(f"{name}: hidden_states[{i}] is none of the layers heard; this architecture is not supported")
+        position = matching[0]
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    return torch.equal(a, b.to(a.device))  # with device_map, layers lie on different devices

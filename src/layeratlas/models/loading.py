@@ -1,8 +1,11 @@
 """The one place where checkpoints are read through transformers."""
 
+import sys
+
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
 
 from layeratlas.errors import ConfigError
 from layeratlas.models.base import AbstractModel, Source
@@ -12,6 +15,8 @@ from layeratlas.models.tokenization import Encoder
 
 
 def load_language_model(model: AbstractModel, source: Source, device: torch.device, max_length: int) -> LanguageModel:
+    if not sys.stderr.isatty():
+        disable_progress_bar()
     options = {"revision": source.commit, "trust_remote_code": model.trust_remote_code}
     try:
         tokenizer = AutoTokenizer.from_pretrained(source.location, **options)
@@ -19,7 +24,7 @@ def load_language_model(model: AbstractModel, source: Source, device: torch.devi
         network = build(model, source.location, options)
     except (OSError, ValueError, ImportError) as error:
         raise ConfigError(f"model {model.id}: {' '.join(str(error).split())}") from error
-    if model.device_map is None:
+    if model.device_map is None or model.random_init is not None:
         network = network.to(device)  # type: ignore[arg-type]
     tower = text_tower(network.eval())
     tower.config.use_cache = False

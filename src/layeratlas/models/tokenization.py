@@ -3,6 +3,7 @@
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 
 import torch
 from torch import Tensor
@@ -10,6 +11,8 @@ from transformers import PreTrainedTokenizerBase
 
 from layeratlas.arrays import Tokens
 from layeratlas.errors import ConfigError
+
+_TEMPLATE_DAY = date(2025, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,9 @@ class Encoder:
         if chat_template and not tokenizer.chat_template:
             raise ConfigError("model chat_template=true: this model's tokenizer has no chat template; set chat_template=false")
         if not tokenizer.is_fast:
-            raise ConfigError(f"model: {type(tokenizer).__name__} is a slow tokenizer without character offsets; a fast one is needed")
+            raise ConfigError(
+                f"model: {type(tokenizer).__name__} is a slow tokenizer without character offsets; a fast one is needed"
+            )
         self.tokenizer = tokenizer
         self.chat_template = chat_template
         self.max_length = max_length
@@ -39,7 +44,7 @@ class Encoder:
     @property
     def pad_id(self) -> int:
         """Any id does under the attention mask, but some networks derive positions from the padding id."""
-        return self.tokenizer.pad_token_id or 0
+        return int(self.tokenizer.pad_token_id or 0)  # type: ignore[arg-type]
 
     def encode(self, texts: Sequence[str], spans: Sequence[tuple[int, int]] | None = None) -> list[Encoding]:
         """Tokenise each text, cut to `max_length` tokens on the right; `spans` are character ranges within the texts."""
@@ -68,7 +73,14 @@ class Encoder:
         if not self.chat_template:
             return text
         message = [{"role": "user", "content": text}]
-        return str(self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True))
+        return str(
+            self.tokenizer.apply_chat_template(
+                message,
+                tokenize=False,
+                add_generation_prompt=True,
+                strftime_now=_TEMPLATE_DAY.strftime,  # templates that print the date would change activations by the day
+            )
+        )
 
     def _tokenise(self, text: str, *, truncation: bool) -> dict[str, list]:
         return self.tokenizer(  # type: ignore[return-value]
@@ -85,7 +97,9 @@ class Encoder:
     def _check_bos(self, ids: list[int], text: str) -> None:
         bos = self.tokenizer.bos_token_id
         if bos is not None and ids[:2] == [bos, bos]:
-            raise ConfigError(f"dataset: the text {text[:40]!r} begins with {self.tokenizer.bos_token!r}, which the tokenizer adds itself")
+            raise ConfigError(
+                f"dataset: the text {text[:40]!r} begins with {self.tokenizer.bos_token!r}, which the tokenizer adds itself"
+            )
 
     def _is_punctuation(self, token: int) -> bool:
         if token not in self._punctuation:

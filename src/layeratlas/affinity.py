@@ -1,0 +1,106 @@
+"""Signatures of both sides' layers to their affinity matrix, with what chance alone would give."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from layeratlas.arrays import Activations
+from layeratlas.errors import ActivationError, ConfigError
+from layeratlas.metrics.base import AbstractMetric
+
+
+@dataclass(frozen=True)
+class Affinity:
+    """Layers of a (rows) against layers of b (columns). `depth` is NaN for layers that are no blocks."""
+
+    matrix: Float[np.ndarray, "layers_a layers_b"]
+    chance: Float[np.ndarray, "layers_a layers_b"]
+    layers_a: list[str]
+    layers_b: list[str]
+    depth_a: list[float]
+    depth_b: list[float]
+    n: int
+    signatures_a: Sequence[Any]
+    signatures_b: Sequence[Any]
+
+    def blocks(self) -> "Affinity":
+        """The part of the matrix that has a depth, without `embed` and `final_norm`."""
+        rows, columns = ([i for i, depth in enumerate(depths) if math.isfinite(depth)] for depths in (self.depth_a, self.depth_b))
+        return Affinity(
+            matrix=self.matrix[np.ix_(rows, columns)],
+            chance=self.chance[np.ix_(rows, columns)],
+            layers_a=[self.layers_a[i] for i in rows],
+            layers_b=[self.layers_b[j] for j in columns],
+            depth_a=[self.depth_a[i] for i in rows],
+            depth_b=[self.depth_b[j] for j in columns],
+            n=self.n,
+            signatures_a=[self.signatures_a[i] for i in rows],
+            signatures_b=[self.signatures_b[j] for j in columns],
+        )
+
+    def transposed(self) -> "Affinity":
+        return Affinity(
+            matrix=self.matrix.T,
+            chance=self.chance.T,
+            layers_a=self.layers_b,
+            layers_b=self.layers_a,
+            depth_a=self.depth_b,
+            depth_b=self.depth_a,
+            n=self.n,
+            signatures_a=self.signatures_b,
+            signatures_b=self.signatures_a,
+        )
+
+
+def affinity_matrix(
+    metric: AbstractMetric, layers_a: Sequence[Tensor | np.ndarray], layers_b: Sequence[Tensor | np.ndarray]
+) -> Float[np.ndarray, "layers_a layers_b"]:
+    """Similarity of each layer of a with each of b.
+
+    A layer is an (n, d) array; n and the order of the items must agree everywhere, d need not. Raises ValueError for layers
+    without a defined similarity.
+    """
+    tensors_a, tensors_b = ([torch.as_tensor(x) for x in layers] for layers in (layers_a, layers_b))
+    _require_same_items([*tensors_a, *tensors_b])
+    return metric.affinity([metric.signature(x) for x in tensors_a], [metric.signature(x) for x in tensors_b]).cpu().numpy()
+
+
+def compare(metric: AbstractMetric, a: Activations, b: Activations, device: torch.device) -> Affinity:
+    """Affinity and chance of all layer pairs of two sides."""
+    _require_same_items([*a.layers.values(), *b.layers.values()])
+    signatures_a = _signatures(metric, a, device, "a")
+    signatures_b = signatures_a if b is a else _signatures(metric, b, device, "b")
+    return Affinity(
+        matrix=metric.affinity(signatures_a, signatures_b).cpu().numpy(),
+        chance=metric.chance(signatures_a, signatures_b).cpu().numpy(),
+        layers_a=a.names,
+        layers_b=b.names,
+        depth_a=a.depths,
+        depth_b=b.depths,
+        n=a.n,
+        signatures_a=signatures_a,
+        signatures_b=signatures_b,
+    )
+
+
+def _signatures(metric: AbstractMetric, side: Activations, device: torch.device, name: str) -> list[Any]:
+    signatures = []
+    for layer, x in side.layers.items():
+        try:
+            signatures.append(metric.signature(x.to(device)))
+        except ConfigError:
+            raise
+        except ValueError as error:
+            raise ActivationError(f"metric {metric.name}, side {name}, {layer}: {error}") from error
+    return signatures
+
+
+def _require_same_items(layers: Iterable[Tensor]) -> None:
+    if len(counts := {len(x) for x in layers}) != 1:
+        raise ValueError(f"all layers must hold the same items; got layers of {' and '.join(map(str, sorted(counts)))} items")

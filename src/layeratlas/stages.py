@@ -1,0 +1,271 @@
+"""What `stage=` names: the short programs that string the parts together."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from hydra.utils import get_method, instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from layeratlas import pooling, results
+from layeratlas.activations import Extractor, Side
+from layeratlas.affinity import Affinity, compare
+from layeratlas.analyses import AbstractAnalysis, Findings, Headline
+from layeratlas.arrays import Activations, Pooling
+from layeratlas.batching import Batching
+from layeratlas.corpora import AbstractCorpus, PairedItems, draw
+from layeratlas.errors import ConfigError
+from layeratlas.metrics import AbstractMetric, AbstractNeighborMetric
+from layeratlas.models import AbstractModel, pick_device
+from layeratlas.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The objects that a config names, checked against each other before anything expensive starts."""
+
+    resolved: dict[str, Any]
+    corpus: AbstractCorpus
+    items: PairedItems
+    metric: AbstractMetric
+    analyses: dict[str, AbstractAnalysis]
+    pooling: str
+    sides: dict[str, Side]
+    languages: dict[str, str]
+    extractor: Extractor
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class _Extracted:
+    activations: Activations
+    tokens: pd.DataFrame
+
+
+@dataclass
+class _Notes:
+    """What a run has to say beside its numbers."""
+
+    warnings: list[str] = field(default_factory=list)
+    timing: dict[str, float] = field(default_factory=dict)
+
+    def warn(self, text: str) -> None:
+        logger.warning(text)
+        self.warnings.append(text)
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.timing[step] = round(time.perf_counter() - start, 3)
+
+
+def everything(config: DictConfig, folder: Path) -> None:
+    """Extract what the store lacks, compare all layers, analyse, and write numbers and figures into `folder`."""
+    resolved: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    if results.finished_with(folder, resolved):
+        logger.info("%s holds this run already; kept as it is", folder)
+        return
+    plan, notes = _plan(config, resolved), _Notes()
+    with notes.timed("extract"):
+        extracted = _extract(plan, config.layers)
+    with notes.timed("compare"):
+        affinity = compare(plan.metric, extracted["a"].activations, extracted["b"].activations, plan.device)
+    _write_arrays(folder, plan, extracted, affinity)
+    with notes.timed("analyse"):
+        findings = _analyse(plan, affinity, notes)
+    for name, found in findings.items():
+        results.write_table(folder, name, found.table)
+    _warn_about_texts(plan, extracted, notes)
+    results.write_result(folder, _result(plan, extracted, affinity, findings, notes))
+    _draw(folder)
+    _summarise(results.read_run(folder))
+
+
+def _plan(config: DictConfig, resolved: dict[str, Any]) -> _Plan:
+    corpus: AbstractCorpus = instantiate(config.dataset, _convert_="all")
+    metric: AbstractMetric = instantiate(config.metric, _convert_="all")
+    languages = {"a": config.language_a.code, "b": config.language_b.code}
+    device = pick_device(config.device)
+    poolings = {name: _pooling(name) for name in [config.pooling._target_, *config.extract.poolings]}
+    items = draw(corpus, languages["a"], languages["b"], config.seed)
+    if items.n < metric.min_n:
+        needed = f"{metric.name} needs at least {metric.min_n} items" + (
+            " (k + 1)" if isinstance(metric, AbstractNeighborMetric) else ""
+        )
+        raise ConfigError(f"dataset.n: {needed}; got {items.n}")
+    models: dict[str, AbstractModel] = {side: instantiate(config[f"model_{side}"], _convert_="all") for side in "ab"}
+    return _Plan(
+        resolved=resolved,
+        corpus=corpus,
+        items=items,
+        metric=metric,
+        analyses={name: instantiate(node, _convert_="all") for name, node in config.analysis.items()},
+        pooling=_short(config.pooling._target_),
+        sides={side: Side(models[side], items.table[f"text_{side}"].tolist(), corpus.max_length) for side in "ab"},
+        languages=languages,
+        extractor=Extractor(
+            store=Store(Path(config.store.dir).expanduser()),
+            poolings={_short(name): pool for name, pool in poolings.items()},
+            batching=Batching(config.extract.batch_size, config.extract.batch_tokens),
+            device=str(device),
+        ),
+        device=device,
+    )
+
+
+def _pooling(name: str) -> Pooling:
+    """A pooling by its dotted path, or by its bare name if it is one of ours."""
+    if "." in name and not name.startswith("layeratlas.pooling."):
+        return get_method(name)
+    if _short(name) not in pooling.__all__:
+        raise ConfigError(f"pooling: there is no {name!r}; available are {', '.join(pooling.__all__)}")
+    return getattr(pooling, _short(name))
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("layeratlas.pooling.")
+
+
+def _extract(plan: _Plan, layers: Any) -> dict[str, _Extracted]:
+    """Both sides' activations; one model in memory at a time, and one pass if the sides are the same."""
+    a = _Extracted(*plan.extractor(plan.sides["a"], plan.pooling, layers))
+    b = a if plan.sides["a"] == plan.sides["b"] else _Extracted(*plan.extractor(plan.sides["b"], plan.pooling, layers))
+    return {"a": a, "b": b}
+
+
+def _write_arrays(folder: Path, plan: _Plan, extracted: dict[str, _Extracted], affinity: Affinity) -> None:
+    constants = {
+        **{f"model_{side}": plan.sides[side].model.name for side in "ab"},
+        **{f"language_{side}": plan.languages[side] for side in "ab"},
+        "dataset": plan.corpus.name,
+        "n": plan.items.n,
+        "pooling": plan.pooling,
+        "metric": plan.metric.name,
+        "k": _k(plan.metric),
+    }
+    items = [plan.items.table, *(extracted[side].tokens.add_suffix(f"_{side}") for side in "ab")]
+    results.write_arrays(folder, affinity)
+    results.write_table(folder, "affinity", results.tidy(affinity, constants))
+    results.write_table(folder, "items", pd.concat(items, axis=1))
+    if isinstance(plan.metric, AbstractNeighborMetric):
+        results.write_neighbors(folder, affinity)
+
+
+def _analyse(plan: _Plan, affinity: Affinity, notes: _Notes) -> dict[str, Findings]:
+    """Every analysis that can be made of this matrix; one that cannot is a warning and does not cost the others."""
+    findings = {}
+    for name, analysis in plan.analyses.items():
+        try:
+            findings[name] = analysis(affinity)
+        except ValueError as error:
+            notes.warn(f"analysis {name} was not made: {error}")
+    return findings
+
+
+def _warn_about_texts(plan: _Plan, extracted: dict[str, _Extracted], notes: _Notes) -> None:
+    for side in "ab":
+        tokens, texts = extracted[side].tokens, plan.items.table[f"text_{side}"]
+        where = f"{plan.sides[side].model.name}, {plan.languages[side]}"
+        if (cut := int(tokens["truncated"].sum())) > 0:
+            notes.warn(f"{where}: {cut} of {len(tokens)} texts are cut at {plan.corpus.max_length} tokens")
+        if (repeated := int(texts.duplicated().sum())) > 0:
+            notes.warn(f"{where}: {repeated} of {len(texts)} texts repeat another one")
+        commonest = tokens["last_token"].value_counts()
+        if plan.pooling == "last" and commonest.iloc[0] > len(tokens) / 2:
+            notes.warn(
+                f"{where}: {commonest.iloc[0]} of {len(tokens)} texts end in the token {commonest.index[0]!r}, so with"
+                " pooling=last early layers compare that token in its contexts"
+            )
+
+
+def _result(
+    plan: _Plan, extracted: dict[str, _Extracted], affinity: Affinity, findings: dict[str, Findings], notes: _Notes
+) -> dict[str, Any]:
+    metric = plan.metric
+    return {
+        "metric": {
+            "name": metric.name,
+            "estimator": metric.estimator,
+            "k": _k(metric),
+            "range": list(metric.bounds),
+            "min_n": metric.min_n,
+            "self_value": metric.self_value,
+        },
+        "pooling": plan.pooling,
+        **{side: _describe_side(plan, extracted[side], side) for side in "ab"},
+        "dataset": {
+            "name": plan.corpus.name,
+            "fingerprint": plan.items.fingerprint,
+            "n": plan.items.n,
+            "dropped": plan.items.dropped,
+        },
+        "headline": asdict(_headline(findings, affinity)),
+        "statistics": {key: value for found in findings.values() for key, value in found.statistics.items()},
+        "analyses": {name: found.summary for name, found in findings.items()},
+        "warnings": notes.warnings,
+        "timing": notes.timing,
+        "provenance": results.provenance(plan.resolved, str(plan.device)),
+    }
+
+
+def _describe_side(plan: _Plan, extracted: _Extracted, side: str) -> dict[str, Any]:
+    model, activations = plan.sides[side].model, extracted.activations
+    return {
+        "model": model.name,
+        "revision": model.fingerprint(),
+        "language": plan.languages[side],
+        "layers": activations.names,
+        "width": next(iter(activations.layers.values())).shape[1],
+        "dtype": model.dtype,
+        "tokens": int(extracted.tokens["tokens"].sum()),
+    }
+
+
+def _headline(findings: dict[str, Findings], affinity: Affinity) -> Headline:
+    """The first analysis' headline, or the mean affinity if no analysis has one."""
+    told = [found.headline for found in findings.values() if found.headline]
+    return told[0] if told else Headline("mean affinity", float(affinity.matrix.mean()), float(affinity.chance.mean()))
+
+
+def _k(metric: AbstractMetric) -> int | None:
+    return metric.k if isinstance(metric, AbstractNeighborMetric) else None
+
+
+def _draw(folder: Path) -> None:
+    """Draw what is saved. A plot that fails is logged and costs no numbers."""
+    from layeratlas.figures import draw_affinity  # seaborn takes a second to import, and a failure here must not come earlier
+
+    try:
+        draw_affinity(results.read_run(folder))
+    except Exception:
+        logger.exception("figures: not drawn; the numbers in %s are complete", folder)
+
+
+def _summarise(run: results.Run) -> None:
+    result, chance = run.result, run.arrays["chance"]
+    metric, dataset, headline = result["metric"], result["dataset"], result["headline"]
+    a, b = (
+        f"{side['model']} ({side['language']}, {len(side['layers'])} layers x {side['width']})"
+        for side in (result["a"], result["b"])
+    )
+    k = f", k = {metric['k']}" if metric["k"] is not None else ""
+    logger.info("models    %s against %s", a, b)
+    logger.info("items     n = %d of %s, pooling %s", dataset["n"], dataset["name"], result["pooling"])
+    logger.info("metric    %s%s: mean %.4f, chance %.4f", metric["name"], k, run.arrays["affinity"].mean(), chance.mean())
+    if diagonal := result["statistics"].get("diagonal"):
+        logger.info(
+            "diagonal  on %.4f, off %.4f (chance %.4f, %.4f); one-sided t-test over cells, as published: p = %.2g",
+            *(diagonal[key] for key in ("on_mean", "off_mean", "chance_on", "chance_off", "student_p")),
+        )
+    else:
+        logger.info("headline  %s: %.4f, chance %.4f", headline["text"], headline["value"], headline["chance"])
+    logger.info("files     %s", run.folder)

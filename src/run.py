@@ -1,0 +1,111 @@
+"""The one entry point: `python src/run.py [key=value ...]`, `-m` for sweeps, `--help` for what can be set.
+
+Exit codes: 0 done; 2 a mistake in what was asked for, told in one line; 1 anything else, with the traceback in error.txt of
+the run's folder.
+"""
+
+import difflib
+import logging
+import os
+import re
+import secrets
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import hydra
+import platformdirs
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from layeratlas.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="config")
+def run(config: DictConfig) -> None:
+    """One job. It raises what went wrong: leaving the process here would end the other jobs of a sweep."""
+    hydra_config = HydraConfig.get()
+    trace = Path(hydra_config.runtime.output_dir) / "error.txt"
+    trace.unlink(missing_ok=True)
+    try:
+        hydra.utils.instantiate(config.stage)(config, trace.parent)
+    except Exception as error:
+        trace.write_text(traceback.format_exc(), encoding="utf-8")
+        error.add_note(f"traceback in {trace}")
+        if hydra_config.mode == RunMode.MULTIRUN:  # Hydra tells only of the first job that failed
+            logger.error("job %s failed: %s", hydra_config.job.num, one_line(error))
+        raise
+
+
+def main() -> int:
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra otherwise prints a trace of its own and exits with 1, whatever happened
+    os.environ["LAYERATLAS_RUN_ID"] = secrets.token_hex(3)  # two runs started in the same second get folders of their own
+    os.environ.setdefault("LAYERATLAS_STORE", platformdirs.user_cache_dir("layeratlas"))
+    sys.argv[1:] = [free_k(argument) for argument in sys.argv[1:]]
+    try:
+        run()
+    except Exception as error:
+        print(f"layeratlas: {one_line(error)}", file=sys.stderr)
+        return 2 if is_mistake(error) else 1
+    except KeyboardInterrupt:
+        print("layeratlas: interrupted; the same command goes on from the last finished shard", file=sys.stderr)
+        return 130
+    return 0
+
+
+def free_k(argument: str) -> str:
+    """`k=5` or `k=5,10` as `k.k=...`: k is a config group, and Hydra takes no number for the name of an option."""
+    return f"k.{argument}" if re.fullmatch(r"k=\d+(,\d+)*", argument) else argument
+
+
+def is_mistake(error: BaseException) -> bool:
+    """Whether the config or the command line is to blame: anything that fails before a job starts, and what we or Hydra refuse."""
+    started = bool(getattr(error, "__notes__", []))
+    blamed = (ConfigError, HydraException, OmegaConfBaseException)
+    return not started or any(isinstance(cause, blamed) for cause in causes(error))
+
+
+def one_line(error: BaseException) -> str:
+    ours = [cause for cause in causes(error) if isinstance(cause, ConfigError)]
+    missing = [cause for cause in causes(error) if isinstance(cause, MissingMandatoryValue)]
+    text = " ".join(str((ours or [error])[0]).split()).split(" Config search path:")[0] or type(error).__name__
+    if missing:
+        return f"{missing[0].full_key}: has no value; give one as {missing[0].full_key}=..."
+    if unknown := re.match(r"Could not override '([\w.@]+)'", text):
+        return f"there is no option {unknown[1]!r}{suggestion(unknown[1])}; --help lists what can be set"
+    return text if is_mistake(error) else f"{type(error).__name__}: {text} ({'; '.join(error.__notes__)})"
+
+
+def suggestion(key: str) -> str:
+    """The option that a misspelt one most resembles."""
+    from hydra import compose
+    from omegaconf import OmegaConf
+
+    with hydra.initialize(version_base="1.3", config_path="../conf"):
+        known = list(keys(OmegaConf.to_container(compose("config"))))
+    close = difflib.get_close_matches(key, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def keys(node: object, prefix: str = "") -> Iterator[str]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield f"{prefix}{key}"
+            yield from keys(value, f"{prefix}{key}.")
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+if __name__ == "__main__":
+    sys.exit(main())
