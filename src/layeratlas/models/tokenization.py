@@ -7,7 +7,7 @@ from datetime import date
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from layeratlas.arrays import Tokens
 from layeratlas.errors import ConfigError
@@ -82,8 +82,8 @@ class Encoder:
             )
         )
 
-    def _tokenise(self, text: str, *, truncation: bool) -> dict[str, list]:
-        return self.tokenizer(  # type: ignore[return-value]
+    def _tokenise(self, text: str, *, truncation: bool) -> BatchEncoding:
+        return self.tokenizer(
             text,
             add_special_tokens=not self.chat_template,  # a template brings its own
             truncation=truncation,
