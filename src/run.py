@@ -26,8 +26,10 @@ from layeratlas.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
+CONF = str(Path(__file__).resolve().parent.parent / "conf")
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="config")
+
+@hydra.main(version_base="1.3", config_path=CONF, config_name="config")
 def run(config: DictConfig) -> None:
     """One job. It raises what went wrong: leaving the process here would end the other jobs of a sweep."""
     hydra_config = HydraConfig.get()
@@ -87,7 +89,7 @@ def suggestion(key: str) -> str:
     from hydra import compose
     from omegaconf import OmegaConf
 
-    with hydra.initialize(version_base="1.3", config_path="../conf"):
+    with hydra.initialize_config_dir(CONF, version_base="1.3"):
         known = list(keys(OmegaConf.to_container(compose("config"))))
     close = difflib.get_close_matches(key, known, n=1)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -29,7 +29,7 @@ def affinity_figure(run: Run) -> Figure:
     figure, axes = plt.subplots(figsize=(2.8 + 0.16 * columns, 2.1 + 0.16 * rows), layout="constrained")
     low, high = min(0.0, float(matrix.to_numpy().min())), max(float(matrix.to_numpy().max()), 1e-9)
     sns.heatmap(
-        matrix,
+        matrix.rename(index=_tick, columns=_tick),
         ax=axes,
         vmin=low,
         vmax=high,
@@ -40,6 +40,7 @@ def affinity_figure(run: Run) -> Figure:
         cbar_kws={"label": f"{result['metric']['name']} (larger = more alike)", "shrink": 0.8},
     )
     axes.invert_yaxis()
+    axes.tick_params(rotation=0)
     _best_matches(axes, matrix.to_numpy())
     axes.set(xlabel=_side(result["b"]), ylabel=_side(result["a"]))
     axes.set_title(_caption(result, run.arrays["chance"]), fontsize="small")
@@ -69,8 +70,12 @@ def _best_matches(axes: Axes, matrix: np.ndarray) -> None:
     )
 
 
+def _tick(layer: str) -> str:
+    return layer.removeprefix("block_")
+
+
 def _side(side: dict[str, Any]) -> str:
-    return f"{side['model']} · {side['language']}"
+    return f"{side['model']} · {side['language']} · block"
 
 
 def _caption(result: dict[str, Any], chance: np.ndarray) -> str:

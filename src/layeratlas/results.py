@@ -5,6 +5,7 @@ if and only if `result.json` exists.
 """
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -85,7 +86,8 @@ def write_table(folder: Path, name: str, table: pd.DataFrame) -> None:
 
 
 def write_result(folder: Path, result: Mapping[str, Any]) -> None:
-    text = json.dumps({"schema_version": SCHEMA_VERSION, **result}, indent=2, ensure_ascii=False, allow_nan=False)
+    """Write result.json; a number that is undefined (the t of two constants, say) is null there."""
+    text = json.dumps(_finite({"schema_version": SCHEMA_VERSION, **result}), indent=2, ensure_ascii=False, allow_nan=False)
     _write(folder / RESULT, lambda path: path.write_text(text + "\n", encoding="utf-8"))
 
 
@@ -130,6 +132,14 @@ def finished_with(folder: Path, config: Mapping[str, Any]) -> bool:
     if differing := sorted(key for key in keys if before.get(key) != config.get(key)):
         raise ConfigError(f"{folder} holds a finished run of another config (differs in {', '.join(differing)}); it is kept")
     return True
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _git_state() -> dict[str, Any] | None:

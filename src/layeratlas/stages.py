@@ -262,10 +262,9 @@ def _summarise(run: results.Run) -> None:
     logger.info("items     n = %d of %s, pooling %s", dataset["n"], dataset["name"], result["pooling"])
     logger.info("metric    %s%s: mean %.4f, chance %.4f", metric["name"], k, run.arrays["affinity"].mean(), chance.mean())
     if diagonal := result["statistics"].get("diagonal"):
-        logger.info(
-            "diagonal  on %.4f, off %.4f (chance %.4f, %.4f); one-sided t-test over cells, as published: p = %.2g",
-            *(diagonal[key] for key in ("on_mean", "off_mean", "chance_on", "chance_off", "student_p")),
-        )
+        p = "undefined" if diagonal["student_p"] is None else f"{diagonal['student_p']:.2g}"
+        means = (diagonal[key] for key in ("on_mean", "off_mean", "chance_on", "chance_off"))
+        logger.info("diagonal  on %.4f, off %.4f (chance %.4f, %.4f); published one-sided t-test over cells: p = %s", *means, p)
     else:
         logger.info("headline  %s: %.4f, chance %.4f", headline["text"], headline["value"], headline["chance"])
     logger.info("files     %s", run.folder)

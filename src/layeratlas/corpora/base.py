@@ -64,7 +64,7 @@ def draw(corpus: AbstractCorpus, language_a: str, language_b: str, seed: int) ->
     """
     a = _population(corpus, language_a, corpus.field_a, seed)
     b = a if (language_a, corpus.field_a) == (language_b, corpus.field_b) else _population(corpus, language_b, corpus.field_b, seed)
-    both = a.join(b[["text"]], how="inner", lsuffix="_a", rsuffix="_b")
+    both = a.rename(columns={"text": "text_a"}).join(b["text"].rename("text_b"), how="inner")
     if both.empty:
         raise ConfigError(f"dataset {corpus.name}: {language_a} and {language_b} share no item id ({len(a)} and {len(b)} items)")
     n = len(both) if corpus.n is None else corpus.n

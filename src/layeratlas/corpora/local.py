@@ -55,7 +55,7 @@ _READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     ".txt": _read_lines,
     ".csv": lambda path: _read_table(path, ","),
     ".tsv": lambda path: _read_table(path, "\t"),
-    ".jsonl": lambda path: pd.read_json(path, lines=True, dtype=False, convert_dates=False),
+    ".jsonl": lambda path: pd.read_json(path, lines=True, dtype=False),
     ".parquet": pd.read_parquet,
 }
 

@@ -77,6 +77,11 @@ class AbstractModel(abc.ABC):
 
 def pick_device(wanted: str) -> torch.device:
     """Resolve the config's `device=`: `auto` is the GPU if there is one."""
-    if wanted != "auto":
-        return torch.device(wanted)
-    return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+    gpu = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(gpu if wanted == "auto" else wanted)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # what torch raises for names it does not know and devices it lacks
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"device: expected auto, cpu, cuda, cuda:N or mps; got {wanted} (auto is {gpu}; {reason})") from error
+    return device

@@ -1,0 +1,83 @@
+"""The package reads top-down like the data flow: each module imports only from those above it."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src"
+PACKAGE = SOURCE / "layeratlas"
+ORDER = (
+    "errors",
+    "layers",
+    "arrays",
+    "packages",
+    "store",
+    "corpora",
+    "models",
+    "pooling",
+    "batching",
+    "forward",
+    "activations",
+    "metrics",
+    "statistics",
+    "affinity",
+    "analyses",
+    "results",
+    "figures",
+    "stages",
+)
+OWNERS = {
+    "hydra": {"run", "stages"},
+    "omegaconf": {"run", "stages"},
+    "transformers": {"models"},
+    "huggingface_hub": {"models"},
+    "datasets": {"corpora"},
+    "pickle": set(),
+}
+FILES = [path for path in sorted(SOURCE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
+
+
+def module_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py") if path.is_relative_to(PACKAGE) else path.stem
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module == "layeratlas":
+            yield from (f"layeratlas.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+def test_every_module_has_its_place_in_the_order():
+    found = {module_of(path) for path in FILES} - {"run"}
+    assert found == set(ORDER)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_a_module_imports_only_from_those_above_it(path):
+    place = ORDER.index(module_of(path)) if module_of(path) in ORDER else len(ORDER)
+    for name in imported(path):
+        if name.startswith("layeratlas."):
+            other = name.split(".")[1]
+            assert other == module_of(path) or ORDER.index(other) < place, f"{path.name} imports {name}, which stands below it"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_a_foreign_library_is_known_to_its_owner_alone(path):
+    for name in imported(path):
+        owners = OWNERS.get(name.split(".")[0])
+        assert owners is None or module_of(path) in owners, f"{path.name} imports {name}"
+
+
+def test_a_filled_store_needs_no_transformers():
+    import subprocess
+    import sys
+
+    code = "import sys, layeratlas.stages; print('transformers' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"

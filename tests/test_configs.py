@@ -1,0 +1,88 @@
+"""Every YAML composes, resolves and binds to what it names."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_class, get_method
+from omegaconf import DictConfig, OmegaConf
+
+CONF = Path(__file__).parent.parent / "conf"
+GROUPS = ("model", "dataset", "language", "pooling", "metric", "k", "analysis", "stage")
+FILES = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+SIDED = {"model": "model@model_a", "language": "language@language_a"}
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch):
+    monkeypatch.setenv("LAYERATLAS_STORE", "unused")
+    monkeypatch.setenv("LAYERATLAS_RUN_ID", "unused")
+
+
+def composed(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", list(overrides))
+
+
+def targets(node: object) -> list[dict]:
+    if isinstance(node, dict):
+        return ([node] if "_target_" in node else []) + [t for value in node.values() for t in targets(value)]
+    return []
+
+
+@pytest.mark.parametrize(("group", "name"), FILES, ids=lambda value: value)
+def test_every_file_binds_each_of_its_keys_to_its_target(group, name):
+    choice = f"{group}=[{name}]" if group == "analysis" else f"{SIDED.get(group, group)}={name}"
+    config = composed(choice, *(["dataset.path=x"] if name == "local" else []))
+    resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    found = targets(resolved)
+    assert found
+    for node in found:
+        options = {key: value for key, value in node.items() if not key.startswith("_")}
+        target = (get_method if node.get("_partial_") else get_class)(node["_target_"])
+        positional = (None,) * (2 if node.get("_partial_") else 0)
+        inspect.signature(target).bind(*positional, **options)
+
+
+@pytest.mark.parametrize(("group", "name"), FILES, ids=lambda value: value)
+def test_no_name_of_a_file_is_a_bare_number_and_each_says_what_it_is(group, name):
+    assert not name.isdigit()
+    text = (CONF / group / f"{name}.yaml").read_text(encoding="utf-8")
+    assert text.startswith("#") or group == "k"
+
+
+def test_a_model_file_states_every_field_that_a_user_may_set():
+    for path in (CONF / "model").glob("*.yaml"):
+        node = OmegaConf.load(path)
+        parameters = inspect.signature(get_class(node._target_)).parameters
+        assert set(node) - {"_target_"} == set(parameters), path.name
+
+
+@pytest.mark.parametrize("name", [path.stem for path in (CONF / "language").glob("*.yaml")])
+def test_a_language_file_is_named_by_its_code(name):
+    node = OmegaConf.load(CONF / "language" / f"{name}.yaml")
+    assert node.code == name
+    assert set(node) == {"code", "flores", "name", "native_name", "script", "direction"}
+
+
+def test_the_language_of_b_follows_that_of_a():
+    assert composed("language@language_a=hi").language_b.code == "hi"
+    assert composed("language@language_a=hi", "language@language_b=de").language_b.code == "de"
+
+
+def test_k_reaches_the_metric_from_the_group_and_as_a_free_number():
+    assert composed("k=k50").metric.k == 50
+    assert composed("k.k=7").metric.k == 7
+
+
+def test_all_models_of_the_study_are_there():
+    names = {path.stem for path in (CONF / "model").glob("*.yaml")}
+    assert {"llama-3.1-70b", "mixtral-8x7b", "falcon-mamba-7b", "gemma-2-9b-it", "gpt2", "gpt-oss-20b", "tiny-aya-fire"} <= names
+    assert len(names) >= 38
+
+
+def test_every_key_of_the_main_config_has_a_comment():
+    lines = (CONF / "config.yaml").read_text(encoding="utf-8").split("\nhydra:")[0].splitlines()
+    bare = [line for line in lines if line.strip() and "#" not in line and not line.rstrip().endswith(":") and "_self_" not in line]
+    assert bare == []

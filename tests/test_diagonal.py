@@ -1,0 +1,202 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from layeratlas.affinity import Affinity
+from layeratlas.analyses import Diagonal
+from layeratlas.statistics.diagonal import diagonal_means, generalised_diagonal, on_off_diagonal
+
+quick = settings(deadline=None, derandomize=True, max_examples=40)
+sizes = st.integers(1, 30)
+
+
+def drawn(picture: str) -> np.ndarray:
+    """A mask from its picture: # is on the diagonal."""
+    return np.array([[cell == "#" for cell in line] for line in picture.split()])
+
+
+def affinity_of(matrix: np.ndarray, rows: list[str], columns: list[str], chance: float | np.ndarray = 0.25) -> Affinity:
+    def depths(names: list[str]) -> list[float]:
+        blocks = sum(name.startswith("block_") for name in names)
+        return [int(name[6:]) / blocks if name.startswith("block_") else math.nan for name in names]
+
+    matrix = np.asarray(matrix, dtype=float)
+    chance = np.broadcast_to(np.asarray(chance, dtype=float), matrix.shape).copy()
+    return Affinity(matrix, chance, rows, columns, depths(rows), depths(columns), 64, list(rows), list(columns))
+
+
+def blocks(count: int) -> list[str]:
+    return [f"block_{k}" for k in range(1, count + 1)]
+
+
+# --- the mask ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_generalised_diagonal_of_a_square_is_its_main_diagonal():
+    np.testing.assert_array_equal(generalised_diagonal(4, 4), drawn("#... .#.. ..#. ...#"))
+
+
+def test_the_generalised_diagonal_of_a_tall_rectangle_is_every_diagonal_of_full_length():
+    np.testing.assert_array_equal(generalised_diagonal(5, 3), drawn("#.. ##. ### .## ..#"))
+
+
+def test_the_generalised_diagonal_of_a_wide_rectangle_is_that_of_the_tall_one_transposed():
+    np.testing.assert_array_equal(generalised_diagonal(3, 5), drawn("###.. .###. ..###"))
+
+
+def test_the_generalised_diagonal_of_80_by_16_layers_is_nearly_everything():
+    mask = generalised_diagonal(80, 16)
+    assert mask.sum() == 65 * 16
+    assert mask.mean() == pytest.approx(0.8125)
+
+
+@quick
+@given(rows=sizes, columns=sizes)
+def test_swapping_the_sides_transposes_the_mask(rows, columns):
+    np.testing.assert_array_equal(generalised_diagonal(rows, columns), generalised_diagonal(columns, rows).T)
+
+
+@quick
+@given(rows=sizes, columns=sizes)
+def test_every_layer_of_the_shallower_side_has_equally_many_cells_on_the_diagonal(rows, columns):
+    mask = generalised_diagonal(rows, columns)
+    per_layer = mask.sum(axis=0 if rows >= columns else 1)
+    assert set(per_layer) == {abs(rows - columns) + 1}
+    assert mask[0, 0]
+    assert mask[-1, -1]
+
+
+@quick
+@given(rows=sizes, columns=sizes)
+def test_the_mask_is_the_same_read_from_the_last_layers_to_the_first(rows, columns):
+    mask = generalised_diagonal(rows, columns)
+    np.testing.assert_array_equal(mask, mask[::-1, ::-1])
+
+
+# --- the published comparison -----------------------------------------------------------------------------------------------
+
+TALL = np.array([[0.9, 0.2, 0.1], [0.7, 0.8, 0.3], [0.5, 0.6, 0.4], [0.2, 0.9, 0.7], [0.1, 0.3, 0.8]])
+TALL_ON = [0.9, 0.7, 0.8, 0.5, 0.6, 0.4, 0.9, 0.7, 0.8]
+TALL_OFF = [0.2, 0.1, 0.3, 0.2, 0.1, 0.3]
+
+
+@pytest.mark.parametrize("matrix", [TALL, TALL.T], ids=["5x3", "3x5"])
+def test_means_are_those_of_the_cells_on_and_off_the_diagonal(matrix):
+    found = on_off_diagonal(matrix)
+    assert (found.cells_on, found.cells_off) == (9, 6)
+    assert found.on_mean == pytest.approx(6.3 / 9)
+    assert found.off_mean == pytest.approx(1.2 / 6)
+    assert found.contrast == pytest.approx(0.5)
+    assert diagonal_means(matrix) == (found.on_mean, found.off_mean)
+
+
+@pytest.mark.parametrize("matrix", [TALL, TALL.T], ids=["5x3", "3x5"])
+def test_both_t_tests_are_scipys_on_the_cells_picked_by_hand(matrix):
+    found = on_off_diagonal(matrix)
+    student = stats.ttest_ind(TALL_ON, TALL_OFF, alternative="greater")
+    welch = stats.ttest_ind(TALL_ON, TALL_OFF, equal_var=False, alternative="greater")
+    assert (found.student_t, found.student_p) == pytest.approx((student.statistic, student.pvalue), rel=1e-12)
+    assert (found.welch_t, found.welch_p) == pytest.approx((welch.statistic, welch.pvalue), rel=1e-12)
+
+
+def test_both_t_tests_follow_their_formulas():
+    found = on_off_diagonal(TALL)
+    n, m = len(TALL_ON), len(TALL_OFF)
+    v, w = np.var(TALL_ON, ddof=1), np.var(TALL_OFF, ddof=1)
+    pooled = ((n - 1) * v + (m - 1) * w) / (n + m - 2)
+    student = 0.5 / math.sqrt(pooled * (1 / n + 1 / m))
+    welch = 0.5 / math.sqrt(v / n + w / m)
+    freedom = (v / n + w / m) ** 2 / ((v / n) ** 2 / (n - 1) + (w / m) ** 2 / (m - 1))
+    assert (found.student_t, found.student_p) == pytest.approx((student, stats.t.sf(student, n + m - 2)), rel=1e-9)
+    assert (found.welch_t, found.welch_p) == pytest.approx((welch, stats.t.sf(welch, freedom)), rel=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(12, 12), (14, 9), (9, 14)])
+def test_a_planted_diagonal_is_found_and_a_planted_hole_is_not(shape):
+    noise = np.random.default_rng(0).normal(0.3, 0.05, size=shape)
+    bump = 0.2 * generalised_diagonal(*shape)
+    ridge, hole = on_off_diagonal(noise + bump), on_off_diagonal(noise - bump)
+    assert ridge.contrast == pytest.approx(0.2, abs=0.03)
+    assert max(ridge.student_p, ridge.welch_p) < 1e-9
+    assert hole.contrast == pytest.approx(-0.2, abs=0.03)
+    assert min(hole.student_p, hole.welch_p) > 1 - 1e-9
+
+
+def test_the_smallest_square_that_can_be_compared_has_two_layers_a_side():
+    found = on_off_diagonal(np.array([[0.9, 0.3], [0.1, 0.7]]))
+    assert (found.on_mean, found.off_mean) == pytest.approx((0.8, 0.2))
+    assert (found.cells_on, found.cells_off) == (2, 2)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (6, 1), (1, 6), (0, 0)])
+def test_a_matrix_too_small_to_have_a_rest_is_refused(shape):
+    with pytest.raises(ValueError, match=rf"^a {shape[0]} x {shape[1]} matrix is too small to compare its diagonal with the rest$"):
+        on_off_diagonal(np.ones(shape))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (6, 1), (1, 6)])
+def test_means_of_a_matrix_without_a_rest_are_refused(shape):
+    expected = rf"^every cell of a {shape[0]} x {shape[1]} matrix lies on its generalised diagonal$"
+    with pytest.raises(ValueError, match=expected):
+        diagonal_means(np.ones(shape))
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [np.ones((4, 4)), np.array([[1.0, 0.3], [0.3, 1.0]])],
+    ids=["every neighbour shared", "two blocks of one model with itself"],
+)
+def test_cells_without_variance_are_refused_for_no_t_is_defined(matrix):
+    with pytest.raises(ValueError, match="variance|vary|constant|equal"):
+        on_off_diagonal(matrix)
+
+
+# --- the analysis -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_analysis_reads_blocks_only():
+    full = np.full((7, 5), 99.0)  # rows: embed, five blocks, final_norm; columns: embed, three blocks, final_norm
+    full[1:-1, 1:-1] = TALL
+    chance = np.full((7, 5), 77.0)
+    chance[1:-1, 1:-1] = 0.1 + 0.2 * generalised_diagonal(5, 3)
+    found = Diagonal()(
+        affinity_of(full, ["embed", *blocks(5), "final_norm"], ["embed", *blocks(3), "final_norm"], chance),
+    )
+    alone = on_off_diagonal(TALL)
+    statistics = found.statistics["diagonal"]
+    assert {key: statistics[key] for key in vars(alone)} == vars(alone)
+    assert statistics["contrast"] == alone.contrast
+    assert (statistics["chance_on"], statistics["chance_off"]) == pytest.approx((0.3, 0.1))
+    assert not {*found.table["layer"], *found.table["best_layer"]} & {"embed", "final_norm"}
+
+
+def test_the_headline_is_the_contrast_with_what_chance_gives_and_the_published_p():
+    chance = 0.1 + 0.05 * generalised_diagonal(5, 3)
+    headline = Diagonal()(affinity_of(TALL, blocks(5), blocks(3), chance)).headline
+    assert headline.value == pytest.approx(0.5)
+    assert headline.chance == pytest.approx(0.05)
+    assert headline.p == on_off_diagonal(TALL).student_p
+    assert "as published" in headline.text
+    assert (headline.ci_low, headline.ci_high, headline.attainable_p) == (None, None, None)
+
+
+def test_best_matches_of_both_sides_are_the_maxima_of_rows_and_columns():
+    matrix = np.array([[0.9, 0.2], [0.7, 0.8], [0.1, 0.85], [0.3, 0.4]])
+    table = Diagonal()(affinity_of(matrix, blocks(4), blocks(2))).table
+    assert table.to_dict("records") == [
+        {"side": "a", "layer": "block_1", "depth": 0.25, "best_layer": "block_1", "best_depth": 0.5, "best_affinity": 0.9},
+        {"side": "a", "layer": "block_2", "depth": 0.5, "best_layer": "block_2", "best_depth": 1.0, "best_affinity": 0.8},
+        {"side": "a", "layer": "block_3", "depth": 0.75, "best_layer": "block_2", "best_depth": 1.0, "best_affinity": 0.85},
+        {"side": "a", "layer": "block_4", "depth": 1.0, "best_layer": "block_2", "best_depth": 1.0, "best_affinity": 0.4},
+        {"side": "b", "layer": "block_1", "depth": 0.5, "best_layer": "block_1", "best_depth": 0.25, "best_affinity": 0.9},
+        {"side": "b", "layer": "block_2", "depth": 1.0, "best_layer": "block_3", "best_depth": 0.75, "best_affinity": 0.85},
+    ]
+
+
+def test_the_analysis_refuses_a_model_of_one_block():
+    with pytest.raises(ValueError, match=r"^a 3 x 1 matrix is too small to compare its diagonal with the rest$"):
+        Diagonal()(affinity_of(np.ones((4, 2)), ["embed", *blocks(3)], ["embed", "block_1"]))

@@ -1,0 +1,266 @@
+"""The command line: `python src/run.py ...` in this process, on tiny models."""
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import layeratlas
+import run
+from conftest import TEXTS
+
+SCRIPT = Path(run.__file__)
+
+
+@pytest.fixture
+def texts_file(tmp_path):
+    path = tmp_path / "texts.jsonl"
+    rows = [{"id": f"t{i}", "en": f"{text} {i}", "de": f"{text[::-1]} {i}"} for i, text in enumerate(TEXTS * 5)]
+    path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def tiny(checkpoint_folder, texts_file, tmp_path):
+    """Overrides that compare two tiny models on the test's own texts and write below tmp_path."""
+    models = [f"model@model_{s}=gpt2" for s in "ab"]
+    folders = [f"model_a.id={checkpoint_folder('llama')}", f"model_b.id={checkpoint_folder('gpt2')}"]
+    return [*models, *folders, "dataset=local", f"dataset.path={texts_file}", "k=3", f"store.dir={tmp_path / 'store'}"]
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path):
+    """Run the command line with these arguments; returns the exit code. Runs land in tmp_path/out, sweeps in tmp_path/sweep."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("HYDRA_FULL_ERROR", "LAYERATLAS_RUN_ID", "LAYERATLAS_STORE"):
+        monkeypatch.setenv(name, "unused")
+    handlers, level = list(logging.root.handlers), logging.root.level
+
+    def call(*arguments, where=(f"hydra.run.dir={tmp_path / 'out'}", f"hydra.sweep.dir={tmp_path / 'sweep'}")):
+        monkeypatch.setattr(sys, "argv", ["run.py", *arguments, *where])
+        try:
+            return run.main()
+        finally:
+            close_logs()
+
+    def close_logs():
+        for handler in set(logging.root.handlers) - set(handlers):
+            handler.close()
+        logging.root.handlers, logging.root.level = list(handlers), level
+
+    return call
+
+
+def last_line(capfd) -> str:
+    return capfd.readouterr().err.strip().splitlines()[-1]
+
+
+def test_one_command_leaves_numbers_figures_and_a_result(command, tiny, tmp_path):
+    assert command(*tiny) == 0
+    names = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    expected = {"affinity.npz", "affinity.parquet", "items.parquet", "neighbors.npz", "diagonal.parquet", "result.json"}
+    assert expected | {"figures/affinity.png", "figures/affinity.pdf", "run.log"} <= names
+    assert not [name for name in names if ".tmp" in name]
+
+
+def test_the_files_agree_with_each_other_and_with_the_contract(command, tiny, tmp_path):
+    command(*tiny)
+    read = layeratlas.read_run(tmp_path / "out")
+    assert read.affinity.shape == (3, 3)
+    assert list(read.affinity.index) == ["block_1", "block_2", "block_3"]
+    np.testing.assert_allclose(read.arrays["depth_a"], [1 / 3, 2 / 3, 1])
+    np.testing.assert_allclose(read.arrays["chance"], 3 / 39)
+    table = read.table("affinity")
+    np.testing.assert_array_equal(table["affinity"].to_numpy().reshape(3, 3), read.affinity)
+    assert {"model_a", "language_b", "dataset", "n", "pooling", "metric", "k", "depth_b"} <= set(table.columns)
+    assert read.result["schema_version"] == 1
+    assert read.result["metric"] == {
+        "name": "mutual_knn",
+        "estimator": "mean overlap of cosine neighbour lists",
+        "k": 3,
+        "range": [0.0, 1.0],
+        "min_n": 4,
+        "self_value": 1.0,
+    }
+    assert read.result["dataset"]["n"] == 40
+    assert read.result["a"]["model"] == "tiny-llama"
+    items = read.table("items")
+    assert {"id", "group", "text_a", "text_b", "tokens_a", "bytes_b", "truncated_a", "last_token_b"} <= set(items.columns)
+    assert read.result["provenance"]["config"]["k"] == {"k": 3}
+    with np.load(tmp_path / "out" / "neighbors.npz") as lists:
+        assert lists["neighbors_a"].shape == (3, 40, 3)
+        shared = [len(set(x) & set(y)) for x, y in zip(lists["neighbors_a"][0], lists["neighbors_b"][1], strict=True)]
+    assert np.mean(shared) / 3 == pytest.approx(read.affinity.iloc[0, 1])
+
+
+def test_a_model_against_itself_has_ones_on_its_diagonal(command, tiny, checkpoint_folder, tmp_path):
+    for metric in ("mutual_knn", "cka_linear", "cka_linear_debiased"):
+        command(*tiny, f"model_b.id={checkpoint_folder('llama')}", f"metric={metric}", where=[f"hydra.run.dir={tmp_path / metric}"])
+        np.testing.assert_allclose(np.diag(layeratlas.read_run(tmp_path / metric).affinity), 1, atol=1e-6)
+
+
+def test_two_languages_are_compared_item_by_item(command, tiny, tmp_path):
+    assert command(*tiny, "language@language_b=de") == 0
+    items = layeratlas.read_run(tmp_path / "out").table("items")
+    assert (items["text_a"].str.split().str[-1] == items["text_b"].str.split().str[-1]).all()
+    assert (items["text_a"] != items["text_b"]).all()
+
+
+def test_a_second_run_reads_the_store_and_gives_the_same_bytes(command, tiny, tmp_path, monkeypatch):
+    command(*tiny)
+    monkeypatch.setattr("layeratlas.models.base.AbstractModel.load", lambda *a: pytest.fail("loaded a model"))
+    assert command(*tiny, where=[f"hydra.run.dir={tmp_path / 'again'}"]) == 0
+    for name in ("affinity.npz", "affinity.parquet", "items.parquet", "neighbors.npz"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_a_layer_of_choice_and_all_layers(command, tiny, tmp_path):
+    command(*tiny, "layers=[block_1,block_3]", "analysis=[]")
+    assert layeratlas.read_run(tmp_path / "out").affinity.shape == (2, 2)
+    command(*tiny, "layers=hidden_states", "pooling=mean", where=[f"hydra.run.dir={tmp_path / 'all'}"])
+    assert list(layeratlas.read_run(tmp_path / "all").affinity.index) == ["embed", "block_1", "block_2", "final_norm"]
+
+
+def test_an_analysis_that_cannot_be_made_is_a_warning_and_costs_no_numbers(command, tiny, tmp_path):
+    assert command(*tiny, "layers=[block_2]") == 0
+    result = layeratlas.read_run(tmp_path / "out").result
+    assert any("analysis diagonal was not made" in warning for warning in result["warnings"])
+    assert result["headline"]["text"] == "mean affinity"
+
+
+def test_a_failing_plot_costs_no_numbers(command, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("layeratlas.figures.draw_affinity", lambda run: 1 / 0)
+    assert command(*tiny) == 0
+    assert layeratlas.read_run(tmp_path / "out").affinity.shape == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["metrc=foo"], "there is no option 'metrc'; did you mean 'metric'?"),
+        (["dataset.nn=3"], "there is no option 'dataset.nn'; did you mean"),
+        (["model@model_a=nope"], "Could not find 'model/nope' Available options in 'model':"),
+        (["metric=nope"], "Available options in 'metric': cka_linear cka_linear_debiased mutual_knn"),
+        (["pooling=nope"], "Available options in 'pooling': last mean"),
+        (["stage=nope"], "Available options in 'stage':"),
+        (["k=[5]"], "layeratlas:"),
+        (["k=40"], "dataset.n: mutual_knn needs at least 41 items (k + 1); got 40"),
+        (["k=0"], "k: expected at least 1 neighbour; got 0"),
+        (["dataset.n=41"], "dataset.n: asked for 41 items; texts has 40 for en-en"),
+        (["dataset.n=0"], "dataset.n: expected a positive number of items or null for all; got 0"),
+        (["dataset.max_length=0"], "dataset.max_length: expected a positive number of tokens; got 0"),
+        (["dataset.path=nowhere.jsonl"], "dataset.path=nowhere.jsonl: no such file"),
+        (["language@language_b=fr"], "no column fr (the language) or text; columns are id, en, de"),
+        (["model_a.dtype=int8"], "model dtype: expected one of float32, bfloat16, float16; got int8"),
+        (["model_a.chat_template=true"], "this model's tokenizer has no chat template"),
+        (["model_a.id=no/such-model"], "model no/such-model: not in the local hub cache"),
+        (["layers=[block_9]"], "layers: no layer 'block_9'; this model has embed .. final_norm (3 blocks)"),
+        (["extract.poolings=[foo]"], "pooling: there is no 'foo'; available are last, mean"),
+        (["extract.batch_size=0"], "extract: batch_size and batch_tokens must be positive"),
+        (["device=tpu"], "device: expected auto, cpu, cuda"),
+        (["device=cuda:99"], "device: "),
+        (["+metric.foo=1"], "unexpected keyword argument 'foo'"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_mistake_ends_with_one_clear_line_and_exit_code_2(command, tiny, capfd, arguments, message):
+    assert command(*tiny, *arguments) == 2
+    assert message in last_line(capfd)
+
+
+def test_a_missing_path_is_named(command, capfd):
+    assert command("dataset=local") == 2
+    assert last_line(capfd) == "layeratlas: dataset.path: has no value; give one as dataset.path=..."
+
+
+def test_an_empty_dataset_is_one_clear_line(command, tiny, tmp_path, capfd):
+    (tmp_path / "empty.txt").write_text("\n")
+    assert command(*tiny, f"dataset.path={tmp_path / 'empty.txt'}") == 2
+    assert last_line(capfd) == "layeratlas: dataset empty: no items in language en"
+
+
+def test_a_crash_leaves_its_traceback_and_exit_code_1(command, tiny, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("layeratlas.stages.compare", lambda *a: 1 / 0)
+    assert command(*tiny) == 1
+    assert last_line(capfd).startswith("layeratlas: ZeroDivisionError: division by zero (traceback in ")
+    assert "ZeroDivisionError" in (tmp_path / "out" / "error.txt").read_text()
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("k=5", "k.k=5"), ("k=5,10", "k.k=5,10"), ("k=k5", "k=k5"), ("kk=5", "kk=5")])
+def test_a_bare_number_for_k_is_understood(typed, meant):
+    assert run.free_k(typed) == meant
+
+
+def test_a_sweep_runs_every_combination_and_one_failure_leaves_its_siblings(command, tiny, tmp_path, capfd):
+    code = command("-m", *tiny, "k=3,40,5", "pooling=last,mean")
+    assert code == 2
+    shown = capfd.readouterr()
+    assert "job 2 failed: dataset.n: mutual_knn needs at least 41 items" in shown.out + shown.err
+    states = {job: (tmp_path / "sweep" / str(job) / "result.json").exists() for job in range(6)}
+    assert states == {0: True, 1: True, 2: False, 3: False, 4: True, 5: True}
+    assert "needs at least 41" in (tmp_path / "sweep" / "3" / "error.txt").read_text()
+    assert [run.result["metric"]["k"] for run in layeratlas.read_sweep(tmp_path / "sweep")] == [3, 3, 5, 5]
+
+
+def test_a_resumed_sweep_keeps_what_is_finished_and_refuses_another_config(command, tiny, tmp_path, capfd):
+    command("-m", *tiny, "k=3,5")
+    first = tmp_path / "sweep" / "0" / "result.json"
+    before = first.stat().st_mtime_ns
+    (tmp_path / "sweep" / "1" / "result.json").unlink()
+    assert command("-m", *tiny, "k=3,5") == 0
+    assert first.stat().st_mtime_ns == before
+    assert (tmp_path / "sweep" / "1" / "result.json").exists()
+    assert command("-m", *tiny, "k=4,5") == 2
+    assert "holds a finished run of another config (differs in k, metric)" in last_line(capfd)
+    assert first.stat().st_mtime_ns == before
+
+
+def test_a_sweep_over_models_and_languages_extracts_each_side_once(command, tiny, checkpoint_folder, tmp_path, monkeypatch):
+    from layeratlas.models.base import AbstractModel
+
+    loaded = []
+    original = AbstractModel.load
+    monkeypatch.setattr(AbstractModel, "load", lambda self, *a: loaded.append(self.name) or original(self, *a))
+    ids = ",".join(str(checkpoint_folder(name)) for name in ("llama", "gpt2"))
+    assert command("-m", *tiny, f"model_a.id={ids}", f"model_b.id={ids}", "language@language_b=en,de") == 0
+    assert len(layeratlas.read_sweep(tmp_path / "sweep")) == 8
+    assert sorted(loaded) == ["tiny-gpt2", "tiny-gpt2", "tiny-llama", "tiny-llama"]
+
+
+def test_two_runs_of_the_same_second_get_folders_of_their_own(command, tiny, tmp_path):
+    for _ in range(2):
+        assert command(*tiny, where=[]) == 0
+    assert len(list((tmp_path / "outputs").glob("*/*/result.json"))) == 2
+
+
+def test_help_shows_a_person_what_can_be_set(command, capfd):
+    with pytest.raises(SystemExit) as left:
+        command("--help")
+    assert left.value.code in (0, None)
+    page = capfd.readouterr().out
+    for word in ("metric: cka_linear, cka_linear_debiased, mutual_knn", "pooling: last, mean", "dataset.path=", "batch_size", "-m "):
+        assert word in page
+
+
+def test_the_script_runs_as_a_program_from_any_folder(tiny, tmp_path):
+    arguments = [*tiny, f"hydra.run.dir={tmp_path / 'out'}"]
+    done = subprocess.run([sys.executable, str(SCRIPT), *arguments], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    summary = [line.split("] - ")[-1] for line in done.stdout.splitlines()][-5:]
+    assert [line.split()[0] for line in summary] == ["models", "items", "metric", "diagonal", "files"]
+
+
+@pytest.mark.slow
+def test_the_main_job_compares_the_bundled_models_on_real_text(command, tmp_path):
+    assert command("dataset.n=40", "layers=every_3") == 0
+    read = layeratlas.read_run(tmp_path / "out")
+    assert (read.result["a"]["model"], read.result["b"]["model"]) == ("SmolLM2-135M-Instruct-Q4_1", "gemma-3-270m-Q4_K_M")
+    assert read.affinity.shape == (10, 6)
+    assert isinstance(read.table("diagonal"), pd.DataFrame)
+    diagonal = read.result["statistics"]["diagonal"]
+    assert diagonal["on_mean"] > diagonal["off_mean"] > diagonal["chance_off"]

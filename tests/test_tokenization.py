@@ -1,0 +1,253 @@
+import string
+
+import pytest
+import torch
+from conftest import byte_tokenizer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import ByT5Tokenizer, PreTrainedTokenizerBase
+
+from layeratlas.errors import ConfigError
+from layeratlas.models.tokenization import Encoder, Encoding, collate
+
+BOS, EOS, PAD = 256, 257, 258
+TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '\n[assistant]' }}{% endif %}"
+)
+OF_ANY_SCRIPT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<"), min_size=1, max_size=20)
+
+
+def encoder(*, bos: bool = True, eos: bool = False, max_length: int = 64) -> Encoder:
+    return Encoder(byte_tokenizer(bos=bos, eos=eos), chat_template=False, max_length=max_length)
+
+
+def chat(template: str = TEMPLATE, max_length: int = 256) -> Encoder:
+    tokenizer = byte_tokenizer(bos=True)
+    tokenizer.chat_template = template
+    return Encoder(tokenizer, chat_template=True, max_length=max_length)
+
+
+def read_back(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
+    return tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+
+
+def own_text(encoder: Encoder, text: str) -> str:
+    """What the tokens that are not special say."""
+    (e,) = encoder.encode([text])
+    return read_back(encoder.tokenizer, [i for i, special in zip(e.ids, e.special, strict=True) if not special])
+
+
+def marked(mask: list[bool]) -> list[int]:
+    return [i for i, m in enumerate(mask) if m]
+
+
+def test_masks_of_a_text_by_hand():
+    e = encoder(eos=True)
+    (found,) = e.encode(["Hi, you."], [(4, 7)])
+    assert read_back(e.tokenizer, found.ids) == "<bos>Hi, you.<eos>"
+    assert len(found.ids) == 10
+    assert marked(found.special) == [0, 9]
+    assert marked(found.punctuation) == [3, 4, 8]
+    assert marked(found.span) == [5, 6, 7]
+    assert not found.truncated
+
+
+def test_a_text_without_a_span_has_no_token_in_it():
+    (found,) = encoder().encode(["Hi, you."])
+    assert not any(found.span)
+
+
+def test_each_text_has_its_own_span():
+    first, second = encoder(bos=False).encode(["abc", "abc"], [(0, 1), (1, 3)])
+    assert (marked(first.span), marked(second.span)) == ([0], [1, 2])
+
+
+@pytest.mark.parametrize("character", string.punctuation)
+def test_ascii_punctuation_is_punctuation_and_symbols_are_not(character):
+    (found,) = encoder(bos=False).encode([character])
+    assert found.punctuation == [character not in "$+<=>^`|~"]
+
+
+@pytest.mark.parametrize("character", [*"\n\t ", *"aZ09"])
+def test_blanks_count_as_punctuation_and_letters_and_digits_do_not(character):
+    (found,) = encoder(bos=False).encode([character])
+    assert found.punctuation == [character.isspace()]
+
+
+def test_the_tokens_of_a_character_of_several_bytes_share_its_span():
+    e = encoder()
+    emoji, hindi = e.encode(["a😀b", "नदी!"], [(1, 2), (1, 3)])
+    assert len(emoji.ids) == 1 + 1 + 4 + 1
+    assert marked(emoji.span) == [2, 3, 4, 5]
+    assert len(hindi.ids) == 1 + 9 + 1
+    assert marked(hindi.span) == [4, 5, 6, 7, 8, 9]
+    assert marked(hindi.punctuation) == [10]
+    assert marked(hindi.special) == [0]
+
+
+@given(text=OF_ANY_SCRIPT, data=st.data())
+@settings(deadline=None, derandomize=True, max_examples=60)
+def test_a_span_holds_the_bytes_of_its_characters_in_any_script(text, data):
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, len(text)))
+    (found,) = encoder(max_length=200).encode([text], [(start, end)])
+    assert len(found.ids) == 1 + len(text.encode())
+    assert marked(found.special) == [0]
+    first = 1 + len(text[:start].encode())
+    assert marked(found.span) == list(range(first, first + len(text[start:end].encode())))
+
+
+@pytest.mark.parametrize(("max_length", "expected"), [(5, "<bos>abc<eos>"), (8, "<bos>abcdef<eos>"), (3, "<bos>a<eos>")])
+def test_a_long_text_is_cut_on_the_right_between_its_special_tokens(max_length, expected):
+    e = encoder(eos=True, max_length=max_length)
+    (found,) = e.encode(["abcdefgh"], [(0, 1)])
+    assert found.truncated
+    assert len(found.ids) == len(found.special) == len(found.punctuation) == len(found.span) == max_length
+    assert read_back(e.tokenizer, found.ids) == expected
+    assert marked(found.special) == [0, max_length - 1]
+    assert marked(found.span) == [1]
+
+
+def test_a_text_that_just_fits_is_not_truncated():
+    (found,) = encoder(eos=True, max_length=10).encode(["abcdefgh"])
+    assert not found.truncated
+    assert len(found.ids) == 10
+
+
+def test_a_long_text_is_cut_on_the_right_whatever_the_tokenizer_prefers():
+    e = encoder(max_length=4)
+    e.tokenizer.truncation_side = "left"
+    assert read_back(e.tokenizer, e.encode(["abcdefgh"])[0].ids) == "<bos>abc"
+
+
+def test_a_span_beyond_the_cut_has_no_token():
+    (found,) = encoder(max_length=4).encode(["abcdefgh"], [(6, 8)])
+    assert not any(found.span)
+
+
+def test_a_text_that_begins_with_the_bos_that_the_tokenizer_adds_is_refused():
+    with pytest.raises(ConfigError, match="the text '<bos>Hello' begins with '<bos>', which the tokenizer adds itself"):
+        encoder().encode(["Fine.", "<bos>Hello"])
+
+
+def test_a_text_may_bring_its_own_bos_where_the_tokenizer_adds_none():
+    (found,) = encoder(bos=False).encode(["<bos>Hello"])
+    assert found.ids.count(BOS) == 1
+
+
+def test_a_chat_template_that_writes_bos_gets_no_second_one():
+    e = chat()
+    (found,) = e.encode(["Hi."])
+    assert read_back(e.tokenizer, found.ids) == "<bos>[user] Hi.\n[assistant]"
+    assert found.ids.count(BOS) == 1
+
+
+def test_a_chat_template_without_bos_gets_none():
+    (found,) = chat("[user] {{ messages[0]['content'] }}").encode(["Hi."])
+    assert BOS not in found.ids
+
+
+def test_a_text_whose_bos_doubles_that_of_the_template_is_refused():
+    with pytest.raises(ConfigError, match="begins with '<bos>'"):
+        chat("{{ bos_token }}{{ messages[0]['content'] }}").encode(["<bos>Hello"])
+
+
+@pytest.mark.parametrize("text", ["Hi.", "नदी 😀", "two\nlines", "[user] [assistant]"])
+def test_the_tokens_of_a_chat_template_are_special_and_those_of_the_text_are_not(text):
+    assert own_text(chat(), text) == text
+
+
+@pytest.mark.parametrize("text", ["user", "u", "[", "r]"])
+def test_a_text_that_the_template_also_contains_is_found_at_its_own_place(text):
+    (found,) = chat().encode([text])
+    before = len("[user] ") + 1  # and <bos>
+    assert [i for i, special in enumerate(found.special) if not special] == list(range(before, before + len(text)))
+
+
+@pytest.mark.parametrize("text", ["  Hi.", "Hi.\n", " Hi. "])
+def test_a_template_that_strips_the_text_leaves_the_stripped_text(text):
+    trimming = TEMPLATE.replace("m['content']", "m['content'] | trim")
+    assert own_text(chat(trimming), text) == "Hi."
+
+
+def test_a_span_moves_with_the_text_into_the_template():
+    e = chat()
+    (found,) = e.encode(["one two"], [(4, 7)])
+    assert read_back(e.tokenizer, [found.ids[i] for i in marked(found.span)]) == "two"
+
+
+def test_a_span_keeps_its_characters_where_the_template_strips_the_text():
+    e = chat(TEMPLATE.replace("m['content']", "m['content'] | trim"))
+    (found,) = e.encode(["  one two"], [(6, 9)])
+    assert read_back(e.tokenizer, [found.ids[i] for i in marked(found.span)]) == "two"
+
+
+def test_a_long_chat_is_cut_on_the_right():
+    e = chat(max_length=12)
+    (found,) = e.encode(["abcdefgh"])
+    assert found.truncated
+    assert read_back(e.tokenizer, found.ids) == "<bos>[user] abcd"
+
+
+def test_a_template_that_prints_the_date_prints_the_same_every_day():
+    e = chat("{{ strftime_now('%d %b %Y') }}: {{ messages[0]['content'] }}")
+    assert read_back(e.tokenizer, e.encode(["Hi."])[0].ids) == "01 Jan 2025: Hi."
+
+
+def test_a_model_without_chat_template_is_refused_if_one_is_wanted():
+    with pytest.raises(ConfigError, match="chat_template=true: this model's tokenizer has no chat template"):
+        Encoder(byte_tokenizer(bos=True), chat_template=True, max_length=8)
+
+
+def test_a_tokenizer_without_offsets_is_refused():
+    with pytest.raises(ConfigError, match="ByT5Tokenizer is a slow tokenizer without character offsets"):
+        Encoder(ByT5Tokenizer(), chat_template=False, max_length=8)
+
+
+def test_a_text_without_tokens_is_refused():
+    with pytest.raises(ConfigError, match="the tokenizer makes no token of the text ''"):
+        encoder(bos=False).encode(["fine", ""])
+
+
+def test_a_maximal_length_that_only_holds_special_tokens_is_refused():
+    with pytest.raises(ConfigError, match="max_length"):
+        encoder(eos=True, max_length=1).encode(["abc"])
+
+
+def test_the_padding_id_is_the_tokenizers_own_or_zero():
+    e = encoder()
+    assert e.pad_id == PAD
+    e.tokenizer.pad_token = None
+    assert e.pad_id == 0
+
+
+def test_collating_pads_on_the_right_with_every_mask_off():
+    short = Encoding(ids=[BOS, 7], special=[True, False], punctuation=[False, True], span=[False, True], truncated=False)
+    long = Encoding(ids=[1, 2, EOS], special=[False, False, True], punctuation=[True] * 3, span=[True] * 3, truncated=True)
+    tokens = collate([short, long], pad_id=PAD)
+    assert tokens.ids.tolist() == [[BOS, 7, PAD], [1, 2, EOS]]
+    assert tokens.mask.tolist() == [[True, True, False], [True, True, True]]
+    assert tokens.special.tolist() == [[True, False, False], [False, False, True]]
+    assert tokens.punctuation.tolist() == [[False, True, False], [True, True, True]]
+    assert tokens.span.tolist() == [[False, True, False], [True, True, True]]
+
+
+@given(texts=st.lists(OF_ANY_SCRIPT, min_size=1, max_size=4))
+@settings(deadline=None, derandomize=True, max_examples=30)
+def test_a_collated_row_without_its_padding_is_the_encoding(texts):
+    encodings = encoder(eos=True).encode(texts)
+    tokens = collate(encodings, PAD)
+    for row, e in enumerate(encodings):
+        kept = tokens.mask[row]
+        assert tokens.ids[row][kept].tolist() == e.ids
+        assert tokens.special[row][kept].tolist() == e.special
+        assert tokens.punctuation[row][kept].tolist() == e.punctuation
+        assert kept.tolist() == sorted(kept.tolist(), reverse=True)
+        assert (tokens.ids[row][~kept] == PAD).all()
+
+
+def test_tokens_on_their_device_already_are_not_copied():
+    tokens = collate(encoder().encode(["abc"]), PAD)
+    assert tokens.to(torch.device("cpu")) is tokens
+    assert tokens.to(torch.device("meta")).mask.device.type == "meta"
