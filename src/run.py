@@ -12,6 +12,7 @@ import secrets
 import sys
 import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hydra
@@ -33,16 +34,33 @@ CONF = str(Path(__file__).resolve().parent.parent / "conf")
 def run(config: DictConfig) -> None:
     """One job. It raises what went wrong: leaving the process here would end the other jobs of a sweep."""
     hydra_config = HydraConfig.get()
-    trace = Path(hydra_config.runtime.output_dir) / "error.txt"
-    trace.unlink(missing_ok=True)
+    folder = Path(hydra_config.runtime.output_dir)
     try:
-        hydra.utils.instantiate(config.stage)(config, trace.parent)
+        if hydra_config.output_subdir is None:  # a stage that looks but makes no run
+            _stage(config, folder)
+        else:
+            with traced(folder / "error.txt"):
+                _stage(config, folder)
     except Exception as error:
-        trace.write_text(traceback.format_exc(), encoding="utf-8")
-        error.add_note(f"traceback in {trace}")
+        error.add_note(f"in {folder}")
         if hydra_config.mode == RunMode.MULTIRUN:  # Hydra tells only of the first job that failed
             logger.error("job %s failed: %s", hydra_config.job.num, one_line(error))
         raise
+
+
+@contextmanager
+def traced(file: Path) -> Iterator[None]:
+    """Keep the traceback of what goes wrong, for jobs that nobody watches."""
+    file.unlink(missing_ok=True)
+    try:
+        yield
+    except Exception:
+        file.write_text(traceback.format_exc(), encoding="utf-8")
+        raise
+
+
+def _stage(config: DictConfig, folder: Path) -> None:
+    hydra.utils.instantiate(config.stage)(config, folder)
 
 
 def main() -> int:
@@ -81,7 +99,7 @@ def one_line(error: BaseException) -> str:
         return f"{missing[0].full_key}: has no value; give one as {missing[0].full_key}=..."
     if unknown := re.match(r"Could not override '([\w.@]+)'", text):
         return f"there is no option {unknown[1]!r}{suggestion(unknown[1])}; --help lists what can be set"
-    return text if is_mistake(error) else f"{type(error).__name__}: {text} ({'; '.join(error.__notes__)})"
+    return text if is_mistake(error) else f"{type(error).__name__}: {text} ({'; '.join(error.__notes__)}; traceback in error.txt)"
 
 
 def suggestion(key: str) -> str:

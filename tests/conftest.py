@@ -12,7 +12,7 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from layeratlas.models import Checkpoint
+from layeratlas.models import Checkpoint, Needs
 from layeratlas.models.language_model import LanguageModel
 from layeratlas.store import Store
 
@@ -73,7 +73,11 @@ def checkpoint(checkpoint_folder: Callable[[str], Path]) -> Callable[..., Checkp
 @pytest.fixture
 def load(checkpoint: Callable[..., Checkpoint], store: Store) -> Callable[..., LanguageModel]:
     """A tiny model, loaded: `load("gpt2")`."""
-    return lambda architecture="llama", max_length=256, **options: checkpoint(architecture, **options).load(store, "cpu", max_length)
+
+    def loaded(architecture="llama", max_length=256, nll=False, attention=False, **options):
+        return checkpoint(architecture, **options).load(store, torch.device("cpu"), Needs(max_length, nll, attention))
+
+    return loaded
 
 
 def save_tiny(architecture: str, folder: Path, seed: int = 0) -> None:

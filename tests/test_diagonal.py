@@ -145,14 +145,17 @@ def test_means_of_a_matrix_without_a_rest_are_refused(shape):
         diagonal_means(np.ones(shape))
 
 
-@pytest.mark.parametrize(
-    "matrix",
-    [np.ones((4, 4)), np.array([[1.0, 0.3], [0.3, 1.0]])],
-    ids=["every neighbour shared", "two blocks of one model with itself"],
-)
-def test_cells_without_variance_are_refused_for_no_t_is_defined(matrix):
-    with pytest.raises(ValueError, match="variance|vary|constant|equal"):
-        on_off_diagonal(matrix)
+@pytest.mark.parametrize("value", [1.0, 0.1])
+def test_a_matrix_of_equal_cells_has_a_contrast_of_zero_and_no_t(value):
+    found = on_off_diagonal(np.full((4, 4), value))
+    assert found.contrast == pytest.approx(0, abs=1e-15)
+    assert all(math.isnan(number) for number in (found.student_t, found.student_p, found.welch_t, found.welch_p))
+
+
+def test_two_blocks_of_one_model_with_itself_have_a_contrast_but_no_finite_t():
+    found = on_off_diagonal(np.array([[1.0, 0.3], [0.3, 1.0]]))
+    assert found.contrast == pytest.approx(0.7)
+    assert (found.student_t, found.welch_t) == (math.inf, math.inf)
 
 
 # --- the analysis -----------------------------------------------------------------------------------------------------------

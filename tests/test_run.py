@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import TEXTS
 
 import layeratlas
 import run
-from conftest import TEXTS
 
 SCRIPT = Path(run.__file__)
 
@@ -243,7 +243,13 @@ def test_help_shows_a_person_what_can_be_set(command, capfd):
         command("--help")
     assert left.value.code in (0, None)
     page = capfd.readouterr().out
-    for word in ("metric: cka_linear, cka_linear_debiased, mutual_knn", "pooling: last, mean", "dataset.path=", "batch_size", "-m "):
+    for word in (
+        "metric: cka_linear, cka_linear_debiased, mutual_knn",
+        "pooling: last, mean",
+        "dataset.path=",
+        "batch_size",
+        "-m ",
+    ):
         assert word in page
 
 

@@ -116,9 +116,10 @@ def test_a_text_that_just_fits_is_not_truncated():
 
 
 def test_a_long_text_is_cut_on_the_right_whatever_the_tokenizer_prefers():
-    e = encoder(max_length=4)
-    e.tokenizer.truncation_side = "left"
-    assert read_back(e.tokenizer, e.encode(["abcdefgh"])[0].ids) == "<bos>abc"
+    tokenizer = byte_tokenizer(bos=True)
+    tokenizer.truncation_side = "left"
+    e = Encoder(tokenizer, chat_template=False, max_length=4)
+    assert read_back(tokenizer, e.encode(["abcdefgh"])[0].ids) == "<bos>abc"
 
 
 def test_a_span_beyond_the_cut_has_no_token():

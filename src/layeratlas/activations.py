@@ -4,106 +4,203 @@ They lie in shards of 256 consecutive items. Items are sorted by length only ins
 but its own texts: a killed run goes on at the last shard, and a larger draw reuses the shards of a smaller one.
 """
 
+import json
 import logging
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import safetensors.torch
 import torch
 from safetensors import safe_open
 from torch import Tensor
-from tqdm import tqdm
 
+from layeratlas import pooling as poolings_of_ours
+from layeratlas import preflight
 from layeratlas.arrays import Activations, Pooling
 from layeratlas.batching import Batching
 from layeratlas.errors import ConfigError
 from layeratlas.layers import all_layers, select
-from layeratlas.models.base import AbstractModel
+from layeratlas.models.base import AbstractModel, Needs
+from layeratlas.progress import Progress
 from layeratlas.store import Store, fingerprint
 
 logger = logging.getLogger(__name__)
 
 SHARD = 256
-_FORMAT = 1
-_ITEMS = "items"
+ITEMS, NLL = "items", "nll"
+_FORMAT = 2
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """256 consecutive items; `key` names all that determines their bytes, apart from the pooling."""
+
+    key: str
+    texts: Sequence[str]
+    spans: Sequence[Span]
 
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a comparison: the items' texts as a model reads them."""
+    """One side of a comparison: the items' texts as a model reads them.
+
+    `spans` are marked character ranges, (0, 0) where nothing is marked. `exact` runs each text alone, so that no padding moves
+    its last digits. `label` is what people call the texts.
+    """
 
     model: AbstractModel
     texts: Sequence[str]
     max_length: int
+    spans: Sequence[Span] | None = None
+    exact: bool = False
+    label: str = field(default="", compare=False)
 
-    def shards(self) -> list[tuple[str, Sequence[str]]]:
-        """Key and texts of each shard: the key names all that determines the shard's bytes, pooling apart."""
-        parts = [self.texts[i : i + SHARD] for i in range(0, len(self.texts), SHARD)]
-        return [(fingerprint([_FORMAT, self._identity, list(part)]), part) for part in parts]
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        return self.model.identity() | {"max_length": self.max_length, "exact": self.exact}
+
+    @cached_property
+    def shards(self) -> list[Shard]:
+        spans = self.spans or [(0, 0)] * len(self.texts)
+        parts = [(self.texts[i : i + SHARD], spans[i : i + SHARD]) for i in range(0, len(self.texts), SHARD)]
+        return [Shard(fingerprint([_FORMAT, self.identity, list(t), [list(s) for s in m]]), t, m) for t, m in parts]
 
     def folder(self, content: str) -> str:
-        """Kind of the store's objects that hold this model's `content`: a pooling's vectors or the items' token table."""
-        return f"activations/{fingerprint(self._identity)}/{content}"
+        """Kind of the store's objects that hold this model's `content`: a pooling's vectors, the token table, likelihoods."""
+        return f"activations/{fingerprint(self.identity)}/{content}"
 
-    @property
-    def _identity(self) -> dict:
-        return self.model.identity() | {"max_length": self.max_length}
+
+@dataclass(frozen=True)
+class Extracted:
+    """One side of a run: activations, a row of token statistics (and likelihoods) per item, and how they were made."""
+
+    activations: Activations
+    tokens: pd.DataFrame
+    record: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Extractor:
-    """Fills the store with a side's activations and reads them back; a model is loaded only if something is missing."""
+    """Fills the store with a side's activations and reads them back; a model is loaded only if something is missing.
+
+    One pass keeps all `poolings`, and each text's likelihood if `nll`. If `only_stored`, what is missing is an error.
+    """
 
     store: Store
     poolings: Mapping[str, Pooling]
     batching: Batching
-    device: str
+    device: torch.device
+    nll: bool = False
+    only_stored: bool = False
 
-    def __call__(self, side: Side, pooling: str, wanted: str | Sequence[str]) -> tuple[Activations, pd.DataFrame]:
-        """The side's activations under one pooling at the `wanted` layers, and a row of token statistics per item."""
-        paths = self.fill(side)
-        activations = _read([found[pooling] for found in paths], wanted)
-        return activations, pd.concat([pd.read_parquet(found[_ITEMS]) for found in paths], ignore_index=True)
+    def __call__(self, side: Side, pooling: str, layers: str | Sequence[str]) -> Extracted:
+        """The side's activations under one pooling at the chosen layers."""
+        found = self.fill(side, [pooling])
+        tables = [pd.concat([pd.read_parquet(files[t]) for files in found], ignore_index=True) for t in self._tables]
+        vectors = [files[pooling] for files in found]
+        return Extracted(_read(vectors, layers), pd.concat(tables, axis=1), record_of(vectors[0]))
 
-    def fill(self, side: Side) -> list[dict[str, Path]]:
+    def fill(self, side: Side, poolings: Sequence[str]) -> list[dict[str, Path]]:
         """Extract what the store does not hold, or no longer holds undamaged; returns the files of each shard."""
-        shards = side.shards()
-        found = [self._open(side, key) for key, _ in shards]
-        missing = [shard for shard, files in zip(shards, found, strict=True) if len(files) <= len(self.poolings)]
-        if missing:
-            self._extract(side, missing)
-            found = [self._open(side, key) for key, _ in shards]
-        if any(len(files) <= len(self.poolings) for files in found):
+        contents = [*poolings, *self._tables]
+        found = [self._open(side, shard, contents) for shard in side.shards]
+        missing = [shard for shard, files in zip(side.shards, found, strict=True) if len(files) < len(contents)]
+        n = sum(len(shard.texts) for shard in missing)
+        if not missing:
+            logger.info("extract %s: all %d texts are in the store", side.model.name, len(side.texts))
+            return found
+        if self.only_stored:
+            raise ConfigError(
+                f"stage=compare: {n} of {len(side.texts)} texts of {side.model.name} ({side.label}) are not in"
+                f" store.dir={self.store.root}; run the same with stage=extract"
+            )
+        logger.info("extract %s: %d of %d texts are not in the store", side.model.name, n, len(side.texts))
+        self._extract(side, missing)
+        found = [self._open(side, shard, contents) for shard in side.shards]
+        if any(len(files) < len(contents) for files in found):
             raise ConfigError(f"store.dir={self.store.root}: activations of {side.model.name} vanished after being written")
         return found
 
-    def _open(self, side: Side, key: str) -> dict[str, Path]:
-        opened = {content: self.store.open(side.folder(content), key) for content in [*self.poolings, _ITEMS]}
+    @property
+    def _tables(self) -> list[str]:
+        return [ITEMS, NLL] if self.nll else [ITEMS]
+
+    def _open(self, side: Side, shard: Shard, contents: Sequence[str]) -> dict[str, Path]:
+        opened = {content: self.store.open(side.folder(content), shard.key) for content in contents}
         return {content: path for content, path in opened.items() if path}
 
-    def _extract(self, side: Side, missing: Sequence[tuple[str, Sequence[str]]]) -> None:
-        from layeratlas.forward import extract  # transformers takes seconds to import, and a filled store needs none of it
+    def _extract(self, side: Side, missing: Sequence[Shard]) -> None:
+        from layeratlas.forward import extract, token_table  # transformers takes seconds to import; a filled store needs none
 
-        n = sum(len(texts) for _, texts in missing)
-        logger.info("extract %s: %d of %d texts are not in the store", side.model.name, n, len(side.texts))
-        model = side.model.load(self.store, self.device, side.max_length)
-        with tqdm(total=n, desc=f"extract {side.model.name}", unit="text", disable=not sys.stderr.isatty()) as bar:
-            for key, texts in missing:
-                self._write(side, key, *extract(model, texts, self.poolings, self.batching, lambda n, tokens: _tick(bar, n)))
+        self._preflight(side, missing)
+        attention = poolings_of_ours.attention_weighted in self.poolings.values()
+        model = side.model.load(self.store, self.device, Needs(side.max_length, nll=self.nll, attention=attention))
+        batching = Batching(1, self.batching.tokens) if side.exact else self.batching
+        with Progress(side.model.name, sum(len(shard.texts) for shard in missing)) as progress:
+            for shard, texts in _tokenised(model, missing):
+                made = extract(model, texts, self.poolings, batching, progress.advance)
+                for pooling, layers in made.pooled.items():
+                    with self.store.building(side.folder(pooling), shard.key, ".safetensors") as path:
+                        path.write_bytes(safetensors.torch.save(layers, metadata=self._record(side, model, batching)))
+                tables = {ITEMS: token_table(model, texts)} | ({} if made.nll is None else {NLL: made.nll})
+                for content, table in tables.items():
+                    with self.store.building(side.folder(content), shard.key, ".parquet") as path:
+                        table.to_parquet(path)
 
-    def _write(self, side: Side, key: str, pooled: dict[str, dict[str, Tensor]], items: pd.DataFrame) -> None:
-        for pooling, layers in pooled.items():
-            with self.store.building(side.folder(pooling), key, ".safetensors") as path:
-                path.write_bytes(safetensors.torch.save(layers))
-        with self.store.building(side.folder(_ITEMS), key, ".parquet") as path:
-            items.to_parquet(path)
+    def _preflight(self, side: Side, missing: Sequence[Shard]) -> None:
+        texts = [text for shard in missing for text in shard.texts]
+        expected = preflight.estimate(
+            side.model.size(self.store),
+            texts=len(texts),
+            text_bytes=sum(len(text.encode()) for text in texts),
+            poolings=len(self.poolings),
+            batch_tokens=self.batching.tokens,
+            device=self.device,
+            dtype=getattr(torch, side.model.dtype),
+        )
+        preflight.require(expected, side.model.name, self.store.root, self.device, spread=side.model.device_map is not None)
+
+    def _record(self, side: Side, model: Any, batching: Batching) -> dict[str, str]:
+        """What a shard says of itself."""
+        record = {
+            "model": side.model.name,
+            "texts": side.label,
+            "identity": side.identity,
+            "device": str(self.device),
+            "batch_size": batching.size,
+            "batch_tokens": batching.tokens,
+            "batch_drift": model.drift,
+        }
+        return {"record": json.dumps(record, ensure_ascii=False)}
 
 
-def _tick(bar: tqdm, n: int) -> None:
-    bar.update(n)
+def record_of(shard: Path) -> dict[str, Any]:
+    """How a shard of activations was made: model, texts, device, batches, and how far padding moved its numbers."""
+    with safe_open(shard, "pt") as file:
+        return json.loads(file.metadata()["record"])
+
+
+def _tokenised(model: Any, shards: Sequence[Shard]) -> Iterator[tuple[Shard, Any]]:
+    """Shards with their texts tokenised, each while the one before it is computed."""
+    from layeratlas.forward import Texts
+
+    def tokenise(shard: Shard) -> Texts:
+        return Texts(shard.texts, model.encoder.encode(shard.texts, shard.spans))
+
+    with ThreadPoolExecutor(1) as background:
+        ahead = background.submit(tokenise, shards[0])
+        for i, shard in enumerate(shards):
+            texts = ahead.result()
+            if i + 1 < len(shards):
+                ahead = background.submit(tokenise, shards[i + 1])
+            yield shard, texts
 
 
 def _read(paths: Sequence[Path], wanted: str | Sequence[str]) -> Activations:

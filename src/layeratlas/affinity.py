@@ -1,7 +1,7 @@
 """Signatures of both sides' layers to their affinity matrix, with what chance alone would give."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,14 +66,14 @@ def affinity_matrix(
     A layer is an (n, d) array; n and the order of the items must agree everywhere, d need not. Raises ValueError for layers
     without a defined similarity.
     """
-    tensors_a, tensors_b = ([torch.as_tensor(x) for x in layers] for layers in (layers_a, layers_b))
-    _require_same_items([*tensors_a, *tensors_b])
+    tensors_a, tensors_b = ([_tensor(x) for x in layers] for layers in (layers_a, layers_b))
+    _require_same_items(tensors_a, tensors_b)
     return metric.affinity([metric.signature(x) for x in tensors_a], [metric.signature(x) for x in tensors_b]).cpu().numpy()
 
 
 def compare(metric: AbstractMetric, a: Activations, b: Activations, device: torch.device) -> Affinity:
     """Affinity and chance of all layer pairs of two sides."""
-    _require_same_items([*a.layers.values(), *b.layers.values()])
+    _require_same_items(a.layers.values(), b.layers.values())
     signatures_a = _signatures(metric, a, device, "a")
     signatures_b = signatures_a if b is a else _signatures(metric, b, device, "b")
     return Affinity(
@@ -101,6 +101,12 @@ def _signatures(metric: AbstractMetric, side: Activations, device: torch.device,
     return signatures
 
 
-def _require_same_items(layers: Iterable[Tensor]) -> None:
-    if len(counts := {len(x) for x in layers}) != 1:
+def _require_same_items(layers_a: Collection[Tensor], layers_b: Collection[Tensor]) -> None:
+    if not layers_a or not layers_b:
+        raise ValueError("expected at least one layer on each side")
+    if len(counts := {len(x) for x in [*layers_a, *layers_b]}) != 1:
         raise ValueError(f"all layers must hold the same items; got layers of {' and '.join(map(str, sorted(counts)))} items")
+
+
+def _tensor(x: Tensor | np.ndarray) -> Tensor:
+    return x if isinstance(x, Tensor) else torch.tensor(np.ascontiguousarray(x))  # maps and views are read-only or strided

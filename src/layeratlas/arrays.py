@@ -3,7 +3,7 @@
 Axis names used in annotations: `n` items, `b` items of one batch, `t` tokens, `d` dimensions of a layer.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TypeAlias
 
@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from layeratlas.layers import depth
+from layeratlas.layers import depth, select
 
 HiddenStates: TypeAlias = Float[Tensor, "b t d"]
 PooledVectors: TypeAlias = Float[Tensor, "b d"]
@@ -25,6 +25,7 @@ class Tokens:
 
     `mask` marks real tokens (not padding), `special` those that the tokenizer or the chat template's control
     tokens added, `punctuation` those that decode to nothing but punctuation and blanks, `span` the item's marked span.
+    `attention` is what each token receives in the block at hand, where a pooling asks for it.
     """
 
     ids: Int[Tensor, "b t"]
@@ -32,12 +33,13 @@ class Tokens:
     special: Bool[Tensor, "b t"]
     punctuation: Bool[Tensor, "b t"]
     span: Bool[Tensor, "b t"]
+    attention: Float[Tensor, "b t"] | None = None
 
     def to(self, device: torch.device) -> "Tokens":
         if self.ids.device == device:
             return self
-        moved = {f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)}
-        return replace(self, **moved)
+        parts = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: part.to(device, non_blocking=True) for name, part in parts.items() if part is not None})
 
 
 Pooling: TypeAlias = Callable[[HiddenStates, Tokens], PooledVectors]
@@ -57,6 +59,10 @@ class Activations:
     @property
     def depths(self) -> list[float]:
         return [depth(name, self.n_blocks) for name in self.layers]
+
+    def select(self, wanted: str | Sequence[str]) -> "Activations":
+        """Only these layers: a preset or a list of names, as in the config's `layers=`."""
+        return Activations({name: self.layers[name] for name in select(wanted, self.names)}, self.n_blocks)
 
     @property
     def n(self) -> int:

@@ -4,73 +4,142 @@ Hidden states are pooled inside the forward hooks, on the device, so memory hold
 O(layers x batch x tokens x d).
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from layeratlas.arrays import HiddenStates, Pooling
+from layeratlas.arrays import HiddenStates, Pooling, Tokens
 from layeratlas.batching import Batching
-from layeratlas.errors import ActivationError
+from layeratlas.errors import ActivationError, ConfigError
 from layeratlas.models.language_model import LanguageModel
 from layeratlas.models.tokenization import Encoding, collate
 
+logger = logging.getLogger(__name__)
+
 Advance = Callable[[int, int], None]
+Layers = dict[str, Tensor]
 
 
-def extract(
-    model: LanguageModel, texts: Sequence[str], poolings: Mapping[str, Pooling], batching: Batching, advance: Advance
-) -> tuple[dict[str, dict[str, Tensor]], pd.DataFrame]:
-    """Pooling -> layer -> (n, d) float32 on the CPU, checked, and a row of token statistics per text.
+@dataclass(frozen=True)
+class Texts:
+    """Texts and what the model's tokenizer makes of them."""
 
-    `advance` is told the number of texts and of tokens after each batch.
+    texts: Sequence[str]
+    encodings: Sequence[Encoding]
+
+    @property
+    def lengths(self) -> list[int]:
+        return [len(e.ids) for e in self.encodings]
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """`pooled`: pooling -> layer -> (n, d) float32 on the CPU. `nll`: a row per text, if likelihoods were asked for."""
+
+    pooled: dict[str, Layers]
+    nll: pd.DataFrame | None
+
+
+def extract(model: LanguageModel, texts: Texts, poolings: Mapping[str, Pooling], batching: Batching, advance: Advance) -> Extracted:
+    """Run all texts through the model; `advance` is told the number of texts and of tokens after each batch.
+
+    A batch that does not fit into memory lowers `batching` for good and is tried again in smaller ones.
     """
-    encodings = model.encoder.encode(texts)
-    pooled: dict[str, dict[str, Tensor]] = {pooling: {} for pooling in poolings}
-    for batch in batching.batches([len(e.ids) for e in encodings]):
-        for pooling, layers in pooled_batch(model, [encodings[i] for i in batch], poolings).items():
-            for layer, vectors in layers.items():
-                rows = pooled[pooling].setdefault(layer, torch.empty(len(texts), vectors.shape[1]))
-                rows[batch] = vectors
-        advance(len(batch), sum(len(encodings[i].ids) for i in batch))
-    for pooling, layers in pooled.items():
-        _check(model.name, pooling, layers, texts)
-    return pooled, _token_table(model, texts, encodings)
+    pooled: dict[str, Layers] = {name: {} for name in poolings}
+    nll = torch.full((len(texts.texts), 2), torch.nan)
+    batches = batching.batches(texts.lengths)
+    batch = next(batches, None)
+    while batch is not None:
+        try:
+            layers, scores = extract_batch(model, [texts.encodings[i] for i in batch], poolings)
+        except (MemoryError, RuntimeError) as error:
+            _lower(batching, error, len(batch), texts.lengths[batch[0]])
+            batch = batches.send(len(batch) // 2)
+            continue
+        _place(pooled, layers, batch, len(texts.texts))
+        nll[batch] = scores
+        advance(len(batch), sum(texts.lengths[i] for i in batch))
+        batch = next(batches, None)
+    for name, layers in pooled.items():
+        _check(model.name, name, layers, texts.texts)
+    return Extracted(pooled, _nll_table(nll, texts.texts) if model.head else None)
 
 
-def pooled_batch(
+def extract_batch(
     model: LanguageModel, encodings: Sequence[Encoding], poolings: Mapping[str, Pooling]
-) -> dict[str, dict[str, Tensor]]:
-    """One forward pass: pooling -> layer -> (b, d) float32 on the CPU."""
-    tokens = collate(encodings, model.encoder.pad_id).to(model.device)
-    heard: dict[str, dict[str, Tensor]] = {pooling: {} for pooling in poolings}
+) -> tuple[dict[str, Layers], Tensor]:
+    """One forward pass: pooling -> layer -> (b, d), and (b, 2) with each text's NLL and number of scored tokens (or NaN)."""
+    on_cpu = collate(encodings, model.encoder.pad_id)
+    _require_tokens(on_cpu, poolings, model)
+    tokens = on_cpu.to(model.device)
+    heard: dict[str, Layers] = {name: {} for name in poolings}
 
-    def hear(layer: str, hidden: HiddenStates) -> None:
+    def hear(layer: str, hidden: HiddenStates, attention: Tensor | None) -> None:
+        here = replace(tokens.to(hidden.device), attention=attention)
         for name, pool in poolings.items():
-            heard[name][layer] = pool(hidden, tokens.to(hidden.device))
+            heard[name][layer] = pool(hidden, here)
 
-    model.forward(tokens, hear)
-    return {name: _to_cpu(layers) for name, layers in heard.items()}
-
-
-def _to_cpu(layers: dict[str, Tensor]) -> dict[str, Tensor]:
-    """All layers in one copy: on a GPU, a copy per layer would wait for the device each time."""
-    device = next(iter(layers.values())).device
-    together = torch.cat([vectors.to(device) for vectors in layers.values()], dim=1).cpu()
-    return dict(zip(layers, together.split([v.shape[1] for v in layers.values()], dim=1), strict=True))
+    output = model.forward(tokens, hear)
+    scores = torch.full((len(encodings), 2), torch.nan)
+    if model.head:
+        scores = torch.stack(model.head.nll(output.last_hidden_state, tokens), dim=1).float()
+    return _to_cpu(heard, scores)
 
 
-def _check(model: str, pooling: str, layers: dict[str, Tensor], texts: Sequence[str]) -> None:
+def _to_cpu(heard: dict[str, Layers], scores: Tensor) -> tuple[dict[str, Layers], Tensor]:
+    """All poolings and layers in one copy: a copy each would wait for a GPU each time."""
+    flat = [vectors for layers in heard.values() for vectors in layers.values()]
+    device = flat[0].device
+    together = torch.cat([part.to(device) for part in [*flat, scores]], dim=1).cpu()
+    parts = iter(together.split([part.shape[1] for part in [*flat, scores]], dim=1))
+    return {name: {layer: next(parts) for layer in layers} for name, layers in heard.items()}, next(parts)
+
+
+def _place(pooled: dict[str, Layers], found: dict[str, Layers], batch: list[int], n: int) -> None:
+    for name, layers in found.items():
+        for layer, vectors in layers.items():
+            pooled[name].setdefault(layer, torch.empty(n, vectors.shape[1]))[batch] = vectors
+
+
+def _require_tokens(tokens: Tokens, poolings: Mapping[str, Pooling], model: LanguageModel) -> None:
+    """Refuse a batch in which a text has no token for a pooling (no content, no span), before the forward pass."""
+    tokens = replace(tokens, attention=tokens.mask.float())
+    probe = torch.zeros(*tokens.ids.shape, 1)
+    for name, pool in poolings.items():
+        if (empty := ~pool(probe, tokens).isfinite().all(dim=1)).any():
+            ids = tokens.ids[int(empty.nonzero()[0, 0])]
+            text = model.encoder.tokenizer.decode(ids, skip_special_tokens=True)
+            raise ConfigError(f"pooling={name}: no token to pool in the text {text[:60]!r}")
+
+
+def _lower(batching: Batching, error: Exception, n: int, longest: int) -> None:
+    """Halve the budget if the machine ran out of memory; raise the error on if it did not, or if one text is too much."""
+    told = str(error).lower()
+    exhausted = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "not enough memory" in told or "can't allocate" in told
+    if not exhausted:
+        raise error
+    if n == 1:
+        raise ConfigError(
+            f"dataset.max_length: one text of {longest} tokens does not fit into memory; lower it, or choose a smaller dtype"
+        ) from error
+    batching.halve(n, longest)
+    logger.warning("extract: %d texts of %d tokens do not fit into memory; going on with %d tokens", n, longest, batching.tokens)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _check(model: str, pooling: str, layers: Layers, texts: Sequence[str]) -> None:
     """Refuse activations that no working network produces, naming model, layer and item."""
     before: Tensor | None = None
     for layer, vectors in layers.items():
         where = f"{model}, {layer}, pooling {pooling}"
         if (bad := ~vectors.isfinite().all(dim=1)).any():
-            item = int(bad.nonzero()[0, 0])
-            raise ActivationError(
-                f"{where}: NaN or infinite at the text {texts[item][:60]!r} (float16 overflow? try dtype=float32)"
-            )
+            text = texts[int(bad.nonzero()[0, 0])]
+            raise ActivationError(f"{where}: NaN or infinite at the text {text[:60]!r} (float16 overflow? try dtype=float32)")
         if (zero := (vectors == 0).all(dim=1)).any():
             raise ActivationError(f"{where}: all zero at the text {texts[int(zero.nonzero()[0, 0])][:60]!r}")
         if layer.startswith("block_") and len(set(texts)) > 1 and bool((vectors == vectors[0]).all()):
@@ -80,13 +149,29 @@ def _check(model: str, pooling: str, layers: dict[str, Tensor], texts: Sequence[
         before = vectors
 
 
-def _token_table(model: LanguageModel, texts: Sequence[str], encodings: Sequence[Encoding]) -> pd.DataFrame:
+def _nll_table(scores: Tensor, texts: Sequence[str]) -> pd.DataFrame:
+    """Sum over scored tokens in nats, their number, and the sum per token, per byte and per character."""
+    total, tokens = scores.double().numpy().T
+    if not (tokens > 0).all():
+        raise ActivationError(f"extract.nll=true: the text {texts[int((tokens <= 0).argmax())][:60]!r} has no token to score")
+    table = pd.DataFrame({"nll": total, "nll_tokens": tokens.astype(int), "nll_per_token": total / tokens})
+    table["nll_per_byte"] = total / [len(text.encode()) for text in texts]
+    table["nll_per_character"] = total / [len(text) for text in texts]
+    return table
+
+
+def token_table(model: LanguageModel, texts: Texts) -> pd.DataFrame:
+    """A row per text: tokens, bytes, characters, fertility (tokens per character), truncated, last token, unknown tokens."""
     tokenizer = model.encoder.tokenizer
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
-            "tokens": [len(e.ids) for e in encodings],
-            "bytes": [len(text.encode()) for text in texts],
-            "truncated": [e.truncated for e in encodings],
-            "last_token": [tokenizer.decode(e.ids[-1:]) for e in encodings],
+            "tokens": texts.lengths,
+            "bytes": [len(text.encode()) for text in texts.texts],
+            "characters": [len(text) for text in texts.texts],
+            "truncated": [e.truncated for e in texts.encodings],
+            "last_token": [tokenizer.decode(e.ids[-1:]) for e in texts.encodings],
+            "unknown_tokens": [sum(i == tokenizer.unk_token_id for i in e.ids) for e in texts.encodings],
         }
     )
+    table.insert(3, "fertility", table["tokens"] / table["characters"])
+    return table

@@ -36,8 +36,10 @@ def select(wanted: str | Sequence[str], available: Sequence[str]) -> list[str]:
     all blocks but the last, and the last one after the final norm. `every_N`: each N-th block and the last. Or a list of names.
     """
     blocks = [name for name in available if name.startswith("block_")]
-    presets = {"blocks": blocks, "all": list(available), "hidden_states": _hidden_states(available, blocks)}
     if isinstance(wanted, str):
+        if not blocks:
+            raise ConfigError(f"layers: {wanted} chooses among blocks; here are only {', '.join(available)}")
+        presets = {"blocks": blocks, "all": list(available), "hidden_states": _hidden_states(available, blocks)}
         if wanted in presets:
             return presets[wanted]
         if stride := re.fullmatch(r"every_([1-9]\d*)", wanted):

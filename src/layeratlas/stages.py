@@ -2,27 +2,28 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from layeratlas import pooling, results
-from layeratlas.activations import Extractor, Side
+from layeratlas.activations import Extracted, Extractor, Side
 from layeratlas.affinity import Affinity, compare
 from layeratlas.analyses import AbstractAnalysis, Findings, Headline
-from layeratlas.arrays import Activations, Pooling
+from layeratlas.arrays import Pooling
 from layeratlas.batching import Batching
+from layeratlas.catalogue import catalogue, damaged, remove
 from layeratlas.corpora import AbstractCorpus, PairedItems, draw
 from layeratlas.errors import ConfigError
 from layeratlas.metrics import AbstractMetric, AbstractNeighborMetric
-from layeratlas.models import AbstractModel, pick_device
+from layeratlas.models import AbstractModel, Needs, StoredActivations, pick_device
+from layeratlas.selftest import drift_table
 from layeratlas.store import Store
 
 logger = logging.getLogger(__name__)
@@ -38,16 +39,16 @@ class _Plan:
     metric: AbstractMetric
     analyses: dict[str, AbstractAnalysis]
     pooling: str
-    sides: dict[str, Side]
+    models: dict[str, AbstractModel | StoredActivations]
     languages: dict[str, str]
     extractor: Extractor
-    device: torch.device
+    exact: bool
 
-
-@dataclass(frozen=True)
-class _Extracted:
-    activations: Activations
-    tokens: pd.DataFrame
+    def side(self, name: str, model: AbstractModel) -> Side:
+        drawn = self.items.sides[name]
+        label = f"{self.corpus.name} {self.languages[name]}"
+        spans = drawn.spans if any(end for _, end in drawn.spans) else None
+        return Side(model, drawn.texts, self.corpus.max_length, spans, self.exact, label)
 
 
 @dataclass
@@ -70,15 +71,72 @@ class _Notes:
 
 def everything(config: DictConfig, folder: Path) -> None:
     """Extract what the store lacks, compare all layers, analyse, and write numbers and figures into `folder`."""
-    resolved: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    _run(config, folder, only_stored=False)
+
+
+def from_store(config: DictConfig, folder: Path) -> None:
+    """The same without loading any model: what the store lacks is an error."""
+    _run(config, folder, only_stored=True)
+
+
+def extraction(config: DictConfig, folder: Path) -> None:
+    """Fill the store with both sides' activations, and compare nothing."""
+    plan = _plan(config)
+    for name, model in plan.models.items():
+        if isinstance(model, AbstractModel):
+            plan.extractor.fill(plan.side(name, model), list(plan.extractor.poolings))
+
+
+def prefetch(config: DictConfig, folder: Path) -> None:
+    """Bring both models onto this machine, for runs without a network."""
+    for name in "ab":
+        model = instantiate(config[f"model_{name}"], _convert_="all")
+        if isinstance(model, AbstractModel):
+            model.prefetch(_store(config))
+            logger.info("prefetch %s: on this machine (%s)", model.name, model.fingerprint())
+
+
+def inspect_store(config: DictConfig, folder: Path) -> None:
+    """List what the store holds, verify it, or remove what the user names."""
+    store, action = _store(config), config.store.action
+    if action == "list":
+        table = catalogue(store)
+        total = table["bytes"].sum() / 1e6
+        logger.info("store %s: %d entries, %.1f MB\n%s", store.root, len(table), total, table.to_string(index=False))
+    elif action == "verify":
+        found = damaged(store)
+        logger.info("store %s: %s", store.root, "all objects are intact" if not found else f"{len(found)} damaged objects")
+        for path in found:
+            logger.warning("damaged: %s", path)
+    elif action == "remove":
+        logger.info("store %s: removed %d objects of %s", store.root, len(remove(store, config.store.entry)), config.store.entry)
+    else:
+        raise ConfigError(f"store.action: expected list, verify or remove; got {action}")
+
+
+def selftest(config: DictConfig, folder: Path) -> None:
+    """Measure how far batch sizes and dtypes move model a's activations, on 16 texts of the dataset."""
+    plan = _plan(config)
+    model = plan.models["a"]
+    if not isinstance(model, AbstractModel):
+        raise ConfigError("stage=selftest: model_a is a file of vectors; there is nothing to run")
+    side = plan.side("a", model)
+    unmarked = {name: getattr(pooling, name) for name in pooling.__all__ if name not in ("span", "attention_weighted")}
+    table = drift_table(model, side.texts[:16], unmarked, Needs(side.max_length), plan.extractor.store, plan.extractor.device)
+    logger.info("selftest %s, largest relative difference over layers\n%s", model.name, table.to_string(index=False))
+
+
+def _run(config: DictConfig, folder: Path, *, only_stored: bool) -> None:
+    resolved = _resolved(config)
     if results.finished_with(folder, resolved):
         logger.info("%s holds this run already; kept as it is", folder)
         return
-    plan, notes = _plan(config, resolved), _Notes()
+    plan, notes = _plan(config), _Notes()
+    extractor = replace(plan.extractor, only_stored=only_stored)
     with notes.timed("extract"):
-        extracted = _extract(plan, config.layers)
+        extracted = _extract(plan, extractor, config.layers)
     with notes.timed("compare"):
-        affinity = compare(plan.metric, extracted["a"].activations, extracted["b"].activations, plan.device)
+        affinity = compare(plan.metric, extracted["a"].activations, extracted["b"].activations, extractor.device)
     _write_arrays(folder, plan, extracted, affinity)
     with notes.timed("analyse"):
         findings = _analyse(plan, affinity, notes)
@@ -90,35 +148,41 @@ def everything(config: DictConfig, folder: Path) -> None:
     _summarise(results.read_run(folder))
 
 
-def _plan(config: DictConfig, resolved: dict[str, Any]) -> _Plan:
+def _resolved(config: DictConfig) -> dict[str, Any]:
+    return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+
+
+def _store(config: DictConfig) -> Store:
+    return Store(Path(config.store.dir).expanduser())
+
+
+def _plan(config: DictConfig) -> _Plan:
     corpus: AbstractCorpus = instantiate(config.dataset, _convert_="all")
     metric: AbstractMetric = instantiate(config.metric, _convert_="all")
     languages = {"a": config.language_a.code, "b": config.language_b.code}
-    device = pick_device(config.device)
-    poolings = {name: _pooling(name) for name in [config.pooling._target_, *config.extract.poolings]}
+    poolings = {_short(name): _pooling(name) for name in [config.pooling._target_, *config.extract.poolings]}
     items = draw(corpus, languages["a"], languages["b"], config.seed)
     if items.n < metric.min_n:
-        needed = f"{metric.name} needs at least {metric.min_n} items" + (
-            " (k + 1)" if isinstance(metric, AbstractNeighborMetric) else ""
-        )
-        raise ConfigError(f"dataset.n: {needed}; got {items.n}")
-    models: dict[str, AbstractModel] = {side: instantiate(config[f"model_{side}"], _convert_="all") for side in "ab"}
+        needed = f"{metric.name} needs at least {metric.min_n} items"
+        reason = " (k + 1)" if isinstance(metric, AbstractNeighborMetric) else ""
+        raise ConfigError(f"dataset.n: {needed}{reason}; got {items.n}")
     return _Plan(
-        resolved=resolved,
+        resolved=_resolved(config),
         corpus=corpus,
         items=items,
         metric=metric,
         analyses={name: instantiate(node, _convert_="all") for name, node in config.analysis.items()},
         pooling=_short(config.pooling._target_),
-        sides={side: Side(models[side], items.table[f"text_{side}"].tolist(), corpus.max_length) for side in "ab"},
+        models={side: instantiate(config[f"model_{side}"], _convert_="all") for side in "ab"},
         languages=languages,
         extractor=Extractor(
-            store=Store(Path(config.store.dir).expanduser()),
-            poolings={_short(name): pool for name, pool in poolings.items()},
+            store=_store(config),
+            poolings=poolings,
             batching=Batching(config.extract.batch_size, config.extract.batch_tokens),
-            device=str(device),
+            device=pick_device(config.device),
+            nll=config.extract.nll,
         ),
-        device=device,
+        exact=config.extract.exact,
     )
 
 
@@ -135,16 +199,31 @@ def _short(name: str) -> str:
     return name.removeprefix("layeratlas.pooling.")
 
 
-def _extract(plan: _Plan, layers: Any) -> dict[str, _Extracted]:
-    """Both sides' activations; one model in memory at a time, and one pass if the sides are the same."""
-    a = _Extracted(*plan.extractor(plan.sides["a"], plan.pooling, layers))
-    b = a if plan.sides["a"] == plan.sides["b"] else _Extracted(*plan.extractor(plan.sides["b"], plan.pooling, layers))
-    return {"a": a, "b": b}
+def _extract(plan: _Plan, extractor: Extractor, layers: Any) -> dict[str, Extracted]:
+    """Both sides' activations, one model in memory at a time; a side that equals the other is read once."""
+    extracted: dict[str, Extracted] = {}
+    sides: list[tuple[Side, Extracted]] = []
+    for name, model in plan.models.items():
+        drawn = plan.items.sides[name]
+        if isinstance(model, StoredActivations):
+            activations = model.activations(drawn.population, drawn.rows).select(layers)
+            extracted[name] = Extracted(activations, pd.DataFrame(index=range(plan.items.n)), {"path": model.path})
+        else:
+            extracted[name] = _once(sides, plan.side(name, model), lambda side: extractor(side, plan.pooling, layers))
+    return extracted
 
 
-def _write_arrays(folder: Path, plan: _Plan, extracted: dict[str, _Extracted], affinity: Affinity) -> None:
+def _once(done: list[tuple[Side, Extracted]], side: Side, extract: Callable[[Side], Extracted]) -> Extracted:
+    for before, extracted in done:
+        if before == side:
+            return extracted
+    done.append((side, extract(side)))
+    return done[-1][1]
+
+
+def _write_arrays(folder: Path, plan: _Plan, extracted: dict[str, Extracted], affinity: Affinity) -> None:
     constants = {
-        **{f"model_{side}": plan.sides[side].model.name for side in "ab"},
+        **{f"model_{side}": plan.models[side].name for side in "ab"},
         **{f"language_{side}": plan.languages[side] for side in "ab"},
         "dataset": plan.corpus.name,
         "n": plan.items.n,
@@ -171,10 +250,12 @@ def _analyse(plan: _Plan, affinity: Affinity, notes: _Notes) -> dict[str, Findin
     return findings
 
 
-def _warn_about_texts(plan: _Plan, extracted: dict[str, _Extracted], notes: _Notes) -> None:
+def _warn_about_texts(plan: _Plan, extracted: dict[str, Extracted], notes: _Notes) -> None:
     for side in "ab":
-        tokens, texts = extracted[side].tokens, plan.items.table[f"text_{side}"]
-        where = f"{plan.sides[side].model.name}, {plan.languages[side]}"
+        tokens, texts = extracted[side].tokens, pd.Series(plan.items.sides[side].texts)
+        if tokens.empty:  # stored vectors come without tokens
+            continue
+        where = f"{plan.models[side].name}, {plan.languages[side]}"
         if (cut := int(tokens["truncated"].sum())) > 0:
             notes.warn(f"{where}: {cut} of {len(tokens)} texts are cut at {plan.corpus.max_length} tokens")
         if (repeated := int(texts.duplicated().sum())) > 0:
@@ -188,7 +269,7 @@ def _warn_about_texts(plan: _Plan, extracted: dict[str, _Extracted], notes: _Not
 
 
 def _result(
-    plan: _Plan, extracted: dict[str, _Extracted], affinity: Affinity, findings: dict[str, Findings], notes: _Notes
+    plan: _Plan, extracted: dict[str, Extracted], affinity: Affinity, findings: dict[str, Findings], notes: _Notes
 ) -> dict[str, Any]:
     metric = plan.metric
     return {
@@ -213,12 +294,12 @@ def _result(
         "analyses": {name: found.summary for name, found in findings.items()},
         "warnings": notes.warnings,
         "timing": notes.timing,
-        "provenance": results.provenance(plan.resolved, str(plan.device)),
+        "provenance": results.provenance(plan.resolved, str(plan.extractor.device)),
     }
 
 
-def _describe_side(plan: _Plan, extracted: _Extracted, side: str) -> dict[str, Any]:
-    model, activations = plan.sides[side].model, extracted.activations
+def _describe_side(plan: _Plan, extracted: Extracted, side: str) -> dict[str, Any]:
+    model, activations = plan.models[side], extracted.activations
     return {
         "model": model.name,
         "revision": model.fingerprint(),
@@ -226,7 +307,8 @@ def _describe_side(plan: _Plan, extracted: _Extracted, side: str) -> dict[str, A
         "layers": activations.names,
         "width": next(iter(activations.layers.values())).shape[1],
         "dtype": model.dtype,
-        "tokens": int(extracted.tokens["tokens"].sum()),
+        "tokens": None if extracted.tokens.empty else int(extracted.tokens["tokens"].sum()),
+        "extraction": extracted.record,
     }
 
 

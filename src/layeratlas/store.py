@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from layeratlas.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -41,6 +43,24 @@ def checksum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:_DIGITS]
 
 
+def intact(path: Path) -> bool:
+    """Whether an object's bytes still have the checksum that its name says they had."""
+    return path.name.rsplit("-", 1)[-1].split(".")[0] == checksum(path)
+
+
+def discard(path: Path) -> None:
+    """Remove a file or folder; what cannot be removed is only warned about."""
+    try:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # it was never made
+    except OSError as error:
+        logger.warning("store: could not remove %s (%s)", path, error.strerror or error)
+
+
 @dataclass(frozen=True)
 class Store:
     root: Path
@@ -48,15 +68,30 @@ class Store:
     def open(self, kind: str, key: str) -> Path | None:
         """The verified object under this key, or None if it has to be made (again)."""
         for path in self._candidates(kind, key):
-            if path.name[len(key) + 1 :].split(".")[0] == checksum(path):
-                return path
+            try:
+                if intact(path):
+                    return path
+            except FileNotFoundError:  # another process found it damaged and removed it
+                continue
             logger.warning("store: %s is damaged (its bytes do not match its checksum); it will be made again", path)
-            _discard(path)
+            discard(path)
         return None
 
     def has(self, kind: str, key: str) -> bool:
         """Whether something is stored under this key, without reading it."""
         return bool(self._candidates(kind, key))
+
+    def objects(self) -> Iterator[Path]:
+        """Every object of every kind, in the order of their names; unfinished ones are not objects."""
+        for folder, folders, files in os.walk(self.root):
+            folders.sort()
+            inside = [name for name in folders if "-" in name]  # a folder that is an object, not a kind
+            folders[:] = [name for name in folders if name not in inside and not name.startswith(_TEMPORARY)]
+            yield from (Path(folder) / name for name in sorted([*files, *inside]) if not name.startswith(_TEMPORARY))
+
+    def leftovers(self) -> list[Path]:
+        """What killed processes left unfinished."""
+        return sorted(self.root.rglob(f"{_TEMPORARY}*"))
 
     @contextmanager
     def building(self, kind: str, key: str, suffix: str = "") -> Iterator[Path]:
@@ -68,14 +103,19 @@ class Store:
             yield temporary
             _flush(temporary)
             target = folder / f"{key}-{checksum(temporary)}{suffix}"
-            if not target.is_dir():  # an equal folder is already there; files are replaced by equal files
+            try:
                 temporary.rename(target)
+            except OSError:
+                if not target.is_dir():  # else another process has put an equal folder there; files replace equal files
+                    raise
+        except SafetensorError as error:  # how safetensors reports whatever its writing meets
+            raise ConfigError(f"store.dir={self.root}: cannot write ({error})") from error
         except OSError as error:
             if error.errno is None:  # not the disk: Hugging Face's loaders raise it for whatever they cannot load
                 raise
             raise ConfigError(f"store.dir={self.root}: cannot write ({error.strerror})") from error
         finally:
-            _discard(temporary)
+            discard(temporary)
 
     def _candidates(self, kind: str, key: str) -> list[Path]:
         folder = self.root / kind
@@ -93,13 +133,3 @@ def _flush(path: Path) -> None:
     for file in [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]:
         with file.open("rb") as handle:
             os.fsync(handle.fileno())
-
-
-def _discard(path: Path) -> None:
-    try:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        logger.warning("store: could not remove %s (%s)", path, error.strerror or error)

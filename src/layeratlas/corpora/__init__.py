@@ -1,6 +1,7 @@
 """Corpora: a dataset config becomes aligned items with one text per side."""
 
 from layeratlas.corpora.base import AbstractCorpus as AbstractCorpus
+from layeratlas.corpora.base import Drawn as Drawn
 from layeratlas.corpora.base import PairedItems as PairedItems
 from layeratlas.corpora.base import draw as draw
 from layeratlas.corpora.factbook import Factbook as Factbook

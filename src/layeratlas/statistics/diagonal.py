@@ -57,9 +57,10 @@ def on_off_diagonal(matrix: FloatMatrix) -> OnOffDiagonal:
     on, off = matrix[mask], matrix[~mask]
     if len(on) < 2 or len(off) < 2:
         raise ValueError(f"a {matrix.shape[0]} x {matrix.shape[1]} matrix is too small to compare its diagonal with the rest")
-    moments = (on.mean(), on.std(ddof=1), len(on), off.mean(), off.std(ddof=1), len(off))
-    student = stats.ttest_ind_from_stats(*moments, alternative="greater")
-    welch = stats.ttest_ind_from_stats(*moments, alternative="greater", equal_var=False)
+    origin = matrix[0, 0]  # equal cells then have a mean and a deviation of exactly 0, not of rounding error
+    moments_on, moments_off = ((cells.mean(), cells.std(ddof=1), len(cells)) for cells in (on - origin, off - origin))
+    student = stats.ttest_ind_from_stats(*moments_on, *moments_off, alternative="greater")
+    welch = stats.ttest_ind_from_stats(*moments_on, *moments_off, alternative="greater", equal_var=False)
     on_mean, off_mean = diagonal_means(matrix)
     return OnOffDiagonal(
         on_mean=on_mean,

@@ -1,0 +1,61 @@
+"""What the store holds, for people: listed, verified, removed."""
+
+import time
+from pathlib import Path
+
+import pandas as pd
+from safetensors import SafetensorError, safe_open
+
+from layeratlas.activations import record_of
+from layeratlas.errors import ConfigError
+from layeratlas.layers import EMBED
+from layeratlas.store import Store, discard, intact
+
+
+def catalogue(store: Store) -> pd.DataFrame:
+    """A row per model and content (a pooling's vectors, token tables, ..): `entry` is the name by which to remove it."""
+    rows = [_row(store, path) for path in store.objects()]
+    columns = ["entry", "model", "content", "texts", "items", "bytes", "days"]
+    table = pd.DataFrame(rows, columns=columns)
+    totals = {"model": "max", "texts": "max", "items": "sum", "bytes": "sum", "days": "min"}
+    return table.groupby(["entry", "content"], as_index=False).agg(totals)[columns]
+
+
+def damaged(store: Store) -> list[Path]:
+    """Objects whose bytes do not match their checksum; they are made again when they are next needed."""
+    return [path for path in store.objects() if not intact(path)]
+
+
+def remove(store: Store, entry: str) -> list[Path]:
+    """Remove every object of the entries that begin with `entry` (or `unfinished`: what killed processes left)."""
+    if entry == "unfinished":
+        found = store.leftovers()
+    else:
+        found = [path for path in store.objects() if _entry(store, path).startswith(entry)]
+    if not entry or not found:
+        known = sorted({_entry(store, path) for path in store.objects()})
+        raise ConfigError(f"store.entry: nothing is called {entry!r}; entries are {', '.join(known) or 'none'}, or unfinished")
+    for path in found:
+        discard(path)
+    return found
+
+
+def _entry(store: Store, path: Path) -> str:
+    """`activations/ID/CONTENT/KEY-..` belongs to the entry ID, `models/KEY-..` to KEY; shortened, but still unambiguous."""
+    parts = path.relative_to(store.root).parts
+    return (parts[1] if parts[0] == "activations" else parts[-1])[:12]
+
+
+def _row(store: Store, path: Path) -> tuple[str, str, str, str, int, int, float]:
+    days = round((time.time() - path.stat().st_mtime) / 86_400, 2)
+    content = path.parent.name
+    if path.suffix == ".safetensors":
+        try:
+            record = record_of(path)
+            with safe_open(path, "pt") as shard:
+                items = shard.get_slice(EMBED).get_shape()[0]
+        except (SafetensorError, ValueError):
+            return _entry(store, path), "damaged", content, "", 0, path.stat().st_size, days
+        return _entry(store, path), record["model"], content, record["texts"], items, path.stat().st_size, days
+    size = sum(file.stat().st_size for file in [path, *path.rglob("*")] if file.is_file())
+    return _entry(store, path), "", content, "", 0, size, days
