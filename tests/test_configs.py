@@ -34,15 +34,16 @@ def targets(node: object) -> list[dict]:
 @pytest.mark.parametrize(("group", "name"), FILES, ids=lambda value: value)
 def test_every_file_binds_each_of_its_keys_to_its_target(group, name):
     choice = f"{group}=[{name}]" if group == "analysis" else f"{SIDED.get(group, group)}={name}"
-    config = composed(choice, *(["dataset.path=x"] if name == "local" else []))
+    paths = {"local": ["dataset.path=x"], "stored": ["model_a.path=x"]}
+    config = composed(choice, *paths.get(name, []))
     resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     found = targets(resolved)
     assert found
     for node in found:
         options = {key: value for key, value in node.items() if not key.startswith("_")}
         target = (get_method if node.get("_partial_") else get_class)(node["_target_"])
-        positional = (None,) * (2 if node.get("_partial_") else 0)
-        inspect.signature(target).bind(*positional, **options)
+        given_at_run_time = (None,) * (2 if node.get("_partial_") else 0)
+        inspect.signature(target).bind(*given_at_run_time, **options)
 
 
 @pytest.mark.parametrize(("group", "name"), FILES, ids=lambda value: value)

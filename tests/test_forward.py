@@ -1,3 +1,8 @@
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
 import pytest
 import torch
 from conftest import ARCHITECTURES, TEXTS
@@ -7,9 +12,10 @@ from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 
 from layeratlas import pooling
+from layeratlas.arrays import Tokens
 from layeratlas.batching import Batching
 from layeratlas.errors import ActivationError, ConfigError
-from layeratlas.forward import extract
+from layeratlas.forward import Texts, extract, token_table
 from layeratlas.models.language_model import LanguageModel
 
 POOLINGS = {"last": pooling.last, "mean": pooling.mean}
@@ -18,15 +24,23 @@ SIXTEEN = TEXTS + [f"{text[: 7 * i]} {i}?" for i, text in enumerate(TEXTS, 1)]
 PROBLEM = r"tiny-llama, block_2, pooling last: "
 
 
-def vectors(model: LanguageModel, texts: list[str], size: int = 4) -> dict[str, dict[str, Tensor]]:
-    return extract(model, texts, POOLINGS, Batching(size, 4096), lambda n, tokens: None)[0]
+def ignore(texts: int, tokens: int) -> None:
+    pass
 
 
-def assert_close(found: Tensor, expected: Tensor) -> None:
-    """Each row within 1e-4 of its own length."""
-    error = (found - expected).norm(dim=1) / expected.norm(dim=1)
+def read(model: LanguageModel, texts: list[str]) -> Texts:
+    return Texts(texts, model.encoder.encode(texts))
+
+
+def vectors(model: LanguageModel, texts: list[str], size: int = 4, **poolings: Callable) -> dict[str, dict[str, Tensor]]:
+    return extract(model, read(model, texts), poolings or POOLINGS, Batching(size, 4096), ignore).pooled
+
+
+def assert_close(found: Tensor, expected: Tensor, tolerance: float = 1e-4) -> None:
+    """Each row within the tolerance of its own length."""
     assert found.shape == expected.shape
-    assert error.max() < 1e-4
+    error = (found - expected).norm(dim=1) / expected.norm(dim=1)
+    assert error.max() < tolerance
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -64,9 +78,10 @@ def test_vectors_are_kept_in_float32_whatever_the_network_computes_in(load, dtyp
 
 def test_progress_is_told_in_texts_and_tokens(load):
     told: list[tuple[int, int]] = []
-    items = extract(load(), TEXTS, POOLINGS, Batching(3, 4096), lambda n, tokens: told.append((n, tokens)))[1]
+    model = load()
+    extract(model, read(model, TEXTS), POOLINGS, Batching(3, 4096), lambda n, tokens: told.append((n, tokens)))
     assert [n for n, _ in told] == [3, 3, 2]
-    assert sum(tokens for _, tokens in told) == items["tokens"].sum() == sum(len(text) + 1 for text in TEXTS)
+    assert sum(tokens for _, tokens in told) == sum(len(text) + 1 for text in TEXTS)
 
 
 def test_a_text_that_makes_a_layer_nan_is_named(load):
@@ -82,7 +97,7 @@ def test_a_text_that_makes_a_mean_infinite_is_named(load):
     model = load()
     spoil_embedding(model, "Z", torch.inf)
     with pytest.raises(ActivationError, match=r"^tiny-llama, embed, pooling mean: NaN or infinite at the text 'Zebra crossing'"):
-        extract(model, [*TEXTS, "Zebra crossing"], {"mean": pooling.mean}, Batching(4, 4096), lambda n, tokens: None)
+        vectors(model, [*TEXTS, "Zebra crossing"], mean=pooling.mean)
 
 
 def test_a_block_that_is_nan_is_named(load):
@@ -132,6 +147,228 @@ def test_a_block_that_changes_nothing_is_named(load):
         block.mlp.down_proj.weight.zero_()
     with pytest.raises(ActivationError, match=PROBLEM + "identical to the layer before it$"):
         vectors(model, TEXTS)
+
+
+def test_padding_that_is_nan_is_not_hidden_by_a_mean(load):
+    model = load()
+    replace_output(model, lambda hidden: torch.where((hidden == hidden[:, -1:]).all(-1, keepdim=True), torch.nan, hidden))
+    with pytest.raises(ActivationError, match=r"^tiny-llama, block_2, pooling mean: NaN or infinite at the text "):
+        vectors(model, ["Long enough to pad.", "Short."], mean=pooling.mean)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("span", "Why do rivers bend?"), ("last_content", "?! ..."), ("mean_content", ""), ("mean_skip_first", "")],
+)
+def test_a_text_without_a_token_to_pool_is_named_before_anything_is_computed(load, monkeypatch, name, text):
+    model = load()
+    monkeypatch.setattr(LanguageModel, "forward", lambda *args, **options: pytest.fail("a forward pass was made"))
+    with pytest.raises(ConfigError, match=rf"^pooling={name}: no token to pool in the text '{re.escape(text)}'$"):
+        vectors(model, [text], last=pooling.last, **{name: getattr(pooling, name)})
+
+
+def test_of_several_texts_the_one_without_a_span_is_named(load):
+    model = load()
+    texts = Texts(["One two", "Three four"], model.encoder.encode(["One two", "Three four"], [(0, 3), (0, 0)]))
+    with pytest.raises(ConfigError, match=r"^pooling=span: no token to pool in the text 'Three four'$"):
+        extract(model, texts, {"span": pooling.span}, Batching(4, 4096), ignore)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "bert"])
+def test_a_marked_span_is_pooled_from_its_own_tokens_of_the_whole_text(load, architecture):
+    model = load(architecture)
+    texts = ["The old lamp broke.", "Rivers bend"]
+    spans = [(4, 12), (0, 6)]
+    found = extract(model, Texts(texts, model.encoder.encode(texts, spans)), {"span": pooling.span}, Batching(2, 4096), ignore)
+    for row, (text, (start, end)) in enumerate(zip(texts, spans, strict=True)):
+        states = states_of(model, text)
+        for layer, hidden in states.items():
+            assert_close(found.pooled["span"][layer][row][None], hidden[1 + start : 1 + end].mean(0)[None])
+
+
+def states_of(model: LanguageModel, text: str) -> dict[str, Tensor]:
+    """Hidden states of a text alone at every layer, (t, d)."""
+    heard: dict[str, Tensor] = {}
+    encoding = model.encoder.encode([text])[0]
+    tokens = alone(encoding.ids)
+    model.forward(tokens, lambda layer, hidden, attention: heard.__setitem__(layer, hidden[0].clone()))
+    return heard
+
+
+def alone(ids: list[int]) -> Tokens:
+    mask = torch.ones(1, len(ids), dtype=torch.bool)
+    return Tokens(ids=torch.tensor([ids]), mask=mask, special=~mask, punctuation=~mask, span=~mask)
+
+
+def test_all_poolings_in_one_pass_are_those_of_passes_of_their_own(load):
+    model = load(attention=True)
+    # the first token of each text is the same one, so `first` is refused as constant
+    every = {name: getattr(pooling, name) for name in pooling.__all__ if name != "first"}
+    texts = Texts(TEXTS, model.encoder.encode(TEXTS, [(0, 3)] * len(TEXTS)))
+    passes = 0
+
+    def count(*args: object) -> None:
+        nonlocal passes
+        passes += 1
+
+    model.network.register_forward_hook(count)
+    together = extract(model, texts, every, Batching(8, 4096), ignore).pooled
+    assert passes == 1
+    for name, pool in every.items():
+        alone = extract(model, texts, {name: pool}, Batching(8, 4096), ignore).pooled[name]
+        assert list(together[name]) == list(alone) == model.layers
+        assert all(torch.equal(together[name][layer], alone[layer]) for layer in alone)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "gpt_neox", "bert"])
+def test_pooling_by_attention_weighs_by_what_transformers_reports(load, checkpoint_folder, architecture):
+    folder = checkpoint_folder(architecture)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    network = AutoModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+    model = load(architecture, attention=True)
+    found = vectors(model, TEXTS, 8, attention_weighted=pooling.attention_weighted)["attention_weighted"]
+    weights_of = {"embed": 0, "block_1": 0, "block_2": 1, "block_3": 2, "final_norm": 2}
+    for i, text in enumerate(TEXTS):
+        with torch.inference_mode():
+            attentions = network(**tokenizer(text, return_tensors="pt"), output_attentions=True).attentions
+        for layer, hidden in states_of(model, text).items():
+            received = attentions[weights_of[layer]][0].mean(dim=(0, 1))  # over heads and queries; a row of weights sums to 1
+            assert_close(found[layer][i][None], (received @ hidden)[None], 1e-5)
+
+
+def test_the_first_token_of_a_decoder_with_bos_is_refused_as_the_same_for_all_texts(load):
+    with pytest.raises(ActivationError, match=r"^tiny-llama, block_1, pooling first: the same vector for 8 texts$"):
+        vectors(load(), TEXTS, first=pooling.first)
+
+
+def test_the_first_token_of_an_encoder_has_read_its_text(load):
+    model = load("bert")
+    found = vectors(model, TEXTS, first=pooling.first)["first"]
+    for i, text in enumerate(TEXTS):
+        assert_close(found["block_3"][i][None], states_of(model, text)["block_3"][:1])
+
+
+@pytest.mark.parametrize("architecture", ["llama", "bert"])
+def test_pooling_by_attention_is_not_the_mean(load, architecture):
+    kept = vectors(load(architecture, attention=True), TEXTS, mean=pooling.mean, by=pooling.attention_weighted)
+    for layer in kept["mean"]:
+        assert ((kept["by"][layer] - kept["mean"][layer]).norm(dim=1) > 1e-4 * kept["mean"][layer].norm(dim=1)).all()
+
+
+def test_a_model_without_attention_cannot_be_pooled_by_it(load):
+    model = load("mamba", attention=True)
+    with pytest.raises(ConfigError, match=r"attention") as raised:
+        vectors(model, TEXTS, attention_weighted=pooling.attention_weighted)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_table_of_tokens_by_hand(load):
+    model = load(max_length=8)
+    table = token_table(model, read(model, ["Hi.", "A ship left", "na\u00efve \u00e9", "seven c"]))
+    assert table.columns.tolist() == ["tokens", "bytes", "characters", "fertility", "truncated", "last_token", "unknown_tokens"]
+    assert table["tokens"].tolist() == [4, 8, 8, 8]
+    assert table["bytes"].tolist() == [3, 11, 9, 7]
+    assert table["characters"].tolist() == [3, 11, 7, 7]
+    assert table["fertility"].tolist() == pytest.approx([4 / 3, 8 / 11, 8 / 7, 8 / 7])
+    assert table["truncated"].tolist() == [False, True, True, False]
+    assert table["last_token"].tolist() == [".", " ", " ", "c"]
+    assert table["unknown_tokens"].tolist() == [0, 0, 0, 0]
+
+
+def test_tokens_that_the_tokenizer_does_not_know_are_counted(load):
+    model = load()
+    model.encoder.tokenizer.unk_token = "<pad>"
+    texts = Texts(["abc"], [replace(model.encoder.encode(["abc"])[0], ids=[256, 258, 1, 258])])
+    assert token_table(model, texts)["unknown_tokens"].tolist() == [2]
+
+
+# --- what does not fit into memory ------------------------------------------------------------------------------------------
+
+
+EXHAUSTED = {
+    "of a GPU": lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    "of Python": lambda: MemoryError(),
+    "of torch on a CPU": lambda: RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9"),
+    "of torch on Windows": lambda: RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
+    "of Apple's GPU": lambda: RuntimeError("MPS backend out of memory (MPS allocated: 9 GB, max allowed: 9 GB)."),
+}
+
+
+@pytest.fixture
+def sizes(monkeypatch: pytest.MonkeyPatch) -> Callable:
+    """Make every forward pass of more than so many tokens, padding included, fail; returns the shapes that were tried."""
+    original = LanguageModel.forward
+
+    def limit(tokens_that_fit: int, error: Callable[[], BaseException]) -> list[tuple[int, int]]:
+        tried: list[tuple[int, int]] = []
+
+        def forward(self, tokens, *rest, **options):
+            tried.append(tuple(tokens.ids.shape))
+            output = original(self, tokens, *rest, **options)  # half of the layers may have been heard already
+            if tokens.ids.numel() > tokens_that_fit:
+                raise error()
+            return output
+
+        monkeypatch.setattr(LanguageModel, "forward", forward)
+        return tried
+
+    return limit
+
+
+@pytest.mark.parametrize("kind", EXHAUSTED)
+def test_batches_that_do_not_fit_into_memory_are_halved_and_give_the_same_vectors(load, sizes, caplog, kind):
+    model = load()
+    expected = vectors(model, SIXTEEN, 16)
+    tried = sizes(200, EXHAUSTED[kind])
+    batching, told = Batching(16, 4096), []
+    with caplog.at_level(logging.WARNING, "layeratlas"):
+        found = extract(model, read(model, SIXTEEN), POOLINGS, batching, lambda n, tokens: told.append(n)).pooled
+    for name in POOLINGS:
+        for layer in model.layers:
+            assert_close(found[name][layer], expected[name][layer], 1e-5)
+    assert sum(told) == 16
+    longest = max(len(text) + 1 for text in SIXTEEN)
+    assert tried[:4] == [(16, longest), (8, longest), (4, longest), (2, longest)]
+    assert sum(n * width > 200 for n, width in tried) == 3
+    assert batching.tokens == 4 * longest // 2
+    assert [record.getMessage() for record in caplog.records] == [
+        f"extract: {n} texts of {longest} tokens do not fit into memory; going on with {n * longest // 2} tokens"
+        for n in (16, 8, 4)
+    ]
+
+
+def test_a_lowered_budget_is_remembered_for_the_next_texts(load, sizes):
+    model, batching = load(), Batching(16, 4096)
+    tried = sizes(200, EXHAUSTED["of a GPU"])
+    extract(model, read(model, SIXTEEN), POOLINGS, batching, ignore)
+    tried.clear()
+    extract(model, read(model, SIXTEEN), POOLINGS, batching, ignore)
+    assert all(n * width <= 200 for n, width in tried)
+    assert sum(n for n, _ in tried) == 16
+
+
+def test_a_single_text_that_does_not_fit_into_memory_is_one_clear_line(load, sizes):
+    model = load()
+    sizes(20, EXHAUSTED["of a GPU"])
+    longest = max(len(text) + 1 for text in TEXTS)
+    expected = rf"^dataset.max_length: one text of {longest} tokens does not fit into memory; lower it, or choose a smaller dtype$"
+    with pytest.raises(ConfigError, match=expected):
+        vectors(model, TEXTS, 8)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes cannot be multiplied"), ActivationError("x"), KeyError("x")])
+def test_another_error_of_a_forward_pass_passes_through_at_once(load, sizes, error):
+    model, batching = load(), Batching(8, 4096)
+
+    def given() -> BaseException:
+        return error
+
+    tried = sizes(20, given)
+    with pytest.raises(type(error)) as raised:
+        extract(model, read(model, TEXTS), POOLINGS, batching, ignore)
+    assert raised.value is error
+    assert len(tried) == 1
+    assert batching == Batching(8, 4096)
 
 
 def spoil_embedding(model: LanguageModel, letter: str, value: float) -> None:
@@ -185,3 +422,31 @@ def test_no_batch_had_room_for_the_next_text(lengths, size, tokens):
 def test_a_batch_of_nothing_is_refused(size, tokens):
     with pytest.raises(ConfigError, match=f"batch_size and batch_tokens must be positive; got {size} and {tokens}"):
         Batching(size, tokens)
+
+
+@given(**BATCHING, data=st.data())
+@settings(deadline=None, derandomize=True)
+def test_a_batch_that_is_taken_back_is_given_again_in_parts(lengths, size, tokens, data):
+    batching = Batching(size, tokens)
+    batches = batching.batches(lengths)
+    kept: list[int] = []
+    batch = next(batches, None)
+    while batch is not None:
+        if len(batch) > 1 and data.draw(st.booleans()):
+            batching.halve(len(batch), lengths[batch[0]])
+            smaller = batches.send(len(batch) // 2)
+            assert smaller == batch[: len(batch) // 2]
+            batch = smaller
+            continue
+        kept.extend(batch)
+        batch = next(batches, None)
+    assert kept == sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+
+
+@given(n=st.integers(1, 50), longest=st.integers(1, 50))
+@settings(deadline=None, derandomize=True)
+def test_after_halving_at_most_half_as_many_of_such_texts_share_a_batch(n, longest):
+    batching = Batching(50, 4096)
+    batching.halve(n, longest)
+    largest = max(len(batch) for batch in batching.batches([longest] * n))
+    assert largest == max(1, n // 2)

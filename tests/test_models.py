@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer, LlamaConfig, PreTrainedModel
 
 from layeratlas.errors import ActivationError, ConfigError
-from layeratlas.models import Checkpoint, pick_device
+from layeratlas.models import Checkpoint, Needs, pick_device
 from layeratlas.models.blocks import find_blocks
 from layeratlas.models.language_model import LanguageModel
 from layeratlas.models.tokenization import collate
 from layeratlas.models.verification import verified
 
+CPU = torch.device("cpu")
 TEXT = "Why do rivers bend, and who asked?"
 FINAL_NORMS = {"llama": "norm", "gpt2": "ln_f", "gpt_neox": "final_layer_norm", "mamba": "norm_f"}
 # what transformers calls hidden states, where that is not embed, all blocks but the last, and the final norm
@@ -176,7 +177,7 @@ def test_listening_leaves_no_hook_behind_even_if_the_listener_raises(load):
 
 def test_an_encoder_decoder_is_read_by_its_encoder(save, store):
     checkpoint = save(tiny_t5())
-    model = checkpoint.load(store, "cpu", 64)
+    model = checkpoint.load(store, CPU, Needs(64))
     assert model.layers == ["embed", "block_1", "block_2", "block_3", "final_norm"]
     tokens = AutoTokenizer.from_pretrained(checkpoint.id)(TEXT, return_tensors="pt")
     encoder = transformers.T5EncoderModel.from_pretrained(checkpoint.id)
@@ -190,7 +191,7 @@ def test_an_encoder_decoder_is_read_by_its_encoder(save, store):
 
 def test_the_experts_of_a_mixture_are_no_layers(save, store):
     checkpoint = save(tiny_mixtral())
-    model = checkpoint.load(store, "cpu", 64)
+    model = checkpoint.load(store, CPU, Needs(64))
     assert model.layers == ["embed", "block_1", "block_2", "block_3", "final_norm"]
     layers, expected = heard(model, TEXT), reported(checkpoint.id, TEXT)
     for name, states in zip(["embed", "block_1", "block_2", "final_norm"], expected.hidden_states, strict=True):
@@ -198,7 +199,7 @@ def test_the_experts_of_a_mixture_are_no_layers(save, store):
 
 
 def test_a_multimodal_model_is_read_by_its_text_decoder(save, store):
-    model = save(tiny_multimodal_gemma()).load(store, "cpu", 64)
+    model = save(tiny_multimodal_gemma()).load(store, CPU, Needs(64))
     assert type(model.network).__name__ == "Gemma3TextModel"
     assert model.layers == ["embed", "block_1", "block_2", "block_3", "final_norm"]
     assert heard(model, TEXT)["block_3"].shape == (1, len(TEXT) + 1, 32)
@@ -206,7 +207,7 @@ def test_a_multimodal_model_is_read_by_its_text_decoder(save, store):
 
 def test_blocks_that_do_not_run_on_text_alone_are_no_layers(save, store):
     checkpoint = save(tiny_mllama())
-    model = checkpoint.load(store, "cpu", 64)
+    model = checkpoint.load(store, CPU, Needs(64))
     assert model.layers == ["embed", "block_1", "block_2", "block_3", "final_norm"]
     assert list(heard(model, TEXT)) == model.layers
     assert [type(block).__name__ for block in model.blocks] == ["MllamaSelfAttentionDecoderLayer"] * 3
@@ -227,8 +228,8 @@ def test_a_skipped_block_passes_its_input_on_unchanged(load, architecture, skipp
 
 def test_skipping_a_block_leaves_the_attention_kind_of_the_others_alone(save, store):
     checkpoint = save(tiny_gemma(["full_attention", "sliding_attention", "full_attention"]))
-    whole = checkpoint.load(store, "cpu", 64)
-    part = replace(checkpoint, skip_blocks=[1]).load(store, "cpu", 64)
+    whole = checkpoint.load(store, CPU, Needs(64))
+    part = replace(checkpoint, skip_blocks=[1]).load(store, CPU, Needs(64))
     whole.blocks[0].register_forward_hook(pass_through, with_kwargs=True)
     expected, found = heard(whole, TEXT), heard(part, TEXT)
     assert_equal(found["block_1"], expected["block_2"])
@@ -237,8 +238,8 @@ def test_skipping_a_block_leaves_the_attention_kind_of_the_others_alone(save, st
 
 def test_skipped_blocks_are_numbered_as_the_layers_are_when_some_do_not_run_on_text(save, store):
     checkpoint = save(tiny_mllama())
-    whole = checkpoint.load(store, "cpu", 64)
-    part = replace(checkpoint, skip_blocks=[2]).load(store, "cpu", 64)
+    whole = checkpoint.load(store, CPU, Needs(64))
+    part = replace(checkpoint, skip_blocks=[2]).load(store, CPU, Needs(64))
     whole.blocks[1].register_forward_hook(pass_through, with_kwargs=True)
     expected, found = heard(whole, TEXT), heard(part, TEXT)
     assert part.layers == ["embed", "block_1", "block_2", "final_norm"]
@@ -387,7 +388,7 @@ def test_layers_that_are_not_the_reported_hidden_states_are_refused(load):
 def test_a_folder_without_a_checkpoint_is_refused_in_one_line(tmp_path, store):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=r"^model \S+empty: .*$") as raised:
-        Checkpoint(id=str(tmp_path / "empty"), dtype="float32").load(store, "cpu", 64)
+        Checkpoint(id=str(tmp_path / "empty"), dtype="float32").load(store, CPU, Needs(64))
     assert "\n" not in str(raised.value)
 
 
@@ -395,7 +396,7 @@ def test_broken_weights_are_refused_in_one_line(checkpoint_folder, tmp_path, sto
     folder = shutil.copytree(checkpoint_folder("llama"), tmp_path / "broken")
     (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:1000])
     with pytest.raises(ConfigError, match=r"^model \S+broken: .*$"):
-        Checkpoint(id=str(folder), dtype="float32").load(store, "cpu", 64)
+        Checkpoint(id=str(folder), dtype="float32").load(store, CPU, Needs(64))
 
 
 @pytest.mark.usefixtures("hub_cache")
@@ -414,7 +415,7 @@ def test_what_is_neither_a_folder_nor_a_hub_id_is_refused(malformed):
 def test_a_model_in_the_hub_cache_loads_and_is_known_by_its_commit(cached, load, store):
     checkpoint = Checkpoint(id=cached, dtype="float32")
     assert checkpoint.fingerprint() == f"acme/tiny@{COMMIT}"
-    model = checkpoint.load(store, "cpu", 256)
+    model = checkpoint.load(store, CPU, Needs(256))
     assert model.name == "tiny"
     assert_equal(heard(model, TEXT)["block_3"], heard(load("llama"), TEXT)["block_3"])
 

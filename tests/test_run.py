@@ -146,7 +146,7 @@ def test_a_failing_plot_costs_no_numbers(command, tiny, tmp_path, monkeypatch):
         (["dataset.nn=3"], "there is no option 'dataset.nn'; did you mean"),
         (["model@model_a=nope"], "Could not find 'model/nope' Available options in 'model':"),
         (["metric=nope"], "Available options in 'metric': cka_linear cka_linear_debiased mutual_knn"),
-        (["pooling=nope"], "Available options in 'pooling': last mean"),
+        (["pooling=nope"], "Available options in 'pooling': attention_weighted first last"),
         (["stage=nope"], "Available options in 'stage':"),
         (["k=[5]"], "layeratlas:"),
         (["k=40"], "dataset.n: mutual_knn needs at least 41 items (k + 1); got 40"),
@@ -160,7 +160,7 @@ def test_a_failing_plot_costs_no_numbers(command, tiny, tmp_path, monkeypatch):
         (["model_a.chat_template=true"], "this model's tokenizer has no chat template"),
         (["model_a.id=no/such-model"], "model no/such-model: not in the local hub cache"),
         (["layers=[block_9]"], "layers: no layer 'block_9'; this model has embed .. final_norm (3 blocks)"),
-        (["extract.poolings=[foo]"], "pooling: there is no 'foo'; available are last, mean"),
+        (["extract.poolings=[foo]"], "pooling: there is no 'foo'; available are attention_weighted, first, last"),
         (["extract.batch_size=0"], "extract: batch_size and batch_tokens must be positive"),
         (["device=tpu"], "device: expected auto, cpu, cuda"),
         (["device=cuda:99"], "device: "),
@@ -187,7 +187,7 @@ def test_an_empty_dataset_is_one_clear_line(command, tiny, tmp_path, capfd):
 def test_a_crash_leaves_its_traceback_and_exit_code_1(command, tiny, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr("layeratlas.stages.compare", lambda *a: 1 / 0)
     assert command(*tiny) == 1
-    assert last_line(capfd).startswith("layeratlas: ZeroDivisionError: division by zero (traceback in ")
+    assert last_line(capfd).startswith("layeratlas: ZeroDivisionError: division by zero (in ")
     assert "ZeroDivisionError" in (tmp_path / "out" / "error.txt").read_text()
 
 
@@ -245,7 +245,7 @@ def test_help_shows_a_person_what_can_be_set(command, capfd):
     page = capfd.readouterr().out
     for word in (
         "metric: cka_linear, cka_linear_debiased, mutual_knn",
-        "pooling: last, mean",
+        "pooling: attention_weighted, first",
         "dataset.path=",
         "batch_size",
         "-m ",

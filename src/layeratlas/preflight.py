@@ -73,7 +73,7 @@ def _flops(device: torch.device, dtype: torch.dtype) -> float:
     return 2 * 1024**3 / min(seconds)
 
 
-def _size(n: float) -> str:
+def _size(n: int | float) -> str:
     for unit in ("B", "KB", "MB", "GB"):
         if n < 1000:
             return f"{n:.3g} {unit}"

@@ -15,6 +15,7 @@ from layeratlas.errors import ConfigError
 Span = tuple[int, int]
 
 _KEPT = ("input_ids", "special_tokens_mask", "offset_mapping")
+_CHUNK = 32  # texts tokenised at once: Python's objects for their offsets take some 200 bytes a token while they last
 _MARK, _BLANK = "\ue000", "  "
 _DAY = date(2025, 1, 1)
 # Templates that print the date would change activations by the day. transformers turns what is passed to a template into plain
@@ -77,10 +78,13 @@ class Encoder:
     def encode(self, texts: Sequence[str], spans: Sequence[Span] | None = None) -> list[Encoding]:
         """Tokenise texts, each cut to `max_length` tokens on the right; `spans` are character ranges within the texts."""
         placed = [self._place(text, span) for text, span in zip(texts, spans or [(0, 0)] * len(texts), strict=True)]
+        return [encoding for i in range(0, len(placed), _CHUNK) for encoding in self._encode(placed[i : i + _CHUNK])]
+
+    def _encode(self, placed: Sequence["_Placed"]) -> list[Encoding]:
         whole = self._tokenise([p.rendered for p in placed], truncation=False)
         long = [i for i, ids in enumerate(whole["input_ids"]) if len(ids) > self.max_length]
         cut = self._tokenise([placed[i].rendered for i in long], truncation=True) if long else {}
-        kept = [{key: whole[key][i] for key in _KEPT} for i in range(len(texts))]
+        kept = [{key: whole[key][i] for key in _KEPT} for i in range(len(placed))]
         for position, i in enumerate(long):
             kept[i] = {key: cut[key][position] for key in _KEPT}
         return [self._encoding(*item, i in set(long)) for i, item in enumerate(zip(placed, kept, strict=True))]

@@ -1,0 +1,168 @@
+"""How fast extraction is, as ratios measured side by side in one process.
+
+    uv run tests/benchmarks/extraction.py hooks        against the bare forward pass on the same batches
+    uv run tests/benchmarks/extraction.py one_by_one   against a causal LM, one text at a time, all hidden states returned
+    uv run tests/benchmarks/extraction.py likelihood   with likelihoods, against one pass per layer and per statement
+
+Contestants take turns; the best of several rounds counts, as other programs can only make a round slower.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import platformdirs
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from layeratlas import pooling
+from layeratlas.activations import Extractor, Side
+from layeratlas.batching import Batching
+from layeratlas.corpora import Speeches, draw
+from layeratlas.forward import Texts, extract
+from layeratlas.models import BundledCheckpoint, Needs
+from layeratlas.models.language_model import LanguageModel
+from layeratlas.models.tokenization import collate
+from layeratlas.store import Store
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+MODELS = ("smollm2-135m-instruct", "gemma3-270m")
+POOLINGS = {"last": pooling.last, "mean": pooling.mean}
+BATCHING = Batching(16, 4096)
+CPU = torch.device("cpu")
+STORE = Store(Path(os.environ.get("LAYERATLAS_STORE", platformdirs.user_cache_dir("layeratlas"))))
+
+
+def bundled(name: str) -> BundledCheckpoint:
+    os.environ.setdefault("LAYERATLAS_STORE", str(STORE.root))
+    os.environ.setdefault("LAYERATLAS_RUN_ID", "benchmark")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return instantiate(compose("config", [f"model@model_a={name}"]).model_a, _convert_="all")
+
+
+def speeches(n: int, **words: int) -> list[str]:
+    corpus = Speeches(n=n, max_length=512, since=1946, **({"min_words": 20, "max_words": 120} | words))
+    return draw(corpus, "en", "en", 0).sides["a"].texts
+
+
+def race(contestants: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
+    """Seconds of each contestant's best round."""
+    best = dict.fromkeys(contestants, float("inf"))
+    for _ in range(rounds):
+        for name, run in contestants.items():
+            start = time.perf_counter()
+            run()
+            best[name] = min(best[name], time.perf_counter() - start)
+    return best
+
+
+def hooks() -> None:
+    for name in MODELS:
+        texts = speeches(64)
+        model = bundled(name).load(STORE, CPU, Needs(512))
+        encoded = Texts(texts, model.encoder.encode(texts))
+        spent: list[float] = []
+
+        def bare(model: LanguageModel = model, encoded: Texts = encoded) -> None:
+            for batch in BATCHING.batches(encoded.lengths):
+                model.forward(collate([encoded.encodings[i] for i in batch], model.encoder.pad_id))
+
+        def ours(name: str = name, texts: list[str] = texts, model: LanguageModel = model) -> None:
+            with tempfile.TemporaryDirectory() as scratch:
+                side = Side(Loaded(bundled(name), model), texts, 512)
+                Extractor(Store(Path(scratch)), POOLINGS, BATCHING, CPU).fill(side, list(POOLINGS))
+
+        best = race({"bare": bare, "ours": ours}, 5)
+        extract(model, encoded, {k: timed(p, spent) for k, p in POOLINGS.items()}, BATCHING, lambda n, tokens: None)
+        print(
+            f"{name}: extraction with tokenising, pooling and writing {best['ours']:.2f} s, bare forward {best['bare']:.2f} s:"
+            f" {best['ours'] / best['bare']:.3f} x; in poolings {sum(spent) / best['ours']:.2%} of the time"
+        )
+
+
+def one_by_one() -> None:
+    for name in MODELS:
+        texts = speeches(48)
+        config = bundled(name)
+        model = config.load(STORE, CPU, Needs(512))
+        location = config.source(STORE).location
+        causal = AutoModelForCausalLM.from_pretrained(location, dtype=torch.float32).eval()
+        tokenizer = AutoTokenizer.from_pretrained(location)
+
+        @torch.inference_mode()
+        def theirs(texts: list[str] = texts, causal=causal, tokenizer=tokenizer) -> None:
+            for text in texts:
+                states = causal(**tokenizer(text, return_tensors="pt"), output_hidden_states=True, use_cache=False).hidden_states
+                torch.stack([state[0, -1] for state in states])
+
+        def ours(texts: list[str] = texts, model: LanguageModel = model) -> None:
+            extract(model, Texts(texts, model.encoder.encode(texts)), POOLINGS, BATCHING, lambda n, tokens: None)
+
+        best = race({"theirs": theirs, "ours": ours}, 4)
+        print(f"{name}: one text at a time with the head {best['theirs']:.2f} s, ours {best['ours']:.2f} s:", end=" ")
+        print(f"{best['theirs'] / best['ours']:.2f} x faster")
+
+
+def likelihood() -> None:
+    """Statements of some 15 words; every fourth layer and the likelihood, as study 002 took them."""
+    name = MODELS[0]
+    statements = speeches(32, min_words=10, max_words=20)
+    config = bundled(name)
+    model = config.load(STORE, CPU, Needs(512, nll=True))
+    location = config.source(STORE).location
+    causal = AutoModelForCausalLM.from_pretrained(location, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(location)
+    layers = [*range(0, causal.config.num_hidden_layers, 4), causal.config.num_hidden_layers]
+
+    @torch.inference_mode()
+    def theirs() -> None:
+        for text in statements:
+            inputs = tokenizer(text, return_tensors="pt")
+            for layer in layers:
+                causal(**inputs, output_hidden_states=True, use_cache=False).hidden_states[layer][0, 1:].mean(0)
+            causal(**inputs, labels=inputs["input_ids"], use_cache=False)
+
+    def ours() -> None:
+        extract(model, Texts(statements, model.encoder.encode(statements)), POOLINGS, BATCHING, lambda n, tokens: None)
+
+    best = race({"theirs": theirs, "ours": ours}, 3)
+    print(
+        f"{name}: a pass per layer ({len(layers)}) and one for the likelihood, one statement at a time {best['theirs']:.2f} s,",
+        end=" ",
+    )
+    print(f"ours {best['ours']:.2f} s: {best['theirs'] / best['ours']:.1f} x faster")
+
+
+class Loaded:
+    """A model config whose network is in memory already, so that loading it does not count."""
+
+    def __init__(self, config: BundledCheckpoint, model: LanguageModel) -> None:
+        self.config, self.model = config, model
+
+    def load(self, *arguments: object) -> LanguageModel:
+        return self.model
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.config, name)
+
+
+def timed(pool: Callable, spent: list[float]) -> Callable:
+    def pooled(*arguments: object) -> object:
+        start = time.perf_counter()
+        result = pool(*arguments)
+        spent.append(time.perf_counter() - start)
+        return result
+
+    return pooled
+
+
+if __name__ == "__main__":
+    for which in sys.argv[1:] or ["hooks", "one_by_one", "likelihood"]:
+        {"hooks": hooks, "one_by_one": one_by_one, "likelihood": likelihood}[which]()
