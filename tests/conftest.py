@@ -1,7 +1,7 @@
 """Tiny randomly initialised models, saved as real checkpoints in the hub's format; no network, no GPU."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything of Hugging Face is imported: a look-up would wait for a network
@@ -36,6 +36,16 @@ TEXTS = [
     "He counted the stairs (there were forty-one) and went home.",
     "Snow covers the upper road from November until late in April.",
 ]
+
+
+@pytest.fixture(autouse=True)
+def one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Tiny tensors gain nothing from threads, and lose a factor of five to them where other processes are running."""
+    before = torch.get_num_threads()
+    if not request.node.get_closest_marker("slow"):
+        torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

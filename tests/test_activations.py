@@ -416,15 +416,15 @@ def test_a_budget_that_memory_lowered_is_remembered_by_the_extractor_and_recorde
     monkeypatch.setattr(LanguageModel, "forward", forward_of_80_tokens)
     monkeypatch.setattr("layeratlas.models.loading.verified", lambda model: model)
     found = extractor(side, "mean", "all")
-    assert [n for n in tried if n > 80] == tried[:1] == [8 * 14]
-    assert extractor.batching.tokens == 8 * 14 // 2
+    assert [n for n in tried if n > 80] == tried[:1] == [8 * 13]
+    assert extractor.batching.tokens == 8 * 13 // 2
     for name, vectors in expected.activations.layers.items():
         torch.testing.assert_close(found.activations.layers[name], vectors, rtol=1e-5, atol=1e-6)
-    assert found.record["batch_tokens"] == 56
+    assert found.record["batch_tokens"] == 52
     assert sum("do not fit into memory" in record.getMessage() for record in caplog.records) == 1
     tried.clear()
-    assert extractor(Side(checkpoint(), MANY[32:48], 64), "mean", "block_2").record["batch_tokens"] == 56
-    assert max(tried) <= 56
+    assert extractor(Side(checkpoint(), MANY[32:48], 64), "mean", "block_2").record["batch_tokens"] == 52
+    assert max(tried) <= 52
 
 
 @pytest.mark.usefixtures("shards_of_8")

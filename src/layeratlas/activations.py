@@ -196,7 +196,7 @@ def _return_freed_memory() -> None:
     Its default adapts to the largest block seen and then holds on to some hundred megabytes; elsewhere nothing is done.
     """
     if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).mallopt(-3, 2**25)
+        ctypes.CDLL(None).mallopt(-3, 2**23)
 
 
 def _tokenised(model: Any, shards: Sequence[Shard]) -> Iterator[tuple[Shard, Any]]:
