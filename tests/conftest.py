@@ -1,7 +1,7 @@
 """Tiny randomly initialised models, saved as real checkpoints in the hub's format; no network, no GPU."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything of Hugging Face is imported: a look-up would wait for a network
@@ -26,6 +26,10 @@ ARCHITECTURES: dict[str, tuple[str, dict]] = {
     "mamba": ("Mamba", SIZES | {"state_size": 8}),
 }
 
+# Tiny tensors gain nothing from threads, and lose a factor of five to them where other processes are running.
+THREADS = torch.get_num_threads()
+torch.set_num_threads(1)
+
 TEXTS = [
     "A ship left the harbour before dawn.",
     "Why do rivers bend?",
@@ -39,13 +43,8 @@ TEXTS = [
 
 
 @pytest.fixture(autouse=True)
-def one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Tiny tensors gain nothing from threads, and lose a factor of five to them where other processes are running."""
-    before = torch.get_num_threads()
-    if not request.node.get_closest_marker("slow"):
-        torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def threads(request: pytest.FixtureRequest) -> None:
+    torch.set_num_threads(THREADS if request.node.get_closest_marker("slow") else 1)
 
 
 @pytest.fixture

@@ -365,6 +365,67 @@ def test_whole_numbers_as_ids_stay_whole(write):
     assert sorted(draw(write("wide.jsonl", content), "en", "de", 0).table["id"]) == ["1", "2"]
 
 
+# --- what each side is told of its items ------------------------------------------------------------------------------------
+
+
+def test_the_table_is_the_items_and_the_texts_of_both_sides():
+    items = draw(listed(LETTERS, n=5), "en", "de", 0)
+    assert items.table.columns.tolist() == ["id", "group", "text_a", "text_b"]
+    assert items.table["id"].tolist() == items.ids
+    assert items.table["group"].tolist() == items.groups == [f"group {i}" for i in items.ids]
+    for side, language in (("a", "en"), ("b", "de")):
+        assert items.table[f"text_{side}"].tolist() == items.sides[side].texts == [f"{language} text of {i}" for i in items.ids]
+
+
+@quick
+@given(ids=id_lists, seed=st.integers(0, 2**31), data=st.data())
+def test_rows_say_where_in_its_own_file_each_item_of_a_side_stands(ids, seed, data):
+    other = data.draw(st.permutations(ids))
+    items = draw(listed(ids, [*other, "only here"], n=data.draw(st.integers(1, len(ids)))), "en", "de", seed)
+    a, b = items.sides["a"], items.sides["b"]
+    assert [ids[row] for row in a.rows] == [other[row] for row in b.rows] == items.ids
+    assert (a.population, b.population) == (len(ids), len(ids) + 1)
+
+
+def test_items_without_a_marked_span_have_an_empty_one():
+    assert draw(listed(LETTERS), "en", "de", 0).sides["a"].spans == [(0, 0)] * len(LETTERS)
+
+
+SPANNED = (
+    "id,en,en_span,de\n1,The old lamp broke.,old lamp,Die alte Lampe ist kaputt.\n2,Rivers bend.,Rivers,Fl\u00fcsse biegen sich.\n"
+)
+
+
+def test_the_marked_words_of_a_text_become_their_range(write):
+    items = draw(write("spans.csv", SPANNED), "en", "de", 0)
+    marked = {
+        i: text[start:end] for i, text, (start, end) in zip(items.ids, items.sides["a"].texts, items.sides["a"].spans, strict=True)
+    }
+    assert marked == {"1": "old lamp", "2": "Rivers"}
+    assert items.sides["b"].spans == [(0, 0), (0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ("3,A lamp is a lamp.,lamp,x", "the span 'lamp' must stand once in the text 'A lamp is a lamp.'"),
+        ("3,A lamp.,river,x", "the span 'river' must stand once in the text 'A lamp.'"),
+        ("3,A lamp.,,x", "the span .* must stand once in the text 'A lamp.'"),
+        ("3,,lamp,x", ""),
+    ],
+)
+def test_marked_words_that_do_not_stand_once_in_their_text_are_refused(write, row, told):
+    with pytest.raises(ConfigError, match=rf"^dataset.*{told}"):
+        draw(write("spans.csv", SPANNED + row + "\n"), "en", "de", 0)
+
+
+@pytest.mark.parametrize("missing", ["null", '""'])
+def test_an_item_without_marked_words_is_refused_by_its_text(write, missing):
+    content = f'{{"id": 1, "text": "One lamp.", "text_span": "lamp"}}\n{{"id": 2, "text": "Two.", "text_span": {missing}}}\n'
+    with pytest.raises(ConfigError, match=r"^dataset\.path=.*: the span .* must stand once in the text 'Two\.'$"):
+        draw(write("spans.jsonl", content), "en", "en", 0)
+
+
 # --- random strings ---------------------------------------------------------------------------------------------------------
 
 

@@ -1,16 +1,20 @@
+import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import httpx2
 import huggingface_hub
 import pytest
+import safetensors.torch
 import torch
 import transformers
 from conftest import ARCHITECTURES, SIZES, byte_tokenizer
 from huggingface_hub import constants
 from huggingface_hub.errors import GatedRepoError, RevisionNotFoundError
+from huggingface_hub.utils import filter_repo_objects
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer, LlamaConfig, PreTrainedModel
 
@@ -334,9 +338,154 @@ def test_a_device_is_taken_by_its_name():
     assert pick_device("auto").type in ("cpu", "cuda", "mps")
 
 
-def test_code_from_a_repository_is_announced(load, caplog):
+def test_code_from_a_repository_is_announced_and_off_unless_asked_for(load, caplog):
+    load()
+    assert caplog.records == []
     load(trust_remote_code=True)
-    assert "tiny-llama: trust_remote_code is on" in caplog.text
+    ((name, level, text),) = caplog.record_tuples
+    assert (name, level) == ("layeratlas.models.base", logging.WARNING)
+    assert text == "model tiny-llama: trust_remote_code is on, so code from its repository runs here"
+
+
+# --- options that need more than the checkpoint -----------------------------------------------------------------------------
+
+
+def test_an_unknown_quantization_is_refused():
+    with pytest.raises(ConfigError, match=r"^model quantization: expected null or one of 8bit, 4bit; got 2bit$"):
+        Checkpoint(id="acme/tiny", dtype="float32", quantization="2bit")
+
+
+@pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
+@pytest.mark.parametrize("quantization", ["8bit", "4bit"])
+def test_quantization_without_its_package_is_refused_in_one_line(load, quantization):
+    with pytest.raises(ConfigError, match=rf"^model \S+tiny-llama: .*{quantization[0]}-bit.* bitsandbytes") as raised:
+        load(quantization=quantization)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.skipif(find_spec("peft") is not None, reason="peft is installed")
+def test_an_adapter_without_its_package_is_refused_in_one_line(load, tmp_path):
+    with pytest.raises(ConfigError, match=r"^model \S+tiny-llama: .*peft.*$") as raised:
+        load(adapter=str(tmp_path))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("option", [{"quantization": "8bit"}, {"adapter": "acme/adapter"}])
+def test_random_weights_are_neither_quantised_nor_adapted(option):
+    with pytest.raises(ConfigError, match="random_init"):
+        Checkpoint(id="acme/tiny", dtype="float32", random_init=0, **option)
+
+
+@pytest.fixture
+def adapter(checkpoint_folder, tmp_path) -> tuple[Path, PreTrainedModel]:
+    """The folder of an adapter of the tiny llama, and the adapted network as peft runs it."""
+    peft = pytest.importorskip("peft")
+    torch.manual_seed(0)
+    config = peft.LoraConfig(task_type="CAUSAL_LM", init_lora_weights=False, r=4, target_modules=["q_proj", "v_proj"])
+    base = transformers.AutoModelForCausalLM.from_pretrained(checkpoint_folder("llama"), dtype=torch.float32)
+    adapted = peft.get_peft_model(base, config)
+    adapted.save_pretrained(tmp_path / "adapter")
+    return tmp_path / "adapter", adapted.eval()
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of peft, at transformers
+def test_an_adapted_model_is_the_one_that_peft_runs(load, adapter):
+    folder, network = adapter
+    model = load(adapter=str(folder))
+    ids = torch.tensor([model.encoder.encode([TEXT])[0].ids])
+    with torch.inference_mode():
+        states = network(input_ids=ids, output_hidden_states=True).hidden_states
+    layers = heard(model, TEXT)
+    for name, expected in zip(["embed", "block_1", "block_2", "final_norm"], states, strict=True):
+        torch.testing.assert_close(layers[name], expected)
+    assert not torch.equal(layers["block_1"], heard(load(), TEXT)["block_1"])
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_an_adapter_that_is_a_pickle_is_refused(load, adapter):
+    folder, _ = adapter
+    torch.save(safetensors.torch.load_file(folder / "adapter_model.safetensors"), folder / "adapter_model.bin")
+    (folder / "adapter_model.safetensors").unlink()
+    with pytest.raises(ConfigError, match=r"^model \S+tiny-llama: .*adapter_model\.safetensors"):
+        load(adapter=str(folder))
+
+
+def test_an_adapter_is_part_of_the_identity_by_its_bytes(checkpoint, tmp_path):
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"one")
+    first = checkpoint(adapter=str(tmp_path)).identity()
+    assert first != checkpoint().identity()
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"three")
+    assert checkpoint(adapter=str(tmp_path)).identity() != first
+
+
+def test_pickled_weights_are_refused_in_one_line_and_never_read(checkpoint_folder, tmp_path, store, monkeypatch):
+    folder = shutil.copytree(checkpoint_folder("llama"), tmp_path / "pickled")
+    torch.save(safetensors.torch.load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    monkeypatch.setattr(torch, "load", lambda *args, **options: pytest.fail("a pickle was read"))
+    with pytest.raises(ConfigError, match=r"^model \S+pickled: .*model\.safetensors.*$") as raised:
+        Checkpoint(id=str(folder), dtype="float32").load(store, CPU, Needs(64))
+    assert "\n" not in str(raised.value)
+
+
+def test_weights_are_safetensors_even_where_a_pickle_lies_beside_them(checkpoint_folder, tmp_path, store, load):
+    folder = shutil.copytree(checkpoint_folder("llama"), tmp_path / "both")
+    (folder / "pytorch_model.bin").write_bytes(b"not to be read")
+    model = Checkpoint(id=str(folder), dtype="float32").load(store, CPU, Needs(64))
+    assert_equal(weights(model), weights(load()))
+
+
+# --- prefetching ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def downloads(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
+    """What is asked of the hub, instead of asking it."""
+    asked: list[dict] = []
+
+    def download(repository: str, **options) -> str:
+        asked.append({"repository": repository} | options)
+        return f"snapshots/{COMMIT}"
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    return asked
+
+
+def test_a_local_folder_needs_no_prefetching(checkpoint, store, downloads):
+    checkpoint().prefetch(store)
+    assert downloads == []
+
+
+def test_prefetching_brings_weights_tokenizer_and_configs_but_no_pickle(store, downloads):
+    Checkpoint(id="acme/tiny", revision="next", dtype="float32").prefetch(store)
+    (asked,) = downloads
+    assert (asked["repository"], asked["revision"]) == ("acme/tiny", "next")
+    wanted = ["model-00001-of-00002.safetensors", "config.json", "tokenizer.model", "merges.txt", "chat_template.jinja", "own.py"]
+    refused = ["pytorch_model.bin", "model.pt", "model.pkl", "tf_model.h5", "model.gguf", "model.onnx", "flax_model.msgpack"]
+    kept = list(filter_repo_objects([*wanted, *refused], allow_patterns=asked["allow_patterns"]))
+    assert kept == wanted
+
+
+def test_prefetching_brings_the_adapter_too(store, downloads):
+    Checkpoint(id="acme/tiny", dtype="float32", adapter="acme/adapter").prefetch(store)
+    assert [asked["repository"] for asked in downloads] == ["acme/tiny", "acme/adapter"]
+
+
+def test_the_identity_of_a_hub_model_asks_for_its_configs_alone(downloads):
+    Checkpoint(id="acme/tiny", dtype="float32").identity()
+    assert list(filter_repo_objects(["config.json", "model.safetensors"], allow_patterns=downloads[0]["allow_patterns"])) == [
+        "config.json"
+    ]
+
+
+def test_what_is_in_the_hub_cache_is_prefetched_already(cached, store):
+    Checkpoint(id=cached, dtype="float32").prefetch(store)
+
+
+@pytest.mark.usefixtures("hub_cache")
+def test_prefetching_without_a_network_is_refused(store):
+    with pytest.raises(ConfigError, match=r"^model acme/tiny: not in the local hub cache, and the hub cannot be reached"):
+        Checkpoint(id="acme/tiny", dtype="float32").prefetch(store)
 
 
 class WithoutBlocks(PreTrainedModel):

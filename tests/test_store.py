@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layeratlas.errors import ConfigError
-from layeratlas.store import Store, checksum, fingerprint
+from layeratlas.store import Store, checksum, discard, fingerprint, intact
 
 DESCRIPTION = {"b": [True, None, "é"], "a": {"y": 1, "x": 0.5}}
 CANONICAL = '{"a":{"x":0.5,"y":1},"b":[true,null,"é"]}'
@@ -313,3 +313,64 @@ def test_a_temporary_file_that_cannot_be_removed_is_warned_about(store, monkeypa
     put(store, b"bytes")
     assert "could not remove" in caplog.text
     assert "(Permission denied)" in caplog.text
+
+
+# --- looking at all of it ---------------------------------------------------------------------------------------------------
+
+
+def test_an_object_is_intact_until_a_byte_of_it_changes(store):
+    file, folder = put(store, b"bytes"), put(store, {"one": b"1", "deep/two": b"22"}, key="folder", suffix="")
+    assert intact(file)
+    assert intact(folder)
+    file.write_bytes(b"bytez")
+    (folder / "deep" / "two").write_bytes(b"23")
+    assert not intact(file)
+    assert not intact(folder)
+
+
+@given(content=st.binary(max_size=60), suffix=st.sampled_from([".bin", ".safetensors", ".parquet"]))
+@settings(deadline=None, derandomize=True, max_examples=25)
+def test_whatever_was_stored_is_intact(tmp_path_factory, content, suffix):
+    assert intact(put(Store(tmp_path_factory.mktemp("store")), content, suffix=suffix))
+
+
+def test_discarding_removes_files_and_folders_and_does_not_mind_what_is_gone(tmp_path, caplog):
+    (tmp_path / "folder" / "deep").mkdir(parents=True)
+    (tmp_path / "folder" / "deep" / "file").write_bytes(b"1")
+    (tmp_path / "file").write_bytes(b"1")
+    for name in ("folder", "file", "missing", "missing/below"):
+        discard(tmp_path / name)
+    (tmp_path / "other").write_bytes(b"1")
+    discard(tmp_path / "other" / "below")
+    assert os.listdir(tmp_path) == ["other"]
+    assert caplog.records == []
+
+
+def test_every_object_of_every_kind_is_found_once_and_in_order(store):
+    paths = [
+        put(store, b"1"),
+        put(store, b"2", key="other"),
+        put(store, {"inside-of-it": b"3", "deep-er/file-name": b"4"}, key="folder", suffix=""),
+    ]
+    with store.building("deep/er/kind", "key", ".bin") as path:
+        path.write_bytes(b"5")
+    found = list(store.objects())
+    assert set(found) == {*paths, store.open("deep/er/kind", "key")}
+    assert len(found) == 4
+    assert [path.name.split("-")[0] for path in found if path.parent.parent == store.root] == ["folder", "key", "other"]
+
+
+def test_what_is_unfinished_is_left_over_and_no_object(store):
+    path = put(store, b"1")
+    half = path.parent / ".tmp-1-abc.bin"
+    half.write_bytes(b"half")
+    folder = path.parent / ".tmp-1-def"
+    (folder / "with-dash").mkdir(parents=True)
+    (folder / "with-dash" / "file-name").write_bytes(b"half")
+    assert list(store.objects()) == [path]
+    assert store.leftovers() == [half, folder]
+
+
+def test_a_store_that_does_not_exist_holds_nothing(store):
+    assert list(store.objects()) == []
+    assert store.leftovers() == []

@@ -172,6 +172,44 @@ def test_a_template_that_strips_the_text_leaves_the_stripped_text(text):
     assert own_text(chat(trimming), text) == "Hi."
 
 
+@pytest.mark.parametrize(
+    ("filter_", "expected"),
+    [("", "  Hi. "), ("| trim", "Hi."), (".lstrip()", "Hi. "), (".rstrip()", "  Hi.")],
+)
+def test_what_is_read_is_what_the_template_renders(filter_, expected):
+    template = TEMPLATE.replace(
+        "m['content']", f"(m['content']){filter_}" if filter_.startswith(".") else f"m['content'] {filter_}"
+    )
+    e = chat(template)
+    rendered = e.tokenizer.apply_chat_template([{"role": "user", "content": "  Hi. "}], tokenize=False, add_generation_prompt=True)
+    assert f"] {expected}\n" in rendered
+    assert read_back(e.tokenizer, e.encode(["  Hi. "])[0].ids) == rendered
+
+
+@given(text=OF_ANY_SCRIPT.filter(str.strip), trimmed=st.booleans())
+@settings(deadline=None, derandomize=True, max_examples=40)
+def test_a_template_rendered_once_gives_the_ids_of_rendering_each_text(text, trimmed):
+    e = chat(TEMPLATE.replace("m['content']", "m['content'].strip()") if trimmed else TEMPLATE)
+    own = e.tokenizer.apply_chat_template([{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True)
+    assert e.encode([text])[0].ids == e.tokenizer(own, add_special_tokens=False)["input_ids"]
+
+
+def test_a_template_is_rendered_once_and_not_for_each_text(monkeypatch):
+    e = chat()
+    monkeypatch.setattr(type(e.tokenizer), "apply_chat_template", lambda *args, **options: pytest.fail("rendered again"))
+    assert own_text(e, "Hi.") == "Hi."
+
+
+def test_a_template_that_hides_the_text_is_refused():
+    with pytest.raises(ConfigError, match=r"^model chat_template=true: this model's chat template does not show the user's text$"):
+        chat("[user] {{ messages[0]['content'] | length }}")
+
+
+def test_a_template_that_shows_the_text_twice_is_refused():
+    with pytest.raises(ConfigError, match=r"^model chat_template=true: this model's chat template shows the user's text twice$"):
+        chat("{{ messages[0]['content'] }} {{ messages[0]['content'] }}")
+
+
 def test_a_span_moves_with_the_text_into_the_template():
     e = chat()
     (found,) = e.encode(["one two"], [(4, 7)])
@@ -212,8 +250,11 @@ def test_a_text_without_tokens_is_refused():
 
 
 def test_a_maximal_length_that_only_holds_special_tokens_is_refused():
-    with pytest.raises(ConfigError, match="max_length"):
-        encoder(eos=True, max_length=1).encode(["abc"])
+    for max_length in (1, 2):
+        with pytest.raises(
+            ConfigError, match=rf"^dataset\.max_length: 2 special tokens leave no room for the text; got {max_length}$"
+        ):
+            encoder(eos=True, max_length=max_length)
 
 
 def test_the_padding_id_is_the_tokenizers_own_or_zero():

@@ -8,6 +8,7 @@ import logging
 import os
 import pickle
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -119,12 +120,17 @@ def test_an_extraction_killed_before_any_of_its_file_operations_ends_with_the_by
     expected = answer(undisturbed)
     expected_bytes = bytes_of(undisturbed.store)
     assert {operation.split()[0] for operation in expected.operations} >= {"os.mkdir", "open", "os.rename", "os.listdir"}
+    seen = set()
     for last in range(1, len(expected.operations) + 1):
         job = replace(undisturbed, store=tmp_path / f"killed-{last}")
         assert Process(replace(job, last_operation=last)).go().end() == -signal.SIGKILL
         assert bytes_of(job.store).items() <= expected_bytes.items()
-        assert answer(job).digest == expected.digest
-        assert bytes_of(job.store) == expected_bytes
+        left = tuple(re.sub(r"\.tmp-[^.]*", ".tmp", name) for name in everything_below(job.store))
+        if left not in seen:  # what comes next depends on nothing but what is on the disk
+            seen.add(left)
+            assert answer(job).digest == expected.digest
+            assert bytes_of(job.store) == expected_bytes
+    assert len(seen) > 2 * len(expected_bytes)  # before, while and after each file was written
 
 
 @pytest.mark.slow
@@ -182,7 +188,7 @@ def test_a_flipped_or_truncated_byte_at_any_of_200_random_positions_is_found_and
     store = Store(tmp_path / "store")
     extract = extractor(store.root, nll=True)
     texts = Side(bundled, TEXTS, 64, label="texts en")
-    expected = digest(extract(texts, "mean", "all"))
+    expected = {pooling: digest(extract(texts, pooling, "all")) for pooling in ("last", "mean")}
     objects = list(store.objects())
     assert sorted({path.parent.name for path in objects}) == ["items", "last", "mean", "models", "nll"]
     before = {path: checksum(path) for path in objects}
@@ -199,12 +205,10 @@ def test_a_flipped_or_truncated_byte_at_any_of_200_random_positions_is_found_and
             shutil.rmtree(store.root / "activations")
         pooling = damage.parent.name if damage.parent.name in ("last", "mean") else "mean"
         caplog.clear()
-        found = extract(texts, pooling, "all")
+        assert digest(extract(texts, pooling, "all")) == expected[pooling]
         assert store_warnings(caplog) == [
             f"store: {damage} is damaged (its bytes do not match its checksum); it will be made again"
         ]
-        assert digest(extract(texts, "mean", "all")) == expected
-        assert found.activations.n == len(TEXTS)
         assert {path: checksum(path) for path in store.objects()} == before
 
 
@@ -357,15 +361,15 @@ def test_a_disk_that_fills_up_ends_in_one_line_and_the_extraction_goes_on_when_t
     with monkeypatch.context() as patch:
         after_shard(patch, 2, fill)
         with pytest.raises(ConfigError, match=rf"^store\.dir={store.root}: cannot write \(.*[Nn]o space left on device.*\)$"):
-            extractor(store.root)(side(llama, MANY), "mean", "all")
+            extractor(store.root)(side(llama, MANY[:600]), "mean", "all")
     assert store_warnings(caplog) == []
     assert damaged(store) == []
     assert store.leftovers() == []
     kept = bytes_of(store.root)
     assert len(kept) >= 3  # the first shard
     filler.unlink()
-    again = extractor(store.root)(side(llama, MANY), "mean", "all")
-    assert digest(again) == digest(extractor(tmp_path / "direct")(side(llama, MANY), "mean", "all"))
+    again = extractor(store.root)(side(llama, MANY[:600]), "mean", "all")
+    assert digest(again) == digest(extractor(tmp_path / "direct")(side(llama, MANY[:600]), "mean", "all"))
     assert kept.items() <= bytes_of(store.root).items()
 
 
@@ -408,10 +412,10 @@ def test_a_read_only_store_that_lacks_texts_is_refused_in_one_line_and_keeps_wha
 
 def test_a_read_only_store_that_holds_everything_is_read_without_complaint(disk, llama, caplog, monkeypatch):
     root = disk(4000)
-    expected = extractor(root)(side(llama, MANY), "mean", "all")
+    expected = extractor(root)(side(llama, MANY[:600]), "mean", "all")
     disk(read_only=True)
     monkeypatch.setattr(AbstractModel, "load", lambda *a: pytest.fail("loaded a model"))
-    assert digest(extractor(root)(side(llama, MANY), "mean", "all")) == digest(expected)
+    assert digest(extractor(root)(side(llama, MANY[:600]), "mean", "all")) == digest(expected)
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
@@ -449,11 +453,11 @@ def test_a_store_that_vanishes_between_two_shards_ends_in_one_line_and_leaves_wh
         with pytest.raises(
             ConfigError, match=rf"^store\.dir={store.root}: activations of tiny-llama vanished after being written$"
         ):
-            extractor(store.root)(side(llama, MANY), "mean", "all")
+            extractor(store.root)(side(llama, MANY[:600]), "mean", "all")
     assert damaged(store) == []
     assert store.leftovers() == []
-    again = extractor(store.root)(side(llama, MANY), "mean", "all")
-    assert digest(again) == digest(extractor(tmp_path / "direct")(side(llama, MANY), "mean", "all"))
+    again = extractor(store.root)(side(llama, MANY[:600]), "mean", "all")
+    assert digest(again) == digest(extractor(tmp_path / "direct")(side(llama, MANY[:600]), "mean", "all"))
 
 
 @pytest.mark.parametrize("moment", ["_flush", "checksum"])
@@ -684,9 +688,12 @@ def test_remove_removes_just_the_entry_that_is_named(command, filled, capfd):
     assert set(catalogue(filled)["entry"]) == {stays}
 
 
-def test_remove_takes_the_name_of_an_entry_as_long_as_it_is_in_the_store(filled):
+def test_remove_takes_the_name_of_an_entry_as_long_as_it_is_on_disk(filled):
     path = next(path for path in filled.objects() if path.parent.name == "mean")
-    assert path in remove(filled, path.relative_to(filled.root).parts[1])
+    whole = path.parent.parent.name
+    (listed_as,) = {entry for entry in catalogue(filled)["entry"] if entry.split("/")[-1] == whole[:12]}
+    assert path in remove(filled, listed_as.replace(whole[:12], whole))
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("digits", ["123456789012", "1234567890e1", "012345678901"])
@@ -694,7 +701,9 @@ def test_an_entry_whose_name_looks_like_a_number_is_removed(command, tmp_path, c
     store = Store(tmp_path / "store")
     with store.building(f"activations/{digits}{'f' * 20}/items", "key", ".parquet") as path:
         path.write_bytes(b"bytes")
-    assert f"removed 1 objects of {digits}" in told(command, capfd, store, "store.action=remove", f"store.entry={digits}")
+    (entry,) = catalogue(store)["entry"]
+    assert digits in entry
+    assert f"removed 1 objects of {entry}" in told(command, capfd, store, "store.action=remove", f"store.entry={entry}")
     assert list(store.objects()) == []
 
 
@@ -793,8 +802,7 @@ def save_vectors(form: str, extracted: Extracted, folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("metric", ["mutual_knn", "cka_linear"])
-@pytest.mark.parametrize("form", [".safetensors", ".npz", ".npy"])
+@pytest.mark.parametrize(("form", "metric"), [(".safetensors", "cka_linear"), (".npz", "cka_linear"), (".npy", "mutual_knn")])
 def test_vectors_of_others_give_the_matrix_of_the_model_that_made_them(command, tiny, texts_file, llama, tmp_path, form, metric):
     texts = [json.loads(line)["en"] for line in texts_file.read_text(encoding="utf-8").splitlines()]
     alone = replace(side(llama, texts), max_length=512, exact=True)  # one text at a time: no batch moves the last digits

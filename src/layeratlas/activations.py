@@ -105,9 +105,12 @@ class Extractor:
     def __call__(self, side: Side, pooling: str, layers: str | Sequence[str]) -> Extracted:
         """The side's activations under one pooling at the chosen layers."""
         found = self.fill(side, [pooling])
-        tables = [pd.concat([pd.read_parquet(files[t]) for files in found], ignore_index=True) for t in self._tables]
         vectors = [files[pooling] for files in found]
-        return Extracted(_read(vectors, layers), pd.concat(tables, axis=1), record_of(vectors[0]))
+        try:
+            tables = [pd.concat([pd.read_parquet(files[t]) for files in found], ignore_index=True) for t in self._tables]
+            return Extracted(_read(vectors, layers), pd.concat(tables, axis=1), record_of(vectors[0]))
+        except FileNotFoundError as error:
+            raise ConfigError(f"store.dir={self.store.root}: {error.filename or error} vanished before it was read") from error
 
     def fill(self, side: Side, poolings: Sequence[str]) -> list[dict[str, Path]]:
         """Extract what the store does not hold, or no longer holds undamaged; returns the files of each shard."""

@@ -31,7 +31,7 @@ def remove(store: Store, entry: str) -> list[Path]:
     if entry == "unfinished":
         found = store.leftovers()
     else:
-        found = [path for path in store.objects() if _entry(store, path).startswith(entry)]
+        found = [path for path in store.objects() if path.relative_to(store.root).as_posix().startswith(entry)]
     if not entry or not found:
         known = sorted({_entry(store, path) for path in store.objects()})
         raise ConfigError(f"store.entry: nothing is called {entry!r}; entries are {', '.join(known) or 'none'}, or unfinished")
@@ -41,9 +41,9 @@ def remove(store: Store, entry: str) -> list[Path]:
 
 
 def _entry(store: Store, path: Path) -> str:
-    """`activations/ID/CONTENT/KEY-..` belongs to the entry ID, `models/KEY-..` to KEY; shortened, but still unambiguous."""
+    """`activations/ID/CONTENT/KEY-..` belongs to the entry activations/ID, `models/KEY-..` to models/KEY; shortened."""
     parts = path.relative_to(store.root).parts
-    return (parts[1] if parts[0] == "activations" else parts[-1])[:12]
+    return f"{parts[0]}/{parts[1][:12]}"
 
 
 def _row(store: Store, path: Path) -> tuple[str, str, str, str, int, int, float]:
@@ -54,7 +54,7 @@ def _row(store: Store, path: Path) -> tuple[str, str, str, str, int, int, float]
             record = record_of(path)
             with safe_open(path, "pt") as shard:
                 items = shard.get_slice(EMBED).get_shape()[0]
-        except (SafetensorError, ValueError):
+        except (SafetensorError, ValueError, KeyError, TypeError):
             return _entry(store, path), "damaged", content, "", 0, path.stat().st_size, days
         return _entry(store, path), record["model"], content, record["texts"], items, path.stat().st_size, days
     size = sum(file.stat().st_size for file in [path, *path.rglob("*")] if file.is_file())

@@ -20,6 +20,8 @@ from layeratlas.models.tokenization import Encoding, collate
 
 logger = logging.getLogger(__name__)
 
+_OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
+
 Advance = Callable[[int, int], None]
 Layers = dict[str, Tensor]
 
@@ -45,7 +47,20 @@ class Extracted:
 
 
 def extract(model: LanguageModel, texts: Texts, poolings: Mapping[str, Pooling], batching: Batching, advance: Advance) -> Extracted:
-    """Run all texts through the model; `advance` is told the number of texts and of tokens after each batch.
+    """Run all texts through the model and refuse what no working network produces.
+
+    `advance` is told the number of texts and of tokens after each batch.
+    """
+    extracted = unchecked(model, texts, poolings, batching, advance)
+    for name, layers in extracted.pooled.items():
+        _check(model.name, name, layers, texts.texts)
+    return extracted
+
+
+def unchecked(
+    model: LanguageModel, texts: Texts, poolings: Mapping[str, Pooling], batching: Batching, advance: Advance
+) -> Extracted:
+    """Run all texts through the model, whatever comes out.
 
     A batch that does not fit into memory lowers `batching` for good and is tried again in smaller ones.
     """
@@ -64,8 +79,6 @@ def extract(model: LanguageModel, texts: Texts, poolings: Mapping[str, Pooling],
         nll[batch] = scores
         advance(len(batch), sum(texts.lengths[i] for i in batch))
         batch = next(batches, None)
-    for name, layers in pooled.items():
-        _check(model.name, name, layers, texts.texts)
     return Extracted(pooled, _nll_table(nll, texts.texts) if model.head else None)
 
 
@@ -119,7 +132,7 @@ def _require_tokens(tokens: Tokens, poolings: Mapping[str, Pooling], model: Lang
 def _lower(batching: Batching, error: Exception, n: int, longest: int) -> None:
     """Halve the budget if the machine ran out of memory; raise the error on if it did not, or if one text is too much."""
     told = str(error).lower()
-    exhausted = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "not enough memory" in told or "can't allocate" in told
+    exhausted = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(words in told for words in _OUT_OF_MEMORY)
     if not exhausted:
         raise error
     if n == 1:

@@ -47,12 +47,12 @@ def drift_table(
 def _extract(
     model: AbstractModel, texts: Sequence[str], poolings: Mapping[str, Pooling], needs: Needs, store: Store, device: torch.device
 ) -> dict[int, Vectors]:
-    from layeratlas.forward import Texts, extract
+    from layeratlas.forward import Texts, unchecked
 
     loaded = model.load(store, device, needs)
     encoded = Texts(texts, loaded.encoder.encode(texts))
     budget = needs.max_length * max(BATCH_SIZES)
-    return {n: extract(loaded, encoded, poolings, Batching(n, budget), lambda texts, tokens: None).pooled for n in BATCH_SIZES}
+    return {n: unchecked(loaded, encoded, poolings, Batching(n, budget), lambda texts, tokens: None).pooled for n in BATCH_SIZES}
 
 
 def _largest(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:

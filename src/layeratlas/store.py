@@ -45,18 +45,22 @@ def checksum(path: Path) -> str:
 
 def intact(path: Path) -> bool:
     """Whether an object's bytes still have the checksum that its name says they had."""
-    return path.name.rsplit("-", 1)[-1].split(".")[0] == checksum(path)
+    return _checksum_in(path) == checksum(path)
+
+
+def _checksum_in(path: Path) -> str:
+    return path.name.rsplit("-", 1)[-1].split(".")[0]
 
 
 def discard(path: Path) -> None:
-    """Remove a file or folder; what cannot be removed is only warned about."""
+    """Remove a file or folder, if there is one; what cannot be removed is only warned about."""
+    if not path.exists():
+        return
     try:
         if path.is_dir():
             shutil.rmtree(path)
         else:
-            path.unlink(missing_ok=True)
-    except (FileNotFoundError, NotADirectoryError):
-        pass  # it was never made
+            path.unlink(missing_ok=True)  # gone in the meantime is gone
     except OSError as error:
         logger.warning("store: could not remove %s (%s)", path, error.strerror or error)
 
@@ -74,7 +78,7 @@ class Store:
             except FileNotFoundError:  # another process found it damaged and removed it
                 continue
             logger.warning("store: %s is damaged (its bytes do not match its checksum); it will be made again", path)
-            discard(path)
+            self._discard_damaged(path)
         return None
 
     def has(self, kind: str, key: str) -> bool:
@@ -116,6 +120,19 @@ class Store:
             raise ConfigError(f"store.dir={self.root}: cannot write ({error.strerror})") from error
         finally:
             discard(temporary)
+
+    def _discard_damaged(self, path: Path) -> None:
+        """Set aside first: another process may have put an intact object in its place in the meantime."""
+        aside = path.with_name(f"{_TEMPORARY}damaged-{secrets.token_hex(4)}{path.suffix}")
+        try:
+            path.rename(aside)
+        except OSError as error:
+            logger.warning("store: could not remove %s (%s)", path, error.strerror or error)
+            return
+        if _checksum_in(path) == checksum(aside):
+            aside.rename(path)
+        else:
+            discard(aside)
 
     def _candidates(self, kind: str, key: str) -> list[Path]:
         folder = self.root / kind

@@ -23,6 +23,7 @@ class Head:
     vocabulary: int
     adjust: Callable[[Tensor], Tensor]
 
+    @torch.inference_mode()
     def nll(self, hidden: HiddenStates, tokens: Tokens) -> tuple[Float[Tensor, " b"], Int[Tensor, " b"]]:
         """Negative log-likelihood of each text in nats, summed over its scored tokens, and the number of these.
 

@@ -1,6 +1,9 @@
 """The one place where checkpoints are read through transformers."""
 
 import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -26,16 +29,16 @@ from layeratlas.models.language_model import LanguageModel
 from layeratlas.models.tokenization import Encoder
 from layeratlas.models.verification import verified, verify_likelihoods
 
+_LONGEST = 280
+
 
 def load_language_model(model: AbstractModel, source: Source, device: torch.device, needs: Needs) -> LanguageModel:
     set_verbosity_error()  # what transformers warns of at loading (weights of a head that is not wanted) is checked here anyway
     if not sys.stderr.isatty():
         disable_progress_bar()
-    try:
+    with _explained(model):
         tokenizer = AutoTokenizer.from_pretrained(source.location, **_origin(model, source))
         network = _network(model, source, device, needs)
-    except (OSError, ValueError, ImportError, SafetensorError) as error:
-        raise ConfigError(f"model {model.id}: {' '.join(str(error).split())}") from error
     tower = text_tower(network.eval())
     tower.config.use_cache = False
     loaded = LanguageModel(
@@ -55,8 +58,8 @@ def load_language_model(model: AbstractModel, source: Source, device: torch.devi
 
 def measure(model: AbstractModel, source: Source) -> Size:
     """Build the network without weights and count."""
-    config = AutoConfig.from_pretrained(source.location, **_origin(model, source))
-    with torch.device("meta"):
+    with _explained(model), torch.device("meta"):
+        config = AutoConfig.from_pretrained(source.location, **_origin(model, source))
         network = AutoModel.from_config(config, dtype=getattr(torch, model.dtype), trust_remote_code=model.trust_remote_code)
     blocks = find_blocks(text_tower(network))
     weights = sum(p.numel() for p in network.parameters())
@@ -67,6 +70,16 @@ def measure(model: AbstractModel, source: Source) -> Size:
         layers=len(blocks) + 2,
         width=config.get_text_config().hidden_size,
     )
+
+
+@contextmanager
+def _explained(model: AbstractModel) -> Iterator[None]:
+    """What transformers says of checkpoints it cannot load, in one line; it can be thousands of words."""
+    try:
+        yield
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
+        told = " ".join(str(error).split())
+        raise ConfigError(f"model {model.id}: {textwrap.shorten(told, _LONGEST, placeholder=' ..')}") from error
 
 
 def _network(model: AbstractModel, source: Source, device: torch.device, needs: Needs) -> PreTrainedModel:

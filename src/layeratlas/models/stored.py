@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 
 from layeratlas.arrays import Activations
 from layeratlas.errors import ConfigError
@@ -69,8 +68,9 @@ class StoredActivations:
                     return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
             if path.suffix == ".safetensors":
                 return safetensors.torch.load_file(path)
-        except (ValueError, TypeError, OSError, SafetensorError) as error:  # malformed, pickled, or of a type torch lacks
-            raise ConfigError(f"model path={self.path}: cannot be read ({str(error).splitlines()[0]})") from error
+        except Exception as error:  # what NumPy, zipfile and safetensors raise for damaged, pickled or strange files has no end
+            reason = (str(error) or type(error).__name__).splitlines()[0][:120]
+            raise ConfigError(f"model path={self.path}: cannot be read ({reason})") from error
         raise ConfigError(f"model path={self.path}: expected a .safetensors or .npz file, or a folder of .npy files")
 
     def _named(self, arrays: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -37,6 +37,9 @@ class Encoding:
     span: list[bool]
     truncated: bool
 
+    def without_last(self) -> "Encoding":
+        return Encoding(self.ids[:-1], self.special[:-1], self.punctuation[:-1], self.span[:-1], self.truncated)
+
 
 @dataclass(frozen=True)
 class _Placed:

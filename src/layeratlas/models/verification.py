@@ -30,12 +30,20 @@ def verified(model: LanguageModel) -> LanguageModel:
     """
     tokens = _probes(model, [0, 1])
     heard: dict[str, Tensor] = {}
-    output = model.forward(tokens, lambda name, hidden, _: heard.__setitem__(name, hidden.clone()), output_hidden_states=True)
+    attended: set[str] = set()
+
+    def hear(name: str, hidden: Tensor, attention: Tensor | None) -> None:
+        heard[name] = hidden.clone()
+        attended.update([] if attention is None else [name])
+
+    output = model.forward(tokens, hear, output_hidden_states=True)
     running = [b for k, b in enumerate(model.blocks, 1) if block(k) in heard]
     if EMBED not in heard or not running:
         raise ActivationError(f"{model.name}: its blocks did not run in a forward pass; this architecture is not supported")
     if silent := len(model.blocks) - len(running):
         logger.info("model %s: %d of its blocks do not run on text alone and are no layers", model.name, silent)
+    if model.attention and len(attended) < len(heard):
+        raise ConfigError(f"pooling attention_weighted: {model.name} has no attention weights; choose another pooling")
     states = list(heard.values())
     _require_reported(output.hidden_states or (), states, model.name)
     has_final_norm = not _equal(states[-1], states[-2])
@@ -51,7 +59,7 @@ def verify_likelihoods(model: LanguageModel, network: PreTrainedModel) -> None:
     """Check that the model reads left to right, and that the sliced head gives the likelihoods of the whole network."""
     tokens = _probes(model, [1])
     hidden = model.forward(tokens).last_hidden_state
-    shorter = replace(tokens, ids=tokens.ids[:, :-1], mask=tokens.mask[:, :-1])
+    shorter = collate([model.encoder.encode([_PROBES[1]])[0].without_last()], model.encoder.pad_id).to(model.device)
     if _relative(model.forward(shorter).last_hidden_state, hidden[:, :-1]) > _NLL_TOLERANCE:
         raise ConfigError(f"extract.nll=true: {model.name} reads both ways, so the likelihood of a text is not defined")
     assert model.head is not None

@@ -1,0 +1,231 @@
+import logging
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from layeratlas.errors import ConfigError
+from layeratlas.models import StoredActivations
+
+N = 6
+RNG = np.random.default_rng(0)
+LAYERS = {
+    name: RNG.standard_normal((N, width)).astype(np.float32)
+    for name, width in [("embed", 4), ("block_1", 4), ("block_2", 4), ("final_norm", 3)]
+}
+ALL_ROWS = list(range(N))
+
+
+def write(folder: Path, form: str, layers: dict[str, np.ndarray]) -> StoredActivations:
+    """The layers as somebody else might have saved them."""
+    path = folder / {"folder": "vectors"}.get(form, f"vectors.{form}")
+    if form == "safetensors":
+        safetensors.torch.save_file({name: torch.from_numpy(x) for name, x in layers.items()}, path)
+    elif form == "npz":
+        np.savez(path, **layers)
+    else:
+        path.mkdir()
+        for name, x in layers.items():
+            np.save(path / f"{name}.npy", x)
+    return StoredActivations(path=str(path))
+
+
+each_form = pytest.mark.parametrize("form", ["safetensors", "npz", "folder"])
+
+
+@each_form
+def test_vectors_are_read_from_every_format_in_the_order_of_the_layers(tmp_path, form):
+    found = write(tmp_path, form, dict(reversed(LAYERS.items()))).activations(N, ALL_ROWS)
+    assert found.names == ["embed", "block_1", "block_2", "final_norm"]
+    assert found.n_blocks == 2
+    for name, x in LAYERS.items():
+        assert found.layers[name].dtype == torch.float32
+        assert np.array_equal(found.layers[name].numpy(), x)
+
+
+@each_form
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int32])
+def test_vectors_of_other_number_formats_become_float32(tmp_path, form, dtype):
+    layers = {name: (10 * x).astype(dtype) for name, x in LAYERS.items()}
+    found = write(tmp_path, form, layers).activations(N, ALL_ROWS)
+    for name, x in layers.items():
+        assert found.layers[name].dtype == torch.float32
+        assert np.array_equal(found.layers[name].numpy(), x.astype(np.float32))
+
+
+def test_bfloat16_vectors_of_safetensors_become_float32(tmp_path):
+    x = torch.from_numpy(LAYERS["block_1"]).bfloat16()
+    safetensors.torch.save_file({"block_1": x}, tmp_path / "half.safetensors")
+    found = StoredActivations(path=str(tmp_path / "half.safetensors")).activations(N, ALL_ROWS)
+    assert torch.equal(found.layers["block_1"], x.float())
+
+
+@each_form
+def test_rows_are_chosen_and_ordered_as_the_dataset_draws_them(tmp_path, form):
+    found = write(tmp_path, form, LAYERS).activations(N, [4, 0, 5])
+    assert found.n == 3
+    for name, x in LAYERS.items():
+        assert np.array_equal(found.layers[name].numpy(), x[[4, 0, 5]])
+
+
+def test_other_names_are_taken_for_blocks_in_their_natural_order_and_this_is_said(tmp_path, caplog):
+    layers = {f"layer_{k}": np.full((N, 2), k, np.float32) for k in (10, 2, 1, 9)}
+    with caplog.at_level(logging.INFO, "layeratlas"):
+        found = write(tmp_path, "npz", layers).activations(N, ALL_ROWS)
+    assert found.names == ["block_1", "block_2", "block_3", "block_4"]
+    assert [float(x[0, 0]) for x in found.layers.values()] == [1, 2, 9, 10]
+    assert [record.getMessage() for record in caplog.records] == [
+        "model vectors: layer_1 .. layer_10 are taken for block_1 .. block_4"
+    ]
+
+
+def test_embed_and_final_norm_keep_their_names_beside_others(tmp_path):
+    layers = {"embed": LAYERS["embed"], "h.0": LAYERS["block_1"], "h.1": LAYERS["block_2"], "final_norm": LAYERS["final_norm"]}
+    found = write(tmp_path, "safetensors", layers).activations(N, ALL_ROWS)
+    assert found.names == ["embed", "block_1", "block_2", "final_norm"]
+    assert found.depths[1:3] == [0.5, 1.0]
+
+
+def test_names_that_are_right_already_are_not_talked_about(tmp_path, caplog):
+    with caplog.at_level(logging.INFO, "layeratlas"):
+        write(tmp_path, "npz", {f"block_{k}": np.ones((N, 2), np.float32) for k in range(1, 12)}).activations(N, ALL_ROWS)
+    assert caplog.records == []
+
+
+def test_blocks_with_a_gap_are_numbered_anew_and_this_is_said(tmp_path, caplog):
+    with caplog.at_level(logging.INFO, "layeratlas"):
+        found = write(tmp_path, "npz", {f"block_{k}": LAYERS["block_1"] for k in (4, 8, 12)}).activations(N, ALL_ROWS)
+    assert found.names == ["block_1", "block_2", "block_3"]
+    assert "block_4 .. block_12 are taken for block_1 .. block_3" in caplog.text
+
+
+@given(numbers=st.lists(st.integers(0, 10**6), min_size=1, max_size=12, unique=True), data=st.data())
+@settings(deadline=None, derandomize=True, max_examples=25)
+def test_numbered_layers_come_in_the_order_of_their_numbers(tmp_path_factory, numbers, data):
+    shuffled = data.draw(st.permutations(numbers))
+    layers = {f"h{k}.out": np.full((2, 1), k, np.float64) for k in shuffled}
+    found = write(tmp_path_factory.mktemp("stored"), "npz", layers).activations(2, [0, 1])
+    assert [float(x[0, 0]) for x in found.layers.values()] == sorted(numbers)
+
+
+def test_a_file_is_named_by_its_stem_and_known_by_its_bytes(tmp_path):
+    stored = write(tmp_path, "npz", LAYERS)
+    assert (stored.name, stored.dtype) == ("vectors", "stored")
+    before = stored.fingerprint()
+    assert before.startswith("sha256:")
+    np.savez(stored.path, **(LAYERS | {"embed": LAYERS["embed"] + 1}))
+    assert stored.fingerprint() != before
+
+
+@each_form
+@pytest.mark.parametrize("items", [N - 1, N + 1])
+def test_a_file_with_another_number_of_rows_than_the_dataset_has_items_is_refused(tmp_path, form, items):
+    stored = write(tmp_path, form, LAYERS)
+    expected = (
+        rf"^model path={stored.path}: embed has shape \({N}, 4\); expected \({items}, d\), a row for each item of the dataset"
+        r" in its own order$"
+    )
+    with pytest.raises(ConfigError, match=expected):
+        stored.activations(items, [0])
+
+
+def test_a_single_layer_with_another_number_of_rows_is_named(tmp_path):
+    stored = write(tmp_path, "npz", LAYERS | {"block_2": LAYERS["block_2"][:-1]})
+    with pytest.raises(ConfigError, match=rf"block_2 has shape \({N - 1}, 4\); expected \({N}, d\)"):
+        stored.activations(N, ALL_ROWS)
+
+
+@pytest.mark.parametrize("shape", [(N,), (N, 2, 2), ()])
+def test_what_is_no_matrix_is_refused(tmp_path, shape):
+    stored = write(tmp_path, "npz", {"block_1": np.ones(shape, np.float32)})
+    with pytest.raises(ConfigError, match=r"block_1 has shape \(.*\); expected \(6, d\)"):
+        stored.activations(N, ALL_ROWS)
+
+
+class Bomb:
+    """Unpickling this would leave a file behind."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        return (Path.touch, (self.mark,))
+
+
+@pytest.mark.parametrize("form", ["npz", "folder"])
+def test_pickled_objects_are_refused_and_never_run(tmp_path, form):
+    bombs = np.array([Bomb(tmp_path / "exploded")], dtype=object)
+    stored = write(tmp_path, form, {"block_1": bombs})
+    with pytest.raises(ConfigError, match=rf"^model path={stored.path}: cannot be read \(.*allow_pickle=False.*\)$"):
+        stored.activations(1, [0])
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize("suffix", ["npz", "safetensors"])
+def test_a_bare_pickle_under_another_name_is_refused_and_never_run(tmp_path, suffix):
+    path = tmp_path / f"vectors.{suffix}"
+    path.write_bytes(pickle.dumps(Bomb(tmp_path / "exploded")))
+    with pytest.raises(ConfigError, match=rf"^model path={path}: cannot be read \(.*\)$"):
+        StoredActivations(path=str(path)).activations(1, [0])
+    assert not (tmp_path / "exploded").exists()
+
+
+@each_form
+@pytest.mark.parametrize("keep", [0, 1, 40, 0.5, 0.99])
+def test_a_truncated_file_is_refused_in_one_line(tmp_path, form, keep):
+    stored = write(tmp_path, form, LAYERS)
+    path = Path(stored.path) / "block_2.npy" if form == "folder" else Path(stored.path)
+    content = path.read_bytes()
+    path.write_bytes(content[: keep if isinstance(keep, int) else int(keep * len(content))])
+    with pytest.raises(ConfigError, match=rf"^model path={stored.path}: cannot be read \(.*\)$"):
+        stored.activations(N, ALL_ROWS)
+
+
+@pytest.mark.parametrize("form", ["npz", "folder"])
+def test_a_flipped_byte_anywhere_is_refused_in_one_line_or_leaves_whole_arrays(tmp_path, form):
+    """NumPy's formats have checksums only inside a zip file, so a value may change, but nothing else may happen."""
+    stored = write(tmp_path, form, {"block_1": LAYERS["block_1"]})
+    path = Path(stored.path) / "block_1.npy" if form == "folder" else Path(stored.path)
+    content, refused = path.read_bytes(), []
+    for position in range(0, len(content), 3):
+        path.write_bytes(content[:position] + bytes([content[position] ^ 0x55]) + content[position + 1 :])
+        try:
+            assert stored.activations(N, ALL_ROWS).layers["block_1"].shape[0] == N
+        except ConfigError as error:
+            refused.append(str(error))
+    assert len(refused) > 20
+    assert not [message for message in refused if "\n" in message]
+
+
+def test_arrays_of_text_are_refused(tmp_path):
+    stored = write(tmp_path, "npz", {"block_1": np.array([["a", "b"]] * N)})
+    with pytest.raises(ConfigError, match=rf"^model path={stored.path}: cannot be read \(.*\)$"):
+        stored.activations(N, ALL_ROWS)
+
+
+@pytest.mark.parametrize("name", ["vectors.pt", "vectors.pkl", "vectors.npy", "vectors"])
+def test_a_file_of_another_format_is_refused_with_those_that_are_known(tmp_path, name):
+    (tmp_path / name).write_bytes(b"")
+    expected = rf"^model path={tmp_path / name}: expected a \.safetensors or \.npz file, or a folder of \.npy files$"
+    with pytest.raises(ConfigError, match=expected):
+        StoredActivations(path=str(tmp_path / name)).activations(1, [0])
+
+
+@pytest.mark.parametrize("name", ["nowhere.npz", "nowhere"])
+def test_a_file_that_is_not_there_is_named(tmp_path, name):
+    stored = StoredActivations(path=str(tmp_path / name))
+    for ask in (stored.fingerprint, lambda: stored.activations(1, [0])):
+        with pytest.raises(ConfigError, match=rf"^model path={tmp_path / name}: no such file or folder$"):
+            ask()
+
+
+@each_form
+def test_a_file_without_arrays_is_refused(tmp_path, form):
+    stored = write(tmp_path, form, {})
+    with pytest.raises(ConfigError, match=rf"^model path={stored.path}: holds no arrays$"):
+        stored.activations(N, ALL_ROWS)
