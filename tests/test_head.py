@@ -227,6 +227,25 @@ def test_an_encoder_that_reads_both_ways_has_no_likelihoods(load):
         load("bert", nll=True)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_an_encoder_is_told_apart_from_rounding_in_every_number_format(tmp_path, store, dtype):
+    """Weights as large as this make a token depend on those after it as much as in a trained encoder."""
+    torch.manual_seed(0)
+    config = transformers.BertConfig(**SIZES, initializer_range=0.2)
+    transformers.BertForMaskedLM(config).save_pretrained(tmp_path / "bert")
+    byte_tokenizer(bos=True, eos=True).save_pretrained(tmp_path / "bert")
+    with pytest.raises(ConfigError, match=r"^extract\.nll=true: bert reads both ways"):
+        Checkpoint(id=str(tmp_path / "bert"), dtype=dtype).load(store, CPU, Needs(64, nll=True))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "mamba"])
+def test_a_decoder_in_half_precision_is_not_taken_for_an_encoder(load, architecture, dtype):
+    table = scored(load(architecture, nll=True, dtype=dtype), TEXTS).nll
+    single = scored(load(architecture, nll=True), TEXTS).nll
+    assert table["nll"].tolist() == pytest.approx(single["nll"].tolist(), rel=1e-2)
+
+
 def test_an_encoder_decoder_has_no_likelihoods(tmp_path, store):
     sizes = {"vocab_size": 260, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4}
     transformers.T5ForConditionalGeneration(transformers.T5Config(**sizes, pad_token_id=258)).save_pretrained(tmp_path / "t5")

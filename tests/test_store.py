@@ -310,9 +310,10 @@ def test_a_temporary_file_that_cannot_be_removed_is_warned_about(store, monkeypa
         raise OSError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(Path, "unlink", refuse)
-    put(store, b"bytes")
-    assert "could not remove" in caplog.text
-    assert "(Permission denied)" in caplog.text
+    with pytest.raises(RuntimeError, match="x"):
+        half_write(store, ".bin", RuntimeError("x"))
+    (left,) = store.leftovers()
+    assert [record.getMessage() for record in caplog.records] == [f"store: could not remove {left} (Permission denied)"]
 
 
 # --- looking at all of it ---------------------------------------------------------------------------------------------------
@@ -369,6 +370,13 @@ def test_what_is_unfinished_is_left_over_and_no_object(store):
     (folder / "with-dash" / "file-name").write_bytes(b"half")
     assert list(store.objects()) == [path]
     assert store.leftovers() == [half, folder]
+
+
+def test_files_that_are_not_the_stores_are_no_objects(store):
+    path = put(store, b"1")
+    for stray in (store.root / ".DS_Store", store.root / "read-me.txt", path.parent / "notes.txt", path.parent / "no-checksum.bin"):
+        stray.write_bytes(b"")
+    assert list(store.objects()) == [path]
 
 
 def test_a_store_that_does_not_exist_holds_nothing(store):

@@ -245,6 +245,25 @@ def test_a_file_that_another_process_has_just_repaired_is_not_thrown_away(llama,
     assert path.read_bytes() == good
 
 
+def test_a_damaged_file_that_another_process_has_just_removed_is_warned_about_once(llama, tmp_path, caplog, monkeypatch):
+    store = Store(tmp_path / "store")
+    extract = extractor(store.root)
+    expected = digest(extract(side(llama, TEXTS), "mean", "all"))
+    path = next(path for path in store.objects() if path.parent.name == "mean")
+    spoil(path, random.Random(8))
+
+    def seen_damaged_and_then_removed(found: Path) -> bool:
+        verdict = intact(found)
+        if not verdict:
+            found.unlink()
+        return verdict
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store_module, "intact", seen_damaged_and_then_removed)
+        assert digest(extract(side(llama, TEXTS), "mean", "all")) == expected
+    assert [warning for warning in store_warnings(caplog) if "could not remove" in warning] == []
+
+
 # 15: several processes at once
 
 

@@ -17,8 +17,8 @@ def catalogue(store: Store) -> pd.DataFrame:
     rows = [_row(store, path) for path in store.objects()]
     columns = ["entry", "model", "content", "texts", "items", "bytes", "days"]
     table = pd.DataFrame(rows, columns=columns)
-    totals = {"model": "max", "texts": "max", "items": "sum", "bytes": "sum", "days": "min"}
-    return table.groupby(["entry", "content"], as_index=False).agg(totals)[columns]
+    totals = {"texts": "max", "items": "sum", "bytes": "sum", "days": "min"}
+    return table.groupby(["entry", "content", "model"], as_index=False).agg(totals)[columns]
 
 
 def damaged(store: Store) -> list[Path]:
@@ -31,7 +31,8 @@ def remove(store: Store, entry: str) -> list[Path]:
     if entry == "unfinished":
         found = store.leftovers()
     else:
-        found = [path for path in store.objects() if path.relative_to(store.root).as_posix().startswith(entry)]
+        named = {path: path.relative_to(store.root) for path in store.objects()}
+        found = [path for path, name in named.items() if name.as_posix().startswith(entry) or name.parts[1].startswith(entry)]
     if not entry or not found:
         known = sorted({_entry(store, path) for path in store.objects()})
         raise ConfigError(f"store.entry: nothing is called {entry!r}; entries are {', '.join(known) or 'none'}, or unfinished")
@@ -52,10 +53,11 @@ def _row(store: Store, path: Path) -> tuple[str, str, str, str, int, int, float]
     if path.suffix == ".safetensors":
         try:
             record = record_of(path)
+            told = record["model"], content, record["texts"]
             with safe_open(path, "pt") as shard:
                 items = shard.get_slice(EMBED).get_shape()[0]
         except (SafetensorError, ValueError, KeyError, TypeError):
             return _entry(store, path), "damaged", content, "", 0, path.stat().st_size, days
-        return _entry(store, path), record["model"], content, record["texts"], items, path.stat().st_size, days
+        return _entry(store, path), *told, items, path.stat().st_size, days
     size = sum(file.stat().st_size for file in [path, *path.rglob("*")] if file.is_file())
     return _entry(store, path), "", content, "", 0, size, days

@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from layeratlas.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 _TEMPORARY = ".tmp-"
+_OBJECT = re.compile(r"-[0-9a-f]{32}(\.\w+)?$")
 _DIGITS = 32  # 128 of SHA-256's 256 bits: file names stay below 100 characters
 
 
@@ -54,9 +56,9 @@ def _checksum_in(path: Path) -> str:
 
 def discard(path: Path) -> None:
     """Remove a file or folder, if there is one; what cannot be removed is only warned about."""
-    if not path.exists():
-        return
     try:
+        if not path.exists():
+            return
         if path.is_dir():
             shutil.rmtree(path)
         else:
@@ -89,9 +91,9 @@ class Store:
         """Every object of every kind, in the order of their names; unfinished ones are not objects."""
         for folder, folders, files in os.walk(self.root):
             folders.sort()
-            inside = [name for name in folders if "-" in name]  # a folder that is an object, not a kind
+            inside = [name for name in folders if _OBJECT.search(name)]  # a folder that is an object, not a kind
             folders[:] = [name for name in folders if name not in inside and not name.startswith(_TEMPORARY)]
-            yield from (Path(folder) / name for name in sorted([*files, *inside]) if not name.startswith(_TEMPORARY))
+            yield from (Path(folder) / name for name in sorted([*files, *inside]) if _OBJECT.search(name))
 
     def leftovers(self) -> list[Path]:
         """What killed processes left unfinished."""

@@ -70,6 +70,9 @@ class AbstractModel(abc.ABC):
         if self.quantization not in (None, *_QUANTIZATIONS):
             raise ConfigError(f"model quantization: expected null or one of {', '.join(_QUANTIZATIONS)}; got {self.quantization}")
 
+        if self.random_init is not None and (self.quantization or self.adapter):
+            raise ConfigError("model random_init: random weights take neither quantization nor an adapter; set those to null")
+
     @property
     def name(self) -> str:
         return self.id.rstrip("/").rsplit("/", 1)[-1] + ("" if self.random_init is None else f"-random{self.random_init}")

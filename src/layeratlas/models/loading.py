@@ -29,7 +29,7 @@ from layeratlas.models.language_model import LanguageModel
 from layeratlas.models.tokenization import Encoder
 from layeratlas.models.verification import verified, verify_likelihoods
 
-_LONGEST = 280
+_LONGEST = 200
 
 
 def load_language_model(model: AbstractModel, source: Source, device: torch.device, needs: Needs) -> LanguageModel:
@@ -79,7 +79,8 @@ def _explained(model: AbstractModel) -> Iterator[None]:
         yield
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         told = " ".join(str(error).split())
-        raise ConfigError(f"model {model.id}: {textwrap.shorten(told, _LONGEST, placeholder=' ..')}") from error
+        hint = "; trust_remote_code=true runs that code" if "trust_remote_code" in told else ""
+        raise ConfigError(f"model {model.id}: {textwrap.shorten(told, _LONGEST, placeholder=' ..')}{hint}") from error
 
 
 def _network(model: AbstractModel, source: Source, device: torch.device, needs: Needs) -> PreTrainedModel:

@@ -64,7 +64,7 @@ class StoredActivations:
             if path.is_dir():
                 return {file.stem: torch.from_numpy(np.load(file, allow_pickle=False)) for file in path.glob("*.npy")}
             if path.suffix == ".npz":
-                with np.load(path, allow_pickle=False) as arrays:
+                with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                     return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
             if path.suffix == ".safetensors":
                 return safetensors.torch.load_file(path)

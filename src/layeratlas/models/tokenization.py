@@ -37,9 +37,6 @@ class Encoding:
     span: list[bool]
     truncated: bool
 
-    def without_last(self) -> "Encoding":
-        return Encoding(self.ids[:-1], self.special[:-1], self.punctuation[:-1], self.span[:-1], self.truncated)
-
 
 @dataclass(frozen=True)
 class _Placed:
@@ -71,7 +68,7 @@ class Encoder:
         self.chat_template = chat_template
         self.max_length = max_length
         self._punctuation: dict[int, bool] = {}
-        self._before, self._after, self._strips = self._template() if chat_template else ("", "", False)
+        self._before, self._after = self._template() if chat_template else ("", "")
 
     @property
     def pad_id(self) -> int:
@@ -93,10 +90,12 @@ class Encoder:
         return [self._encoding(*item, i in set(long)) for i, item in enumerate(zip(placed, kept, strict=True))]
 
     def _place(self, text: str, span: Span) -> "_Placed":
-        inner = text.strip() if self._strips else text
-        begin = len(self._before)
-        shift = begin - text.find(inner)
-        return _Placed(self._before + inner + self._after, (begin, begin + len(inner)), (span[0] + shift, span[1] + shift))
+        left = text if self._before.endswith(_BLANK) or not self.chat_template else text.lstrip()
+        inner = left if self._after.startswith(_BLANK) or not self.chat_template else left.rstrip()
+        before, after = self._before.removesuffix(_BLANK), self._after.removeprefix(_BLANK)
+        begin = len(before)
+        shift = begin - (len(text) - len(left))
+        return _Placed(before + inner + after, (begin, begin + len(inner)), (span[0] + shift, span[1] + shift))
 
     def _encoding(self, placed: "_Placed", kept: dict[str, list], truncated: bool) -> Encoding:
         ids, offsets = kept["input_ids"], kept["offset_mapping"]
@@ -112,18 +111,22 @@ class Encoder:
             truncated=truncated,
         )
 
-    def _template(self) -> tuple[str, str, bool]:
-        """What the chat template puts before and after a user's text, as on one fixed day, and whether it strips the text."""
+    def _template(self) -> tuple[str, str]:
+        """What the chat template puts before and after a user's text, as on one fixed day.
+
+        The text stands between blanks here: a side on which they are missing is one where the template strips the text.
+        """
         rendered = self.tokenizer.apply_chat_template(
             [{"role": "user", "content": f"{_BLANK}{_MARK}{_BLANK}"}],
             tokenize=False,
             add_generation_prompt=True,
             chat_template=_FIXED_DATE + str(self.tokenizer.get_chat_template()),
         )
-        before, found, after = str(rendered).partition(_MARK)
-        if not found:
-            raise ConfigError("model chat_template=true: this model's chat template does not show the user's text")
-        return before.removesuffix(_BLANK), after.removeprefix(_BLANK), not before.endswith(_BLANK)
+        parts = str(rendered).split(_MARK)
+        if len(parts) != 2:
+            shown = "does not show the user's text" if len(parts) == 1 else "shows the user's text twice"
+            raise ConfigError(f"model chat_template=true: this model's chat template {shown}")
+        return parts[0], parts[1]
 
     def _tokenise(self, texts: list[str], *, truncation: bool) -> BatchEncoding:
         return self.tokenizer(
