@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedConfig, PreTrainedModel
 
@@ -19,7 +19,7 @@ _LOGITS = 2**23  # logits alive at once: 32 MiB in float32, whatever vocabulary 
 class Head:
     """From the network's output to logits: a projection, then what the architecture does to them."""
 
-    project: nn.Module
+    project: Callable[[Tensor], Tensor]
     vocabulary: int
     adjust: Callable[[Tensor], Tensor]
 
@@ -31,7 +31,7 @@ class Head:
         BOS token scores the first token of a text and one without does not.
         """
         scored = tokens.mask[:, 1:] & ~tokens.special[:, 1:]
-        states, targets = hidden[:, :-1][scored].to(next(self.project.parameters()).dtype), tokens.ids[:, 1:][scored]
+        states, targets = hidden[:, :-1][scored], tokens.ids[:, 1:][scored]
         rows = torch.arange(len(hidden), device=hidden.device)[:, None].expand_as(scored)[scored]
         total = torch.zeros(len(hidden), device=hidden.device)
         for part in torch.arange(len(states), device=hidden.device).split(max(1, _LOGITS // self.vocabulary)):
@@ -44,7 +44,9 @@ def head_of(network: PreTrainedModel) -> Head:
     projection = network.get_output_embeddings()
     if projection is None:
         raise ConfigError(f"extract.nll=true: {type(network).__name__} has no language-model head")
-    return Head(projection, projection.weight.shape[0], _adjustment(network.config.get_text_config()))  # type: ignore[arg-type]
+    weight: Tensor = projection.weight  # type: ignore[assignment]
+    # Some networks keep their residual stream in float32 and return it so (Mamba).
+    return Head(lambda states: projection(states.to(weight.dtype)), len(weight), _adjustment(network.config.get_text_config()))
 
 
 def _adjustment(config: PreTrainedConfig) -> Callable[[Tensor], Tensor]:
