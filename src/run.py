@@ -42,7 +42,9 @@ def run(config: DictConfig) -> None:
             with traced(folder / "error.txt"):
                 _stage(config, folder)
     except Exception as error:
-        error.add_note(f"in {folder}")
+        error.add_note(
+            f"traceback in {folder / 'error.txt'}" if hydra_config.output_subdir else "no run folder, so no traceback is kept"
+        )
         if hydra_config.mode == RunMode.MULTIRUN:  # Hydra tells only of the first job that failed
             logger.error("job %s failed: %s", hydra_config.job.num, one_line(error))
         raise
@@ -99,7 +101,7 @@ def one_line(error: BaseException) -> str:
         return f"{missing[0].full_key}: has no value; give one as {missing[0].full_key}=..."
     if unknown := re.match(r"Could not override '([\w.@]+)'", text):
         return f"there is no option {unknown[1]!r}{suggestion(unknown[1])}; --help lists what can be set"
-    return text if is_mistake(error) else f"{type(error).__name__}: {text} ({'; '.join(error.__notes__)}; traceback in error.txt)"
+    return text if is_mistake(error) else f"{type(error).__name__}: {text} ({'; '.join(error.__notes__)})"
 
 
 def suggestion(key: str) -> str:

@@ -426,6 +426,12 @@ def test_an_item_without_marked_words_is_refused_by_its_text(write, missing):
         draw(write("spans.jsonl", content), "en", "en", 0)
 
 
+def test_a_missing_text_with_marked_words_is_refused_and_not_a_crash(write):
+    content = '{"id": 1, "text": "One lamp.", "text_span": "lamp"}\n{"id": 2, "text": null, "text_span": "lamp"}\n'
+    with pytest.raises(ConfigError, match=r"^dataset"):
+        draw(write("spans.jsonl", content), "en", "en", 0)
+
+
 # --- random strings ---------------------------------------------------------------------------------------------------------
 
 

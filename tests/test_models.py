@@ -1,5 +1,7 @@
+import json
 import logging
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
@@ -16,10 +18,10 @@ from huggingface_hub import constants
 from huggingface_hub.errors import GatedRepoError, RevisionNotFoundError
 from huggingface_hub.utils import filter_repo_objects
 from torch import Tensor, nn
-from transformers import AutoModel, AutoTokenizer, LlamaConfig, PreTrainedModel
+from transformers import AutoModel, AutoTokenizer, LlamaConfig, PreTrainedModel, dynamic_module_utils
 
 from layeratlas.errors import ActivationError, ConfigError
-from layeratlas.models import Checkpoint, Needs, pick_device
+from layeratlas.models import BundledCheckpoint, Checkpoint, Needs, pick_device
 from layeratlas.models.blocks import find_blocks
 from layeratlas.models.language_model import LanguageModel
 from layeratlas.models.tokenization import collate
@@ -347,6 +349,47 @@ def test_code_from_a_repository_is_announced_and_off_unless_asked_for(load, capl
     assert text == "model tiny-llama: trust_remote_code is on, so code from its repository runs here"
 
 
+OWN_CODE = """
+from transformers import LlamaConfig, LlamaModel
+
+class OwnConfig(LlamaConfig):
+    model_type = "own_llama"
+
+class OwnModel(LlamaModel):
+    config_class = OwnConfig
+"""
+
+
+@pytest.fixture
+def with_own_code(checkpoint_folder, tmp_path, monkeypatch) -> Path:
+    """A checkpoint whose classes come as code in its own folder."""
+    folder = shutil.copytree(checkpoint_folder("llama"), tmp_path / "own")
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "own_llama", "auto_map": {"AutoConfig": "own.OwnConfig", "AutoModel": "own.OwnModel"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "own.py").write_text(OWN_CODE)
+    monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    return folder
+
+
+@pytest.mark.parametrize("step", ["load", "size"])
+def test_code_that_comes_with_a_checkpoint_does_not_run_unless_asked_for(with_own_code, store, step):
+    checkpoint = Checkpoint(id=str(with_own_code), dtype="float32")
+    with pytest.raises(ConfigError, match=r"^model \S+own: .*trust_remote_code") as raised:
+        checkpoint.size(store) if step == "size" else checkpoint.load(store, CPU, Needs(64))
+    assert "\n" not in str(raised.value)
+    assert not any(name.startswith("transformers_modules.own") for name in sys.modules)
+
+
+@pytest.mark.parametrize("random_init", [None, 0])
+def test_code_that_comes_with_a_checkpoint_runs_if_asked_for(with_own_code, store, random_init):
+    checkpoint = Checkpoint(id=str(with_own_code), dtype="float32", trust_remote_code=True, random_init=random_init)
+    model = checkpoint.load(store, CPU, Needs(64))
+    assert type(model.network).__name__ == "OwnModel"
+    assert checkpoint.size(store).layers == len(model.layers) == 5
+
+
 # --- options that need more than the checkpoint -----------------------------------------------------------------------------
 
 
@@ -469,6 +512,13 @@ def test_prefetching_brings_weights_tokenizer_and_configs_but_no_pickle(store, d
 def test_prefetching_brings_the_adapter_too(store, downloads):
     Checkpoint(id="acme/tiny", dtype="float32", adapter="acme/adapter").prefetch(store)
     assert [asked["repository"] for asked in downloads] == ["acme/tiny", "acme/adapter"]
+
+
+def test_prefetching_a_bundled_model_brings_its_adapter_too(store, downloads, monkeypatch):
+    monkeypatch.setattr(BundledCheckpoint, "source", lambda self, store: None)
+    options = {"packages": ["acme"], "sha256": "0", "notice": ""}
+    BundledCheckpoint(id="acme", dtype="float32", adapter="acme/adapter", **options).prefetch(store)
+    assert [asked["repository"] for asked in downloads] == ["acme/adapter"]
 
 
 def test_the_identity_of_a_hub_model_asks_for_its_configs_alone(downloads):

@@ -187,7 +187,7 @@ def test_an_empty_dataset_is_one_clear_line(command, tiny, tmp_path, capfd):
 def test_a_crash_leaves_its_traceback_and_exit_code_1(command, tiny, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr("layeratlas.stages.compare", lambda *a: 1 / 0)
     assert command(*tiny) == 1
-    assert last_line(capfd).startswith("layeratlas: ZeroDivisionError: division by zero (in ")
+    assert last_line(capfd).startswith("layeratlas: ZeroDivisionError: division by zero (traceback in ")
     assert "ZeroDivisionError" in (tmp_path / "out" / "error.txt").read_text()
 
 

@@ -128,13 +128,14 @@ class Store:
         aside = path.with_name(f"{_TEMPORARY}damaged-{secrets.token_hex(4)}{path.suffix}")
         try:
             path.rename(aside)
+            if _checksum_in(path) == checksum(aside):
+                aside.rename(path)
+        except FileNotFoundError:
+            return  # another process has removed it
         except OSError as error:
-            logger.warning("store: could not remove %s (%s)", path, error.strerror or error)
-            return
-        if _checksum_in(path) == checksum(aside):
-            aside.rename(path)
-        else:
-            discard(aside)
+            if not aside.exists():
+                logger.warning("store: could not remove %s (%s)", path, error.strerror or error)
+        discard(aside)  # gone if it was put back; still there if it is damaged, or a folder whose place is taken again
 
     def _candidates(self, kind: str, key: str) -> list[Path]:
         folder = self.root / kind
