@@ -121,7 +121,7 @@ def _place(pooled: dict[str, Layers], found: dict[str, Layers], batch: list[int]
 def _require_tokens(tokens: Tokens, poolings: Mapping[str, Pooling], model: LanguageModel) -> None:
     """Refuse a batch in which a text has no token for a pooling (no content, no span), before the forward pass."""
     tokens = replace(tokens, attention=tokens.mask.float())
-    probe = torch.zeros(*tokens.ids.shape, 1)
+    probe = torch.ones(*tokens.ids.shape, 1)
     for name, pool in poolings.items():
         if (empty := ~pool(probe, tokens).isfinite().all(dim=1)).any():
             ids = tokens.ids[int(empty.nonzero()[0, 0])]

@@ -52,8 +52,8 @@ class Local(AbstractCorpus):
     def _spans(self, texts: pd.Series, marked: pd.Series) -> dict[str, list[int]]:
         """Where in each text its marked words stand; they must stand there exactly once."""
         for text, words in zip(texts, marked, strict=True):
-            if not isinstance(words, str) or not words or text.count(words) != 1:
-                raise ConfigError(f"dataset.path={self.path}: the span {words!r} must stand once in the text {text[:60]!r}")
+            if not isinstance(words, str) or not words or str(text).count(words) != 1:
+                raise ConfigError(f"dataset.path={self.path}: the span {words!r} must stand once in the text {str(text)[:60]!r}")
         starts = [text.index(words) for text, words in zip(texts, marked, strict=True)]
         return {"span_start": starts, "span_end": [start + len(words) for start, words in zip(starts, marked, strict=True)]}
 

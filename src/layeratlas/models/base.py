@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from layeratlas.errors import ConfigError
-from layeratlas.models.hub import fingerprint_of
+from layeratlas.models.hub import fetch, fingerprint_of, local_folder
 from layeratlas.store import Store
 
 logger = logging.getLogger(__name__)
@@ -88,6 +88,10 @@ class AbstractModel(abc.ABC):
     @abc.abstractmethod
     def prefetch(self, store: Store) -> None:
         """Bring all files onto this machine, so that later runs need no network."""
+
+    def prefetch_adapter(self) -> None:
+        if self.adapter and local_folder(self.adapter) is None:
+            fetch(self.adapter, "main")
 
     def identity(self) -> dict[str, Any]:
         """All that determines this model's activations on a given text, apart from where it runs."""

@@ -43,6 +43,7 @@ class BundledCheckpoint(AbstractModel):
 
     def prefetch(self, store: Store) -> None:
         self.source(store)
+        self.prefetch_adapter()
 
     def _convert(self, store: Store, key: str) -> None:
         from layeratlas.models.dequantise import dequantise  # transformers takes seconds to import

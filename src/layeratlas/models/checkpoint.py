@@ -21,6 +21,6 @@ class Checkpoint(AbstractModel):
         return Source(str(folder)) if folder else Source(self.id, resolve_commit(self.id, self.revision))
 
     def prefetch(self, store: Store) -> None:
-        for location, revision in ((self.id, self.revision), (self.adapter, "main")):
-            if location and local_folder(location) is None:
-                fetch(location, revision)
+        if local_folder(self.id) is None:
+            fetch(self.id, self.revision)
+        self.prefetch_adapter()

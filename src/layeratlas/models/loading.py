@@ -90,6 +90,7 @@ def _network(model: AbstractModel, source: Source, device: torch.device, needs: 
         options["attn_implementation"] = "eager"  # the fused kernels never hold attention weights
     if model.random_init is not None:
         config = AutoConfig.from_pretrained(source.location, **_origin(model, source))
+        options["trust_remote_code"] = model.trust_remote_code
         return _random(auto, config, model.random_init, options).to(device)  # type: ignore[arg-type]
     if model.quantization:
         bits = BitsAndBytesConfig(load_in_8bit=model.quantization == "8bit", load_in_4bit=model.quantization == "4bit")
