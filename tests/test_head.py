@@ -265,3 +265,14 @@ def test_a_head_that_does_not_give_the_networks_own_likelihoods_is_refused(load,
     expected = r"^tiny-llama: likelihoods \d+\.\d{4}, by its own head \d+\.\d{4}; not supported$"
     with pytest.raises(ActivationError, match=expected):
         load(nll=True)
+
+
+def test_a_text_that_was_cut_has_no_likelihood_per_byte_or_character(load):
+    model = load(nll=True, max_length=12)
+    texts = ["Stop!", "A ship left the harbour before dawn."]
+    table = extract(
+        model, Texts(texts, model.encoder.encode(texts)), {"last": pooling.last}, Batching(2, 64), lambda n, t: None
+    ).nll
+    assert table is not None
+    assert table["nll_per_byte"].isna().tolist() == table["nll_per_character"].isna().tolist() == [False, True]
+    assert table["nll_per_token"].notna().all()

@@ -79,7 +79,7 @@ def unchecked(
         nll[batch] = scores
         advance(len(batch), sum(texts.lengths[i] for i in batch))
         batch = next(batches, None)
-    return Extracted(pooled, _nll_table(nll, texts.texts) if model.head else None)
+    return Extracted(pooled, _nll_table(nll, texts) if model.head else None)
 
 
 def extract_batch(
@@ -162,14 +162,18 @@ def _check(model: str, pooling: str, layers: Layers, texts: Sequence[str]) -> No
         before = vectors
 
 
-def _nll_table(scores: Tensor, texts: Sequence[str]) -> pd.DataFrame:
-    """Sum over scored tokens in nats, their number, and the sum per token, per byte and per character."""
+def _nll_table(scores: Tensor, texts: Texts) -> pd.DataFrame:
+    """Sum over scored tokens in nats, their number, and the sum per token, per byte and per character.
+
+    The last two are NaN for a text that was cut: its likelihood is that of its beginning, its length that of the whole.
+    """
     total, tokens = scores.double().numpy().T
     if not (tokens > 0).all():
-        raise ActivationError(f"extract.nll=true: the text {texts[int((tokens <= 0).argmax())][:60]!r} has no token to score")
+        raise ActivationError(f"extract.nll=true: the text {texts.texts[int((tokens <= 0).argmax())][:60]!r} has no token to score")
     table = pd.DataFrame({"nll": total, "nll_tokens": tokens.astype(int), "nll_per_token": total / tokens})
-    table["nll_per_byte"] = total / [len(text.encode()) for text in texts]
-    table["nll_per_character"] = total / [len(text) for text in texts]
+    table["nll_per_byte"] = total / [len(text.encode()) for text in texts.texts]
+    table["nll_per_character"] = total / [len(text) for text in texts.texts]
+    table.loc[[e.truncated for e in texts.encodings], ["nll_per_byte", "nll_per_character"]] = float("nan")
     return table
 
 
