@@ -2,32 +2,77 @@
 
 import abc
 from collections.abc import Sequence
-from typing import ClassVar, Generic, TypeVar
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from layeratlas.arrays import AffinityMatrix, LayerActivations
 
 Signature = TypeVar("Signature")
+AnyLayer = Float[Tensor, "n _"]  # layers of one list may differ in width
+
+CHANCE_DRAWS = 20
+
+INVARIANCES = {
+    "rotation": "orthogonal maps of the dimensions",
+    "scale": "one factor for all items and dimensions",
+    "translation": "one vector added to all items",
+    "item_scale": "one factor per item",
+    "feature_permutation": "reordered dimensions",
+    "feature_scale": "one factor per dimension",
+    "linear": "any invertible map of the dimensions",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What a metric declares of itself: for results, plots, the README's table, and the tests that hold it to its word.
+
+    `bounds` are the smallest and largest value attainable, `self_value` the value of a layer with itself (None where it
+    depends on the layer), `invariances` the transformations of one side (of INVARIANCES) that change nothing. `symmetric`: the
+    affinity of (b, a) is the transpose of that of (a, b). `same_space`: both sides must be vectors of one space.
+    """
+
+    name: str
+    definition: str
+    estimator: str
+    bounds: tuple[float, float]
+    self_value: float | None
+    chance: str
+    invariances: frozenset[str]
+    cost: str
+    source: str
+    symmetric: bool = True
+    same_space: bool = False
+
+
+class Chance(NamedTuple):
+    """Mean of the affinity over all pairings of the items of a with those of b, and its variance where a closed form is known."""
+
+    mean: AffinityMatrix
+    variance: AffinityMatrix | None
 
 
 class AbstractMetric(abc.ABC, Generic[Signature]):
     """Compare layers through signatures, each computed once per layer.
 
-    Laws: `affinity` is larger for layers that are more alike; a layer's affinity with itself is `self_value`; the affinity of
-    (b, a) is the transpose of that of (a, b) where `symmetric`. `bounds` are the smallest and largest value attainable,
-    and `min_n` the fewest items that give a value.
+    Laws: `affinity` is larger for layers that are more alike; what `about` declares holds; `permuted(signature(x), order)` is
+    `signature(x[order])` and `subset(signature(x), kept)` is `signature(x[kept])`, both without x.
     """
 
-    name: ClassVar[str]
-    estimator: ClassVar[str]
-    bounds: ClassVar[tuple[float, float]]
-    self_value: ClassVar[float]
-    symmetric: ClassVar[bool]
+    about: About
+
+    @property
+    def name(self) -> str:
+        return self.about.name
 
     @property
     @abc.abstractmethod
-    def min_n(self) -> int: ...
+    def min_n(self) -> int:
+        """The fewest items that give a value."""
 
     @abc.abstractmethod
     def signature(self, x: LayerActivations) -> Signature:
@@ -38,8 +83,36 @@ class AbstractMetric(abc.ABC, Generic[Signature]):
         """Similarity of each layer of a with each of b, from signatures of the same items in the same order; float64."""
 
     @abc.abstractmethod
-    def chance(self, a: Sequence[Signature], b: Sequence[Signature]) -> AffinityMatrix:
-        """Expected affinity of the same layers when the items of b are permuted at random; float64."""
+    def items(self, signature: Signature) -> int:
+        """How many items a signature describes."""
+
+    @abc.abstractmethod
+    def permuted(self, signature: Signature, order: Int[Tensor, " n"]) -> Signature:
+        """The signature of the same layer with its items in another order."""
+
+    @abc.abstractmethod
+    def subset(self, signature: Signature, kept: Int[Tensor, " m"]) -> Signature:
+        """The signature of the same layer over some of its items. Raises ValueError if it cannot be known."""
+
+    def permuted_affinity(
+        self, a: Sequence[Signature], b: Sequence[Signature], orders: Int[Tensor, "draws n"]
+    ) -> Float[Tensor, "draws layers_a layers_b"]:
+        """Affinity once the items of b are put into each of the orders: draws from the null distribution."""
+        return torch.stack([self.affinity(a, [self.permuted(layer, order) for layer in b]) for order in orders])
+
+    def subset_affinity(
+        self, a: Sequence[Signature], b: Sequence[Signature], subsets: Sequence[Int[Tensor, " _"]]
+    ) -> Float[Tensor, "subsets layers_a layers_b"]:
+        """Affinity over each subset of the items, for the jackknife."""
+        return torch.stack(
+            [self.affinity(*([self.subset(layer, kept) for layer in side] for side in (a, b))) for kept in subsets]
+        )
+
+    def chance(self, a: Sequence[Signature], b: Sequence[Signature]) -> Chance:
+        """Where no closed form is known, the mean over CHANCE_DRAWS random pairings, always the same ones."""
+        generator = torch.Generator().manual_seed(0)
+        orders = torch.stack([torch.randperm(self.items(a[0]), generator=generator) for _ in range(CHANCE_DRAWS)])
+        return Chance(self.permuted_affinity(a, b, orders).mean(dim=0), None)
 
 
 def checked(x: LayerActivations, min_n: int) -> LayerActivations:
@@ -55,3 +128,10 @@ def checked(x: LayerActivations, min_n: int) -> LayerActivations:
     if bool((x == x[0]).all()):
         raise ValueError("every item has the same vector, so there is nothing to compare")
     return x
+
+
+def centred(x: LayerActivations) -> LayerActivations:
+    """Mean 0 in each dimension and Frobenius norm 1, scaled on the way so that no square leaves the range of float32."""
+    x = x - x.mean(dim=0)  # before any product: an offset of thousands in one dimension would drown the rest
+    x = x / x.abs().max()
+    return x / x.norm()

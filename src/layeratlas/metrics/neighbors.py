@@ -1,51 +1,85 @@
-"""Similarities of neighbourhoods: who is near whom."""
+"""Similarities of neighbourhoods: who is near whom.
+
+Neighbours are listed from the nearest to the farthest. An item is never its own neighbour, even where it has duplicates, and
+of equally near items the one that comes first is nearer.
+"""
 
 import abc
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from layeratlas.arrays import AffinityMatrix, LayerActivations
 from layeratlas.errors import ConfigError
-from layeratlas.metrics.base import AbstractMetric, checked
+from layeratlas.metrics.base import About, AbstractMetric, Chance, checked
+from layeratlas.metrics.mantel import Sums, permutation_moments
 
 Neighbors = Int[Tensor, "n k"]
+Nearest = Callable[[LayerActivations, int], "Listed"]
 
 _ROWS = 1024
+_OVERLAP_ROWS = 256
+COSINE_INVARIANCES = frozenset({"rotation", "scale", "item_scale", "feature_permutation"})
 
 
-def cosine_neighbors(x: LayerActivations, k: int) -> Neighbors:
-    """Each item's k nearest other items by cosine similarity, nearest first.
+class Listed(NamedTuple):
+    """Each item's nearest other items and how similar they are, nearest first."""
 
-    The item itself never counts, even where it has duplicates. Of equally near items the one that comes first is nearer.
-    Row blocks keep the memory at O(n), not O(n^2).
-    """
+    indices: Neighbors
+    similarities: Float[Tensor, "n k"]
+
+
+def cosine_neighbors(x: LayerActivations, k: int) -> Listed:
+    """Each item's k nearest other items by cosine similarity."""
+    unit = unit_vectors(x)
+    return _nearest(lambda block: unit[block] @ unit.T, len(x), k)
+
+
+def euclidean_neighbors(x: LayerActivations, k: int) -> Listed:
+    """Each item's k nearest other items by Euclidean distance; similarities are minus half the squared distance."""
+    x = x - x.mean(dim=0)
+    x = x / x.abs().max()
+    half = x.square().sum(dim=1) / 2
+    return _nearest(lambda block: x[block] @ x.T - half - half[block, None], len(x), k)
+
+
+def unit_vectors(x: LayerActivations) -> LayerActivations:
     largest = x.abs().amax(dim=1, keepdim=True)  # squares of very large or small values leave the range of float32
     if bool((largest == 0).any()):
         raise ValueError(f"item {int((largest == 0).nonzero()[0, 0])} is the zero vector, which has no direction")
-    x = torch.nn.functional.normalize(x / largest, dim=1)
-    return torch.cat([_nearest(x, start, k) for start in range(0, len(x), _ROWS)])
+    return torch.nn.functional.normalize(x / largest, dim=1)
 
 
-def _nearest(x: LayerActivations, start: int, k: int) -> Int[Tensor, "rows k"]:
-    similarity = x[start : start + _ROWS] @ x.T
-    own = torch.arange(len(similarity), device=x.device)
+def _nearest(rows: Callable[[slice], Float[Tensor, "rows n"]], n: int, k: int) -> Listed:
+    """By blocks of rows, which keeps the memory at O(n), not O(n^2)."""
+    listed = [_nearest_of(rows(slice(start, start + _ROWS)), start, k) for start in range(0, n, _ROWS)]
+    return Listed(*(torch.cat(parts) for parts in zip(*listed, strict=True)))
+
+
+def _nearest_of(similarity: Float[Tensor, "rows n"], start: int, k: int) -> Listed:
+    own = torch.arange(len(similarity), device=similarity.device)
     similarity[own, start + own] = -torch.inf
-    values, indices = similarity.topk(min(k + 1, len(x)), dim=1)
+    values, indices = similarity.topk(min(k + 1, similarity.shape[1]), dim=1)
     tied = (values[:, 1:] == values[:, :-1]).any(dim=1).nonzero()[:, 0]
     indices[tied] = similarity[tied].sort(dim=1, descending=True, stable=True).indices[:, : indices.shape[1]]
-    return indices[:, :k]
+    return Listed(indices[:, :k].int(), values[:, :k])
 
 
 @dataclass(frozen=True)
-class AbstractNeighborMetric(AbstractMetric[Neighbors], abc.ABC):
-    """A metric whose signature is the list of each item's `k` nearest other items."""
+class AbstractNeighborMetric(AbstractMetric[Listed], abc.ABC):
+    """A metric whose signature is the list of each item's nearest other items.
+
+    The `k` nearest count; the signature lists `listed` of them (None: k), so that `subset` can fill up with farther ones what
+    a left-out item leaves empty. `nearest` finds them: `cosine_neighbors` or `euclidean_neighbors`.
+    """
 
     k: int
+    nearest: Nearest = cosine_neighbors
+    listed: int | None = None
 
     def __post_init__(self) -> None:
         if self.k < 1:
@@ -55,41 +89,368 @@ class AbstractNeighborMetric(AbstractMetric[Neighbors], abc.ABC):
     def min_n(self) -> int:
         return self.k + 1
 
-    def signature(self, x: LayerActivations) -> Neighbors:
-        return cosine_neighbors(checked(x, self.min_n), self.k)
+    def signature(self, x: LayerActivations) -> Listed:
+        x = checked(x, self.min_n)
+        return self.nearest(x, min(len(x) - 1, max(self.k, self.listed or self.k)))
+
+    def items(self, signature: Listed) -> int:
+        return len(signature.indices)
+
+    def permuted(self, signature: Listed, order: Int[Tensor, " n"]) -> Listed:
+        order = order.to(signature.indices.device)
+        return Listed(renumbered(order)[signature.indices.long()[order]].int(), signature.similarities[order])
+
+    def subset(self, signature: Listed, kept: Int[Tensor, " m"]) -> Listed:
+        kept = kept.to(signature.indices.device)
+        places = torch.full((self.items(signature),), -1, device=kept.device, dtype=torch.int32)
+        places[kept] = torch.arange(len(kept), device=kept.device, dtype=torch.int32)
+        indices = places[signature.indices.long()[kept]]
+        left_out = indices < 0
+        if int((~left_out).sum(dim=1).min()) < self.k:
+            raise ValueError(f"of {indices.shape[1]} listed neighbours of an item, fewer than k = {self.k} are in the subset")
+        first = left_out.sort(dim=1, stable=True).indices[:, : self.k]
+        return Listed(indices.gather(1, first), signature.similarities[kept].gather(1, first))
+
+    def lists(self, layers: Sequence[Listed]) -> Int[Tensor, "layers n k"]:
+        return torch.stack([layer.indices[:, : self.k] for layer in layers])
+
+
+def renumbered(order: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+    """Where each item stands once items are put into `order`."""
+    places = torch.empty_like(order)
+    places[order] = torch.arange(len(order), device=order.device)
+    return places
+
+
+def overlaps(a: Int[Tensor, "layers_a n k"], b: Int[Tensor, "layers_b n k"]) -> Iterator[Float[Tensor, "rows layers_a layers_b"]]:
+    """For each item, how many neighbours each layer of a shares with each of b; by blocks of items.
+
+    Only items that are a neighbour in some layer of a can be shared. They get consecutive slots per row, so that each layer is a
+    narrow matrix of zeros and ones and all pairs of layers are one batched product.
+    """
+    n = a.shape[1]
+    for start in range(0, n, _OVERLAP_ROWS):
+        rows = slice(start, start + _OVERLAP_ROWS)
+        slots, width = _slots(a[:, rows], n)
+        yield _members(a[:, rows], slots, width) @ _members(b[:, rows], slots, width).mT
+
+
+def _slots(lists: Int[Tensor, "layers rows k"], n: int) -> tuple[Int[Tensor, "rows n"], int]:
+    """For each row, a number from 1 for each item that some layer lists, 0 for the others; and the largest number."""
+    listed = torch.zeros(lists.shape[1], n, dtype=torch.int32, device=lists.device)
+    listed.scatter_(1, lists.movedim(1, 0).flatten(start_dim=1).long(), 1)
+    slots = listed.cumsum(dim=1, dtype=torch.int32) * listed
+    return slots, int(slots.max())
+
+
+def _members(
+    lists: Int[Tensor, "layers rows k"], slots: Int[Tensor, "rows n"], width: int
+) -> Float[Tensor, "rows layers width"]:
+    """1 where a layer lists the item of a slot; what has no slot is left out."""
+    by_row = lists.movedim(1, 0)
+    filled = slots.gather(1, by_row.flatten(start_dim=1).long()).view(by_row.shape)
+    members = torch.zeros(*by_row.shape[:2], width + 1, device=lists.device)
+    return members.scatter_(2, filled.long(), 1)[:, :, 1:]
 
 
 @dataclass(frozen=True)
 class MutualKNN(AbstractNeighborMetric):
-    """Share of k nearest neighbours that two layers have in common, averaged over items; in [0, 1].
+    """Share of k nearest neighbours that two layers have in common (Huh et al., 2024; Wolfram and Schein, 2025, eq. 1).
 
         M = 1 / (n k) * sum_i |N_a(i) & N_b(i)|
 
-    with cosine neighbours (Huh et al., 2024; Wolfram and Schein, 2025, eq. 1). Invariant to rotation and isotropic scale, not to
-    translation. Its mean over permutations of the items is k / (n - 1), whatever the layers.
+    Its mean over permutations of the items is k / (n - 1), whatever the layers; its variance is Mantel's for the two graphs.
     """
 
-    name: ClassVar[str] = "mutual_knn"
-    estimator: ClassVar[str] = "mean overlap of cosine neighbour lists"
-    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
-    self_value: ClassVar[float] = 1.0
-    symmetric: ClassVar[bool] = True
+    about = About(
+        name="mutual_knn",
+        definition="share of common k nearest neighbours",
+        estimator="mean overlap of cosine neighbour lists",
+        bounds=(0.0, 1.0),
+        self_value=1.0,
+        chance="k / (n - 1)",
+        invariances=COSINE_INVARIANCES,
+        cost="n² d a layer, n k a pair",
+        source="Huh et al. 2024",
+    )
 
-    def affinity(self, a: Sequence[Neighbors], b: Sequence[Neighbors]) -> AffinityMatrix:
-        together = torch.stack(list(b))
-        n = together.shape[1]
-        counts = sum(
-            torch.stack([_overlaps(layer[rows], together[:, rows], n) for layer in a])
-            for rows in (slice(start, start + _ROWS) for start in range(0, n, _ROWS))
-        )
-        return torch.as_tensor(counts).double() / (n * self.k)
+    def affinity(self, a: Sequence[Listed], b: Sequence[Listed]) -> AffinityMatrix:
+        counts = sum(block.double().sum(dim=0) for block in overlaps(self.lists(a), self.lists(b)))
+        return torch.as_tensor(counts).cpu() / (self.items(a[0]) * self.k)
 
-    def chance(self, a: Sequence[Neighbors], b: Sequence[Neighbors]) -> AffinityMatrix:
-        return torch.full((len(a), len(b)), self.k / (len(a[0]) - 1), dtype=torch.float64)
+    def permuted_affinity(
+        self, a: Sequence[Listed], b: Sequence[Listed], orders: Int[Tensor, "draws n"]
+    ) -> Float[Tensor, "draws layers_a layers_b"]:
+        """Slots are made once for all orders, by blocks of items."""
+        lists_a, lists_b, n = self.lists(a), self.lists(b), self.items(a[0])
+        orders = orders.to(lists_a.device)
+        places = torch.stack([renumbered(order) for order in orders]).int()
+        counts = torch.zeros(len(orders), len(a), len(b), dtype=torch.float64)
+        for start in range(0, n, _ROWS):
+            rows = slice(start, start + _ROWS)
+            slots, width = _slots(lists_a[:, rows], n)
+            members = _members(lists_a[:, rows], slots, width).movedim(1, 0).flatten(start_dim=1)
+            for draw, (order, place) in enumerate(zip(orders, places, strict=True)):
+                moved = place[lists_b[:, order[rows]].long()]
+                counts[draw] += (members @ _members(moved, slots, width).movedim(1, 0).flatten(start_dim=1).T).double().cpu()
+        return counts / (n * self.k)
+
+    def chance(self, a: Sequence[Listed], b: Sequence[Listed]) -> Chance:
+        n = self.items(a[0])
+        moments = permutation_moments(*([_graph_sums(lists, n) for lists in self.lists(side)] for side in (a, b)), n)
+        assert moments.variance is not None
+        mean = torch.full((len(a), len(b)), self.k / (n - 1), dtype=torch.float64)
+        return Chance(mean, moments.variance / (n * self.k) ** 2)
 
 
-def _overlaps(layer: Neighbors, others: Int[Tensor, "layers n k"], n: int) -> Int[Tensor, " layers"]:
-    """Number of (item, neighbour) pairs that a layer shares with each of the others."""
-    member = torch.zeros(len(layer), n, dtype=torch.bool, device=layer.device).scatter_(1, layer, True)
-    flat = others + torch.arange(len(layer), device=layer.device)[:, None] * n
-    return member.view(-1)[flat].sum(dim=(1, 2))
+def _graph_sums(lists: Neighbors, n: int) -> Sums:
+    """Of the directed graph that leads from each item to its k neighbours, as a matrix of zeros and ones."""
+    k = lists.shape[1]
+    incoming = torch.bincount(lists.flatten(), minlength=n).double()
+    edges = torch.arange(n, device=lists.device)[:, None] * n + lists
+    back = lists.long() * n + torch.arange(n, device=lists.device)[:, None]
+    reciprocal = float(torch.isin(edges, back).sum())
+    return Sums(n * k, 0.0, n * k, reciprocal, n * k**2, incoming.square().sum(), k * n * k, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class JaccardKNN(AbstractNeighborMetric):
+    """Mean Jaccard index of the k nearest neighbours: common ones over all of both lists."""
+
+    about = About(
+        name="jaccard_knn",
+        definition="common k nearest neighbours over all that either layer lists, averaged over items",
+        estimator="mean Jaccard index of cosine neighbour lists",
+        bounds=(0.0, 1.0),
+        self_value=1.0,
+        chance="by permutation: near k / (2 n)",
+        invariances=COSINE_INVARIANCES,
+        cost="n² d a layer, n k a pair",
+        source="Wang et al. 2022",
+    )
+
+    def affinity(self, a: Sequence[Listed], b: Sequence[Listed]) -> AffinityMatrix:
+        counts = (block.double() for block in overlaps(self.lists(a), self.lists(b)))
+        return torch.as_tensor(sum((c / (2 * self.k - c)).sum(dim=0) for c in counts)).cpu() / self.items(a[0])
+
+
+@dataclass(frozen=True)
+class CycleKNN(AbstractNeighborMetric):
+    """Share of items that are among the a-neighbours of one of their b-neighbours (Huh et al., 2024, appendix A).
+
+    There and back again: i -> j in layer b, j -> i in layer a. Not symmetric, and high by chance where k^2 approaches n.
+    """
+
+    about = About(
+        name="cycle_knn",
+        definition="share of items that return to themselves by a step to a neighbour in b and one in a",
+        estimator="mean over items, cosine neighbour lists",
+        bounds=(0.0, 1.0),
+        self_value=None,
+        chance="by permutation: near 1 - (1 - k / (n - 1))^k",
+        invariances=COSINE_INVARIANCES,
+        cost="n² d a layer, n k a pair",
+        source="Huh et al. 2024",
+        symmetric=False,
+    )
+
+    def affinity(self, a: Sequence[Listed], b: Sequence[Listed]) -> AffinityMatrix:
+        n, lists_a, lists_b = self.items(a[0]), self.lists(a), self.lists(b)
+        items = torch.arange(n, device=lists_a.device)
+        found = torch.empty(len(a), len(b), dtype=torch.float64)
+        for i, layer in enumerate(lists_a):
+            member = torch.zeros(n, n, dtype=torch.bool, device=layer.device).scatter_(1, layer.long(), True)
+            for j, other in enumerate(lists_b):
+                found[i, j] = member[other.long(), items[:, None]].any(dim=1).double().mean()
+        return found
+
+
+@dataclass(frozen=True)
+class LCSKNN(AbstractNeighborMetric):
+    """Length of the longest common subsequence of two ordered neighbour lists, over k (Huh et al., 2024, appendix A)."""
+
+    about = About(
+        name="lcs_knn",
+        definition="longest common subsequence of the ordered k nearest neighbours / k, averaged over items",
+        estimator="mean over items, cosine neighbour lists",
+        bounds=(0.0, 1.0),
+        self_value=1.0,
+        chance="by permutation: near k / (n - 1)",
+        invariances=COSINE_INVARIANCES,
+        cost="n² d a layer, n k² a pair",
+        source="Huh et al. 2024",
+    )
+
+    def affinity(self, a: Sequence[Listed], b: Sequence[Listed]) -> AffinityMatrix:
+        lists_b = self.lists(b)
+        longest = [self._longest(layer, lists_b).double().mean(dim=1) for layer in self.lists(a)]
+        return torch.stack(longest).cpu() / self.k
+
+    def _longest(self, layer: Neighbors, others: Int[Tensor, "layers n k"]) -> Int[Tensor, "layers n"]:
+        """Row by row of the usual table: above[c] is the longest of what is read of one list and the first c of the other."""
+        above = torch.zeros(*others.shape[:2], self.k + 1, dtype=torch.int16, device=others.device)
+        for r in range(self.k):
+            extended = above[:, :, :-1] + (others == layer[:, r, None])
+            row = torch.maximum(above[:, :, 1:], extended).cummax(dim=2).values
+            above = torch.nn.functional.pad(row, (1, 0))
+        return above[:, :, -1]
+
+
+@dataclass(frozen=True)
+class RankKNN(AbstractNeighborMetric):
+    """Agreement of the ranks of common neighbours (Wang et al., 2022, section 3.2).
+
+        mean over items of  sum_{j in N_a(i) & N_b(i)} 2 / ((1 + |r_a - r_b|) (r_a + r_b)) / sum_{r=1}^{K} 1/r,
+
+    with r_a and r_b the ranks of j and K the number of common neighbours; 0 for an item without any.
+    """
+
+    about = About(
+        name="rank_knn",
+        definition="agreement of the ranks of common nearest neighbours, near ranks counting most",
+        estimator="mean over items, cosine neighbour lists",
+        bounds=(0.0, 1.0),
+        self_value=1.0,
+        chance="by permutation",
+        invariances=COSINE_INVARIANCES,
+        cost="n² d a layer, n k² a pair",
+        source="Wang et al. 2022",
+    )
+
+    def affinity(self, a: Sequence[Listed], b: Sequence[Listed]) -> AffinityMatrix:
+        lists_b = self.lists(b)
+        ranks = torch.arange(1, self.k + 1, dtype=torch.float64, device=lists_b.device)
+        weights = 2 / ((1 + (ranks[:, None] - ranks).abs()) * (ranks[:, None] + ranks))
+        largest = torch.cat([torch.ones(1, dtype=torch.float64, device=ranks.device), (1 / ranks).cumsum(0)])
+        found = torch.empty(len(a), len(b), dtype=torch.float64)
+        for i, layer in enumerate(self.lists(a)):
+            for j, other in enumerate(lists_b):
+                common = layer[:, :, None] == other[:, None, :]
+                agreement = torch.einsum("nrs,rs->n", common.double(), weights)
+                found[i, j] = (agreement / largest[common.sum(dim=(1, 2))]).mean()
+        return found
+
+
+@dataclass(frozen=True)
+class CKNNA(AbstractNeighborMetric):
+    """CKA restricted to common nearest neighbours (Huh et al., 2024, appendix A), with the unbiased estimator of HSIC.
+
+        H(aK, aL) / sqrt(H(bK, bK) H(cL, cL))
+
+    with K and L the cosine similarities of both layers, masked by a: the neighbours common to both layers, b: those of the one,
+    c: those of the other layer. All entries outside the masks are 0, so the lists and their similarities are enough.
+    """
+
+    about = About(
+        name="cknna",
+        definition="debiased CKA of cosine similarities, of common nearest neighbours only",
+        estimator="unbiased HSIC of masked Gram matrices",
+        bounds=(-1.0, 1.0),
+        self_value=1.0,
+        chance="by permutation",
+        invariances=COSINE_INVARIANCES,
+        cost="n² d a layer, n k log(n k) a pair",
+        source="Huh et al. 2024",
+    )
+
+    @property
+    def min_n(self) -> int:
+        return max(4, self.k + 1)
+
+    def affinity(self, a: Sequence[Listed], b: Sequence[Listed]) -> AffinityMatrix:
+        entries_a, entries_b = ([self._entries(layer) for layer in side] for side in (a, b))
+        own = [torch.tensor([self._common(e, e) for e in side], dtype=torch.float64) for side in (entries_a, entries_b)]
+        if min(values.min() for values in own) <= 0:
+            raise ValueError("a layer's neighbours are all equally near: its CKNNA with itself is not positive, so undefined")
+        found = torch.tensor([[self._common(x, y) for y in entries_b] for x in entries_a], dtype=torch.float64)
+        return found / torch.outer(*(values.sqrt() for values in own))
+
+    def _entries(self, layer: Listed) -> tuple[Int[Tensor, " nk"], Float[Tensor, " nk"]]:
+        """Places i n + j of the list's entries in the n x n matrix, in order, and their values."""
+        n = self.items(layer)
+        places = (torch.arange(n, device=layer.indices.device)[:, None] * n + layer.indices[:, : self.k]).flatten()
+        order = places.argsort()
+        return places[order], layer.similarities[:, : self.k].flatten()[order].double()
+
+    def _common(self, x: tuple[Tensor, Tensor], y: tuple[Tensor, Tensor]) -> float:
+        n = len(x[0]) // self.k
+        at = torch.searchsorted(y[0], x[0]).clamp(max=len(y[0]) - 1)
+        both = y[0][at] == x[0]
+        return _masked_hsic(x[0][both], x[1][both], y[1][at[both]], n)
+
+
+def _masked_hsic(places: Int[Tensor, " m"], k: Float[Tensor, " m"], l: Float[Tensor, " m"], n: int) -> float:  # noqa: E741 (K, L)
+    """Unbiased HSIC (Song et al., 2012, eq. 5) of two sparse matrices with entries at the same places, not on the diagonal."""
+    rows, columns = places // n, places % n
+    mirrored = columns * n + rows
+    at = torch.searchsorted(places, mirrored).clamp(max=max(len(places) - 1, 0))
+    crossed = (k * l[at])[places[at] == mirrored].sum() if len(places) else k.sum()
+    column_sums = torch.zeros(n, dtype=k.dtype, device=k.device).index_add_(0, columns, k)
+    row_sums = torch.zeros(n, dtype=l.dtype, device=l.device).index_add_(0, rows, l)
+    parts = crossed + k.sum() * l.sum() / ((n - 1) * (n - 2)) - 2 * (column_sums @ row_sums) / (n - 2)
+    return float(parts) / (n * (n - 3))
+
+
+class Pointed(NamedTuple):
+    """Neighbour lists and the unit vectors that they were found from."""
+
+    listed: Listed
+    unit: LayerActivations
+
+
+@dataclass(frozen=True)
+class SecondOrderCosine(AbstractMetric[Pointed]):
+    """Cosine of each item's similarities to the neighbours that it has in either layer (Hamilton et al., 2016, eq. 3)."""
+
+    k: int
+
+    about = About(
+        name="second_order_cosine",
+        definition="cosine of an item's cosine similarities to all its neighbours in either layer, averaged over items",
+        estimator="mean over items, cosine neighbour lists",
+        bounds=(-1.0, 1.0),
+        self_value=1.0,
+        chance="by permutation: high, as similarities are mostly positive",
+        invariances=COSINE_INVARIANCES,
+        cost="n² d a layer, n² (d + k) a pair of models",
+        source="Hamilton et al. 2016",
+    )
+
+    @property
+    def min_n(self) -> int:
+        return self._neighbors.min_n
+
+    @property
+    def _neighbors(self) -> MutualKNN:
+        return MutualKNN(self.k)
+
+    def signature(self, x: LayerActivations) -> Pointed:
+        x = checked(x, self.min_n)
+        return Pointed(cosine_neighbors(x, self.k), unit_vectors(x))
+
+    def items(self, signature: Pointed) -> int:
+        return len(signature.unit)
+
+    def permuted(self, signature: Pointed, order: Int[Tensor, " n"]) -> Pointed:
+        return Pointed(self._neighbors.permuted(signature.listed, order), signature.unit[order.to(signature.unit.device)])
+
+    def subset(self, signature: Pointed, kept: Int[Tensor, " m"]) -> Pointed:
+        return self.signature(signature.unit[kept.to(signature.unit.device)])
+
+    def affinity(self, a: Sequence[Pointed], b: Sequence[Pointed]) -> AffinityMatrix:
+        n, total = self.items(a[0]), torch.zeros(len(a), len(b), dtype=torch.float64)
+        for start in range(0, n, _OVERLAP_ROWS):
+            rows = slice(start, start + _OVERLAP_ROWS)
+            similar = [[layer.unit[rows] @ layer.unit.T for layer in side] for side in (a, b)]
+            for i, x in enumerate(a):
+                for j, y in enumerate(b):
+                    near = torch.zeros(len(similar[0][i]), n, dtype=torch.bool, device=x.unit.device)
+                    for layer in (x, y):
+                        near.scatter_(1, layer.listed.indices[rows].long(), True)
+                    seen_a, seen_b = similar[0][i] * near, similar[1][j] * near
+                    total[i, j] += torch.cosine_similarity(seen_a, seen_b, dim=1).double().sum()
+        return total / n
+
+
+def with_longer_lists(metric: AbstractNeighborMetric, listed: int) -> AbstractNeighborMetric:
+    return replace(metric, listed=max(listed, metric.k))

@@ -1,0 +1,235 @@
+"""Centred Gram matrices, made by blocks of rows over all layers at once and never whole."""
+
+import abc
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from layeratlas.arrays import LayerActivations
+from layeratlas.metrics.mantel import Sums, centred_sums
+
+_NUMBERS_AT_ONCE = 2**26  # in all layers' blocks of rows together: 256 MB in float32
+_WHOLE_NUMBERS = 2**29  # up to here, permutations keep all layers' matrices in memory instead of making them again
+_SQRT_2 = math.sqrt(2)
+
+
+
+class Kernel(abc.ABC):
+    """A similarity of two items' vectors, for all pairs of a block of rows and of columns."""
+
+    @abc.abstractmethod
+    def __call__(self, x: Float[Tensor, "rows d"], y: Float[Tensor, "columns d"]) -> Float[Tensor, "rows columns"]: ...
+
+    @abc.abstractmethod
+    def itself(self, x: LayerActivations) -> Float[Tensor, " n"]:
+        """Each item's value with itself, without the rounding that a difference of equal numbers would leave."""
+
+
+@dataclass(frozen=True)
+class Linear(Kernel):
+    """x . y"""
+
+    def __call__(self, x: Float[Tensor, "rows d"], y: Float[Tensor, "columns d"]) -> Float[Tensor, "rows columns"]:
+        return x @ y.T
+
+    def itself(self, x: LayerActivations) -> Float[Tensor, " n"]:
+        return x.square().sum(dim=1)
+
+
+@dataclass(frozen=True)
+class Gaussian(Kernel):
+    """exp(-|x - y|^2 / (2 s^2))"""
+
+    squared_bandwidth: float
+
+    def __call__(self, x: Float[Tensor, "rows d"], y: Float[Tensor, "columns d"]) -> Float[Tensor, "rows columns"]:
+        return squared_distances(x, y).div_(-2 * self.squared_bandwidth).exp_()
+
+    def itself(self, x: LayerActivations) -> Float[Tensor, " n"]:
+        return torch.ones_like(x[:, 0])
+
+
+@dataclass(frozen=True)
+class NegativeDistance(Kernel):
+    """-|x - y|, whose centred matrix gives the distance covariance (Sejdinovic et al., 2013, theorem 24)"""
+
+    def __call__(self, x: Float[Tensor, "rows d"], y: Float[Tensor, "columns d"]) -> Float[Tensor, "rows columns"]:
+        return squared_distances(x, y).sqrt_().neg_()
+
+    def itself(self, x: LayerActivations) -> Float[Tensor, " n"]:
+        return torch.zeros_like(x[:, 0])
+
+
+def squared_distances(x: Float[Tensor, "rows d"], y: Float[Tensor, "columns d"]) -> Float[Tensor, "rows columns"]:
+    return (x.square().sum(dim=1)[:, None] + y.square().sum(dim=1) - 2 * (x @ y.T)).clamp_(min=0)  # rounding can go below 0
+
+
+@dataclass(frozen=True)
+class Gram:
+    """K[i, j] - t[i] - t[j] + c for a kernel K of the items' vectors, and a `diagonal` of its own: all that is known of a layer.
+
+    `squares` are the sums of the squares of all centred entries and of those on the diagonal, `trace` the sum of the latter.
+    """
+
+    x: LayerActivations
+    kernel: Kernel
+    diagonal: Float[Tensor, " n"]
+    row_terms: Float[Tensor, " n"]
+    constant: float
+    squares: float = 0.0
+    diagonal_squares: float = 0.0
+    trace: float = 0.0
+
+    @property
+    def n(self) -> int:
+        return len(self.x)
+
+    @property
+    def norm(self) -> float:
+        return math.sqrt(self.squares)
+
+    @property
+    def hollow(self) -> bool:
+        """Whether it is U-centred."""
+        return not bool(self.diagonal.any())
+
+    @property
+    def sums(self) -> Sums:
+        return centred_sums(trace=self.trace, squares_with_diagonal=self.squares, diagonal_diagonal=self.diagonal_squares)
+
+    def rows(self, block: slice) -> Float[Tensor, "rows columns"]:
+        """Centred values of the block's rows, from its first item's column on: the matrix is symmetric."""
+        later = slice(block.start, None)
+        values = self.kernel(self.x[block], self.x[later])
+        values -= self.row_terms[block, None]
+        values -= self.row_terms[later] - self.constant
+        values.diagonal().copy_(self.diagonal[block])
+        return values
+
+    def weighted_rows(self, block: slice) -> Float[Tensor, " _"]:
+        """Flattened rows, scaled such that inner products of all blocks together are those of the whole matrices."""
+        values = self.rows(block)
+        values[:, len(values) :] *= _SQRT_2
+        return values.flatten()
+
+    def permuted(self, order: Int[Tensor, " n"]) -> "Gram":
+        order = order.to(self.x.device)
+        return replace(self, x=self.x[order], diagonal=self.diagonal[order], row_terms=self.row_terms[order])
+
+    def with_norms(self) -> "Gram":
+        squares = diagonal_squares = trace = 0.0
+        for block in blocks(self.n, layers=1):
+            values = self.rows(block)
+            diagonal = values.diagonal().double()
+            squares += 2 * _sum_of_squares(values[:, len(values) :]) + _sum_of_squares(values[:, : len(values)])
+            diagonal_squares += float(diagonal.square().sum())
+            trace += float(diagonal.sum())
+        return replace(self, squares=squares, diagonal_squares=diagonal_squares, trace=trace)
+
+
+def double_centred(x: LayerActivations, kernel: Kernel) -> Gram:
+    """H K H with H = 1 - 11'/n: all rows sum to 0. `x` has mean 0."""
+    n, itself = len(x), kernel.itself(x)
+    row_terms = (_off_diagonal_row_sums(x, kernel) + itself) / n
+    constant = float(row_terms.double().mean())
+    return Gram(x, kernel, itself - 2 * row_terms + constant, row_terms, constant).with_norms()
+
+
+def u_centred(x: LayerActivations, kernel: Kernel) -> Gram:
+    """Off-diagonal rows sum to 0, the diagonal is 0 (Székely and Rizzo, 2014, eq. 2.3). `x` has mean 0.
+
+    Raises ValueError if nothing but rounding errors remains: all pairs are then equally far apart.
+    """
+    n, sums = len(x), _off_diagonal_row_sums(x, kernel)
+    constant = float(sums.double().sum()) / ((n - 1) * (n - 2))
+    gram = Gram(x, kernel, torch.zeros_like(sums), sums / (n - 2), constant).with_norms()
+    size = float((kernel.itself(x).abs() + sums.abs() / n).double().sum())
+    if gram.norm < 10 * torch.finfo(x.dtype).eps * size:
+        raise ValueError("all pairs of items are equally far apart: the U-centred Gram matrix is zero, its similarity undefined")
+    return gram
+
+
+def inner_products(a: Sequence[Gram], b: Sequence[Gram]) -> Float[Tensor, "layers_a layers_b"]:
+    """<K, L> for each layer of a and b. Products are in the activations' precision, sums over blocks in float64."""
+    wide = torch.promote_types(a[0].x.dtype, b[0].x.dtype)
+    products = torch.zeros(len(a), len(b), dtype=torch.float64)
+    for block in blocks(a[0].n, len(a) + len(b)):
+        k, l = (torch.stack([gram.weighted_rows(block).to(wide) for gram in side]) for side in (a, b))  # noqa: E741 (K and L)
+        products += (k @ l.T).double().cpu()
+    return products
+
+
+def permuted_inner_products(
+    a: Sequence[Gram], b: Sequence[Gram], orders: Int[Tensor, "draws n"]
+) -> Float[Tensor, "draws layers_a layers_b"]:
+    """The same for each order of b's items: re-indexing whole matrices where they fit, else making their rows again."""
+    n = a[0].n
+    if (len(a) + len(b)) * n**2 > _WHOLE_NUMBERS:
+        return torch.stack([inner_products(a, [gram.permuted(order) for gram in b]) for order in orders])
+    i, j = torch.triu_indices(n, n, device=a[0].x.device)
+    weights = torch.where(i == j, 1.0, 2.0).to(a[0].x.dtype)
+    k = torch.stack([_whole(gram)[i, j] for gram in a]) * weights
+    l = torch.stack([_whole(gram) for gram in b], dim=-1).flatten(end_dim=1).to(k.dtype)  # noqa: E741
+    orders = orders.to(i.device)
+    return torch.stack([(k @ l[order[i] * n + order[j]]).double().cpu() for order in orders])
+
+
+def blocks(n: int, layers: int) -> Iterator[slice]:
+    """Row blocks such that those of all layers together stay below a fixed amount of memory."""
+    rows = max(1, min(n, _NUMBERS_AT_ONCE // (layers * n)))
+    yield from (slice(start, min(start + rows, n)) for start in range(0, n, rows))
+
+
+def median_squared_distance(x: LayerActivations) -> float:
+    """Median over all n^2 pairs, each item with itself included, exactly and without an n x n matrix.
+
+    Float32 numbers that are not negative are ordered like their bits: counting the upper half of the bits finds a narrow
+    range that holds the median, and only the distances in it are sorted.
+    """
+    counts = torch.zeros(2**16, dtype=torch.long, device=x.device)
+    for distances in _distance_blocks(x):
+        counts += torch.bincount(_upper_bits(distances), minlength=2**16)
+    below = counts.cumsum(0)
+    middle = torch.tensor([(len(x) ** 2 - 1) // 2, len(x) ** 2 // 2], device=x.device)
+    low, high = torch.searchsorted(below, middle, right=True).tolist()
+    within = [d[(bits >= low) & (bits <= high)] for d in _distance_blocks(x) for bits in [_upper_bits(d)]]
+    skipped = int(below[low - 1]) if low else 0
+    return float(torch.cat(within).sort().values[middle - skipped].mean())
+
+
+def _distance_blocks(x: LayerActivations) -> Iterator[Float[Tensor, " _"]]:
+    for block in blocks(len(x), layers=4):
+        distances = squared_distances(x[block], x)
+        distances[:, block].fill_diagonal_(0)
+        yield distances.flatten()
+
+
+def _upper_bits(distances: Float[Tensor, " _"]) -> Int[Tensor, " _"]:
+    return distances.float().view(torch.int32) >> 16
+
+
+def _off_diagonal_row_sums(x: LayerActivations, kernel: Kernel) -> Float[Tensor, " n"]:
+    if isinstance(kernel, Linear):
+        return -kernel.itself(x)  # with mean 0, whole rows sum to 0
+    sums = []
+    for block in blocks(len(x), layers=2):
+        values = kernel(x[block], x)
+        values[:, block].fill_diagonal_(0)
+        sums.append(values.double().sum(dim=1))
+    return torch.cat(sums).to(x.dtype)
+
+
+def _sum_of_squares(values: Float[Tensor, "rows columns"]) -> float:
+    return float(values.square().sum(dim=1).double().sum())
+
+
+def _whole(gram: Gram) -> Float[Tensor, "n n"]:
+    upper = torch.zeros(gram.n, gram.n, device=gram.x.device, dtype=gram.x.dtype)
+    for block in blocks(gram.n, layers=1):
+        upper[block, block.start :] = gram.rows(block)
+    return upper.triu() + upper.triu(1).T
+
