@@ -1,6 +1,6 @@
 """Every metric once, for the laws that hold for all of them (test_metrics.py). A new metric is a new row here."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,11 +19,11 @@ from layeratlas.metrics import (
     CycleKNN,
     DistanceCorrelation,
     DistanceCorrelationDebiased,
+    EuclideanNeighbors,
     JaccardKNN,
     MutualKNN,
     RankKNN,
     SecondOrderCosine,
-    euclidean_neighbors,
 )
 
 
@@ -85,6 +85,7 @@ def affinity(metric: AbstractMetric, x: np.ndarray, y: np.ndarray) -> float:
 METRICS = [
     Row(MutualKNN(k=5)),
     Row(MutualKNN(k=1)),
+    Row(MutualKNN(k=4, nearest=EuclideanNeighbors())),
     Row(JaccardKNN(k=5)),
     Row(CycleKNN(k=3)),
     Row(LCSKNN(k=5)),
@@ -101,4 +102,3 @@ METRICS = [
     Row(DistanceCorrelation(), tolerance=1e-7),
     Row(DistanceCorrelationDebiased(), tolerance=1e-7),
 ]
-EUCLIDEAN = replace(MutualKNN(k=5), nearest=euclidean_neighbors)

@@ -25,6 +25,8 @@ ORDER = (
     "selftest",
     "catalogue",
     "metrics",
+    "normalization",
+    "signatures",
     "statistics",
     "affinity",
     "analyses",

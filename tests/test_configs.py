@@ -9,7 +9,7 @@ from hydra.utils import get_class, get_method
 from omegaconf import DictConfig, OmegaConf
 
 CONF = Path(__file__).parent.parent / "conf"
-GROUPS = ("model", "dataset", "language", "pooling", "metric", "k", "analysis", "stage")
+GROUPS = ("model", "dataset", "language", "pooling", "normalization", "metric", "k", "analysis", "stage")
 FILES = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 SIDED = {"model": "model@model_a", "language": "language@language_a"}
 

@@ -24,6 +24,7 @@ from layeratlas.errors import ConfigError
 from layeratlas.metrics import AbstractMetric, AbstractNeighborMetric
 from layeratlas.models import AbstractModel, Needs, StoredActivations, pick_device
 from layeratlas.selftest import drift_table
+from layeratlas.signatures import Signer
 from layeratlas.store import Store
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class _Plan:
     languages: dict[str, str]
     extractor: Extractor
     exact: bool
+    signer: Signer
 
     def side(self, name: str, model: AbstractModel) -> Side:
         drawn = self.items.sides[name]
@@ -136,7 +138,7 @@ def _run(config: DictConfig, folder: Path, *, only_stored: bool) -> None:
     with notes.timed("extract"):
         extracted = _extract(plan, extractor, config.layers)
     with notes.timed("compare"):
-        affinity = compare(plan.metric, extracted["a"].activations, extracted["b"].activations, extractor.device)
+        affinity = compare(plan.signer, extracted["a"].activations, extracted["b"].activations)
     _write_arrays(folder, plan, extracted, affinity)
     with notes.timed("analyse"):
         findings = _analyse(plan, affinity, notes)
@@ -158,7 +160,7 @@ def _store(config: DictConfig) -> Store:
 
 def _plan(config: DictConfig) -> _Plan:
     corpus: AbstractCorpus = instantiate(config.dataset, _convert_="all")
-    metric: AbstractMetric = instantiate(config.metric, _convert_="all")
+    metric: AbstractMetric = instantiate(config.metric, _convert_="all").with_slack()
     languages = {"a": config.language_a.code, "b": config.language_b.code}
     poolings = {_short(name): _pooling(name) for name in [config.pooling._target_, *config.extract.poolings]}
     items = draw(corpus, languages["a"], languages["b"], config.seed)
@@ -183,6 +185,13 @@ def _plan(config: DictConfig) -> _Plan:
             nll=config.extract.nll,
         ),
         exact=config.extract.exact,
+        signer=Signer(
+            metric,
+            pick_device(config.device),
+            instantiate(config.normalization, _convert_="all"),
+            OmegaConf.to_container(config.normalization, resolve=True),
+            _store(config),
+        ),
     )
 
 
@@ -236,7 +245,7 @@ def _write_arrays(folder: Path, plan: _Plan, extracted: dict[str, Extracted], af
     results.write_table(folder, "affinity", results.tidy(affinity, constants))
     results.write_table(folder, "items", pd.concat(items, axis=1))
     if isinstance(plan.metric, AbstractNeighborMetric):
-        results.write_neighbors(folder, affinity)
+        results.write_neighbors(folder, affinity, plan.metric.k)
 
 
 def _analyse(plan: _Plan, affinity: Affinity, notes: _Notes) -> dict[str, Findings]:
@@ -275,11 +284,12 @@ def _result(
     return {
         "metric": {
             "name": metric.name,
-            "estimator": metric.estimator,
+            "estimator": metric.about.estimator,
             "k": _k(metric),
-            "range": list(metric.bounds),
+            "range": list(metric.about.bounds),
             "min_n": metric.min_n,
-            "self_value": metric.self_value,
+            "self_value": metric.about.self_value,
+            "normalization": _normalization(plan.resolved["normalization"]),
         },
         "pooling": plan.pooling,
         **{side: _describe_side(plan, extracted[side], side) for side in "ab"},
@@ -305,7 +315,7 @@ def _describe_side(plan: _Plan, extracted: Extracted, side: str) -> dict[str, An
         "revision": model.fingerprint(),
         "language": plan.languages[side],
         "layers": activations.names,
-        "width": next(iter(activations.layers.values())).shape[1],
+        "width": activations.width,
         "dtype": model.dtype,
         "tokens": None if extracted.tokens.empty else int(extracted.tokens["tokens"].sum()),
         "extraction": extracted.record,
@@ -319,7 +329,13 @@ def _headline(findings: dict[str, Findings], affinity: Affinity) -> Headline:
 
 
 def _k(metric: AbstractMetric) -> int | None:
-    return metric.k if isinstance(metric, AbstractNeighborMetric) else None
+    return getattr(metric, "k", None)
+
+
+def _normalization(node: dict[str, Any]) -> str:
+    """The name of a normalization and its options, as in `DropTopDimensions(dimensions=1)`."""
+    options = ", ".join(f"{key}={value}" for key, value in node.items() if not key.startswith("_"))
+    return node["_target_"].rsplit(".", 1)[-1] + (f"({options})" if options else "")
 
 
 def _draw(folder: Path) -> None:

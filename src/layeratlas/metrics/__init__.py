@@ -16,10 +16,10 @@ from layeratlas.metrics.kernels import DistanceCorrelationDebiased as DistanceCo
 from layeratlas.metrics.neighbors import CKNNA as CKNNA
 from layeratlas.metrics.neighbors import LCSKNN as LCSKNN
 from layeratlas.metrics.neighbors import AbstractNeighborMetric as AbstractNeighborMetric
+from layeratlas.metrics.neighbors import CosineNeighbors as CosineNeighbors
 from layeratlas.metrics.neighbors import CycleKNN as CycleKNN
+from layeratlas.metrics.neighbors import EuclideanNeighbors as EuclideanNeighbors
 from layeratlas.metrics.neighbors import JaccardKNN as JaccardKNN
 from layeratlas.metrics.neighbors import MutualKNN as MutualKNN
 from layeratlas.metrics.neighbors import RankKNN as RankKNN
 from layeratlas.metrics.neighbors import SecondOrderCosine as SecondOrderCosine
-from layeratlas.metrics.neighbors import cosine_neighbors as cosine_neighbors
-from layeratlas.metrics.neighbors import euclidean_neighbors as euclidean_neighbors
