@@ -5,24 +5,40 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from layeratlas.metrics import (
+    CKARBF,
     CKNNA,
     HSIC,
     LCSKNN,
+    RSA,
     AbstractMetric,
     CKADepCols,
     CKALinear,
     CKALinearDebiased,
     CKAMinibatch,
-    CKARBF,
     CKARBFDebiased,
     CycleKNN,
     DistanceCorrelation,
     DistanceCorrelationDebiased,
     JaccardKNN,
     MutualKNN,
+    Procrustes,
+    ProcrustesAngular,
+    ProcrustesCV,
+    ProcrustesSizeShape,
     RankKNN,
     SecondOrderCosine,
     euclidean_neighbors,
+)
+from layeratlas.metrics.rsa import (
+    CorrelationDistance,
+    Cosine,
+    CosineDistance,
+    EuclideanDistance,
+    Kendall,
+    Pearson,
+    Spearman,
+    SquaredEuclideanDistance,
+    WhitenedCosine,
 )
 
 
@@ -78,5 +94,18 @@ METRICS = [
     Row(CKAMinibatch(batch=20), ordered=True),
     Row(DistanceCorrelation(), tolerance=1e-7),
     Row(DistanceCorrelationDebiased(), tolerance=1e-7),
+    Row(RSA(CosineDistance(), Spearman())),
+    Row(RSA(CorrelationDistance(), Spearman()), n=24),
+    Row(RSA(EuclideanDistance(), Spearman())),
+    Row(RSA(SquaredEuclideanDistance(), Spearman())),
+    Row(RSA(EuclideanDistance(), Pearson())),
+    Row(RSA(CosineDistance(), Cosine())),
+    Row(RSA(CosineDistance(), WhitenedCosine())),
+    Row(RSA(SquaredEuclideanDistance(), WhitenedCosine())),
+    Row(RSA(CorrelationDistance(), Kendall()), n=24),
+    Row(Procrustes(), n=24),
+    Row(ProcrustesAngular(), n=24, tolerance=1e-7),
+    Row(ProcrustesSizeShape(), n=24, tolerance=1e-6),
+    Row(ProcrustesCV(folds=4), n=24, ordered=True),
 ]
 EUCLIDEAN = replace(MutualKNN(k=5), nearest=euclidean_neighbors)

@@ -145,7 +145,7 @@ class CosineDistance(AbstractDissimilarity):
     invariances = frozenset({"rotation", "scale", "item_scale", "feature_permutation"})
 
     def vectors(self, x: LayerActivations) -> LayerActivations:
-        return _directions(x.double(), "item {} is the zero vector, which has no direction").to(x.dtype)
+        return _directions(x.double(), x.dtype, "is the zero vector, which has no direction")
 
     def from_squares(self, squared: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows columns"]:
         return squared.div_(2)
@@ -160,24 +160,24 @@ class CorrelationDistance(AbstractDissimilarity):
     invariances = frozenset({"scale", "item_scale", "feature_permutation"})
 
     def vectors(self, x: LayerActivations) -> LayerActivations:
-        x, dtype = x.double(), x.dtype
-        x = (x - x.mean(dim=1, keepdim=True)).where((x != x[:, :1]).any(dim=1, keepdim=True), 0)
-        return _directions(x, "item {} has the same value in each dimension, so no correlation with any other").to(dtype)
+        differs, wide = (x != x[:, :1]).any(dim=1, keepdim=True), x.double()
+        deviations = (wide - wide.mean(dim=1, keepdim=True)) * differs  # of equal numbers, the mean can be off by a rounding error
+        return _directions(deviations, x.dtype, "has the same value in each dimension, so no correlation with any other item")
 
     def from_squares(self, squared: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows columns"]:
         return squared.div_(2)
 
 
-def _directions(x: Float[Tensor, "n d"], refusal: str) -> Float[Tensor, "n d"]:
+def _directions(x: Float[Tensor, "n d"], dtype: torch.dtype, refusal: str) -> LayerActivations:
     """Unit vectors less their mean: 1 - u . v is |u - v|^2 / 2, which no direction common to all items can drown."""
     largest = x.abs().amax(dim=1, keepdim=True)
     if bool((largest == 0).any()):
-        raise ValueError(refusal.format(int((largest == 0).nonzero()[0, 0])))
+        raise ValueError(f"item {int((largest == 0).nonzero()[0, 0])} {refusal}")
     unit = torch.nn.functional.normalize(x / largest, dim=1)
     unit = unit - unit.mean(dim=0)
-    if unit.abs().max() < 100 * torch.finfo(unit.dtype).eps:
+    if unit.abs().max() < 10 * torch.finfo(dtype).eps:
         raise ValueError("all items point in the same direction, so that there is nothing to compare")
-    return unit
+    return unit.to(dtype)
 
 
 # --- comparisons of two RDMs --------------------------------------------------------------------------------------------------
