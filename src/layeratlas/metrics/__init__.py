@@ -23,3 +23,9 @@ from layeratlas.metrics.neighbors import JaccardKNN as JaccardKNN
 from layeratlas.metrics.neighbors import MutualKNN as MutualKNN
 from layeratlas.metrics.neighbors import RankKNN as RankKNN
 from layeratlas.metrics.neighbors import SecondOrderCosine as SecondOrderCosine
+from layeratlas.metrics.rsa import RSA as RSA
+from layeratlas.metrics.shapes import Procrustes as Procrustes
+from layeratlas.metrics.shapes import ProcrustesAngular as ProcrustesAngular
+from layeratlas.metrics.shapes import ProcrustesCV as ProcrustesCV
+from layeratlas.metrics.shapes import ProcrustesSizeShape as ProcrustesSizeShape
+from layeratlas.metrics.shapes import layer_space_residual as layer_space_residual
