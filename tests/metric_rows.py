@@ -8,7 +8,10 @@ from layeratlas.metrics import (
     CKNNA,
     HSIC,
     LCSKNN,
+    PWCCA,
+    SVCCA,
     AbstractMetric,
+    CCAMean,
     CKADepCols,
     CKALinear,
     CKALinearDebiased,
@@ -18,10 +21,15 @@ from layeratlas.metrics import (
     CycleKNN,
     DistanceCorrelation,
     DistanceCorrelationDebiased,
+    EigenspaceOverlap,
     JaccardKNN,
+    LinearRegressionCVAToB,
+    LinearRegressionCVBToA,
     MutualKNN,
+    PermutationMatch,
     RankKNN,
     SecondOrderCosine,
+    SoftMatch,
     euclidean_neighbors,
 )
 
@@ -31,7 +39,8 @@ class Row:
     """A metric and layers that it is defined for: `n` items, of `widths` dimensions on the two sides.
 
     `tolerance` is what rounding may change in float64; `ordered`: the value depends on the order of the items (folds, batches).
-    `needs_structure`: undefined where all dimensions are independent.
+    `needs_structure`: undefined where all dimensions are independent; `needs_items`: where both layers have more dimensions
+    together than there are items.
     """
 
     metric: AbstractMetric
@@ -40,6 +49,7 @@ class Row:
     tolerance: float = 1e-12
     ordered: bool = False
     needs_structure: bool = False
+    needs_items: bool = False
 
     @property
     def name(self) -> str:
@@ -78,5 +88,13 @@ METRICS = [
     Row(CKAMinibatch(batch=20), ordered=True),
     Row(DistanceCorrelation(), tolerance=1e-7),
     Row(DistanceCorrelationDebiased(), tolerance=1e-7),
+    Row(CCAMean(), needs_items=True),
+    Row(SVCCA(variance=0.9), needs_items=True),
+    Row(PWCCA(), needs_items=True),
+    Row(EigenspaceOverlap(), needs_items=True),
+    Row(LinearRegressionCVAToB(ridge=0.01, folds=5), ordered=True),
+    Row(LinearRegressionCVBToA(ridge=0.01, folds=5), ordered=True),
+    Row(PermutationMatch()),
+    Row(SoftMatch()),
 ]
 EUCLIDEAN = replace(MutualKNN(k=5), nearest=euclidean_neighbors)
