@@ -10,8 +10,11 @@ from layeratlas.metrics import (
     CKNNA,
     HSIC,
     LCSKNN,
+    PWCCA,
     RSA,
+    SVCCA,
     AbstractMetric,
+    CCAMean,
     CKADepCols,
     CKALinear,
     CKALinearDebiased,
@@ -20,15 +23,20 @@ from layeratlas.metrics import (
     CycleKNN,
     DistanceCorrelation,
     DistanceCorrelationDebiased,
+    EigenspaceOverlap,
     EuclideanNeighbors,
     JaccardKNN,
+    LinearRegressionCVAToB,
+    LinearRegressionCVBToA,
     MutualKNN,
+    PermutationMatch,
     Procrustes,
     ProcrustesAngular,
     ProcrustesCV,
     ProcrustesSizeShape,
     RankKNN,
     SecondOrderCosine,
+    SoftMatch,
 )
 from layeratlas.metrics.rsa import (
     CorrelationDistance,
@@ -48,7 +56,8 @@ class Row:
     """A metric and layers that it is defined for: `n` items, of `widths` dimensions on the two sides.
 
     `tolerance` is what rounding may change in float64; `ordered`: the value depends on the order of the items (folds, batches).
-    `needs_structure`: undefined where all dimensions are independent.
+    `needs_structure`: undefined where all dimensions are independent; `needs_items`: where both layers have more dimensions
+    together than there are items.
     """
 
     metric: AbstractMetric
@@ -57,6 +66,7 @@ class Row:
     tolerance: float = 1e-12
     ordered: bool = False
     needs_structure: bool = False
+    needs_items: bool = False
 
     @property
     def name(self) -> str:
@@ -130,4 +140,12 @@ METRICS = [
     Row(ProcrustesAngular(), n=24, tolerance=1e-7),
     Row(ProcrustesSizeShape(), n=24, tolerance=1e-6),
     Row(ProcrustesCV(folds=4), n=24, ordered=True),
+    Row(CCAMean(), needs_items=True),
+    Row(SVCCA(variance=0.9), needs_items=True),
+    Row(PWCCA(), needs_items=True),
+    Row(EigenspaceOverlap(), needs_items=True),
+    Row(LinearRegressionCVAToB(ridge=0.01, folds=5), ordered=True),
+    Row(LinearRegressionCVBToA(ridge=0.01, folds=5), ordered=True),
+    Row(PermutationMatch()),
+    Row(SoftMatch()),
 ]

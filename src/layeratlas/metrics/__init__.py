@@ -13,6 +13,8 @@ from layeratlas.metrics.kernels import CKAMinibatch as CKAMinibatch
 from layeratlas.metrics.kernels import CKARBFDebiased as CKARBFDebiased
 from layeratlas.metrics.kernels import DistanceCorrelation as DistanceCorrelation
 from layeratlas.metrics.kernels import DistanceCorrelationDebiased as DistanceCorrelationDebiased
+from layeratlas.metrics.matching import PermutationMatch as PermutationMatch
+from layeratlas.metrics.matching import SoftMatch as SoftMatch
 from layeratlas.metrics.neighbors import CKNNA as CKNNA
 from layeratlas.metrics.neighbors import LCSKNN as LCSKNN
 from layeratlas.metrics.neighbors import AbstractNeighborMetric as AbstractNeighborMetric
@@ -29,3 +31,9 @@ from layeratlas.metrics.shapes import ProcrustesAngular as ProcrustesAngular
 from layeratlas.metrics.shapes import ProcrustesCV as ProcrustesCV
 from layeratlas.metrics.shapes import ProcrustesSizeShape as ProcrustesSizeShape
 from layeratlas.metrics.shapes import layer_space_residual as layer_space_residual
+from layeratlas.metrics.subspaces import PWCCA as PWCCA
+from layeratlas.metrics.subspaces import SVCCA as SVCCA
+from layeratlas.metrics.subspaces import CCAMean as CCAMean
+from layeratlas.metrics.subspaces import EigenspaceOverlap as EigenspaceOverlap
+from layeratlas.metrics.subspaces import LinearRegressionCVAToB as LinearRegressionCVAToB
+from layeratlas.metrics.subspaces import LinearRegressionCVBToA as LinearRegressionCVBToA
