@@ -245,7 +245,7 @@ def test_help_shows_a_person_what_can_be_set(command, capfd):
     assert left.value.code in (0, None)
     page = capfd.readouterr().out
     for word in (
-        "lcs_knn, mutual_knn",
+        "mutual_knn",
         "pooling: attention_weighted, first",
         "dataset.path=",
         "batch_size",
