@@ -88,7 +88,9 @@ class HubCorpus(AbstractCorpus):
         """The columns that items are made of; numbers of rows are the index."""
         dataset, columns = self._dataset(language), self._columns(field)
         self._require(columns, dataset.column_names)
-        return dataset.select_columns(list(dict.fromkeys(columns))).to_pandas()
+        rows = dataset.select_columns(list(dict.fromkeys(columns))).to_pandas()
+        named = {name: feature.int2str(rows[name]) for name, feature in dataset.features.items() if _labels(feature, name, rows)}
+        return rows.assign(**named)
 
     def _require(self, columns: Sequence[str], available: Sequence[str]) -> None:
         if missing := [column for column in columns if column not in available]:
@@ -118,7 +120,7 @@ class HubCorpus(AbstractCorpus):
 
     @contextmanager
     def _explained(self, language: Language) -> Iterator[None]:
-        from datasets.exceptions import DatasetNotFoundError
+        from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
         place = f"{self.id} at revision {self.revision}" if self._location == self.id else self._location
         try:
@@ -142,8 +144,13 @@ class HubCorpus(AbstractCorpus):
                 told = available[1].replace("'", "")
                 raise Skipped(f"language: dataset {self.name} lacks {language} ({self._config(language)}); it has {told}") from None
             raise ConfigError(f"dataset {place}: {' '.join(str(error).split())}") from error
-        except OSError as error:
-            raise ConfigError(f"dataset {place}: cannot be read ({_first_line(error)})") from error
+        except (OSError, DatasetGenerationError) as error:
+            raise ConfigError(f"dataset {place}: cannot be read ({_first_line(error.__cause__ or error)})") from error
+
+
+def _labels(feature: Any, name: str, rows: pd.DataFrame) -> bool:
+    """Whether a column holds numbers that stand for names."""
+    return name in rows and hasattr(feature, "int2str")
 
 
 def published_order(n: int, seed: int) -> np.ndarray:
