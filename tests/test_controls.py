@@ -217,7 +217,7 @@ def test_nothing_is_said_of_sides_that_fit():
 
 
 def test_items_that_only_one_side_has_are_told():
-    assert told(["A lamp.", "A river."], ["Eine Lampe."]) == ["alignment: 1 items only a (en) has are left out"]
+    assert told(["A lamp.", "A river."], ["Eine Lampe."]) == ["alignment: items left out: 1 that only side a (en) has"]
 
 
 def test_the_same_text_in_two_languages_is_told_with_an_example():

@@ -358,12 +358,10 @@ def test_statements_stand_against_their_opposites(corpus, tmp_path):
 
 
 def test_without_a_network_the_remedies_are_told(corpus):
-    told = (
-        r"^dataset stanfordnlp/imdb: not on this machine, nor in dataset\.mirror=.*, and the hub cannot be reached; run stage=pre"
-    )
+    told = r"^dataset stanfordnlp/imdb \(en\): not on this machine, nor in dataset\.mirror=.*, and the hub cannot be reached"
     with pytest.raises(ConfigError, match=told):
         draw(corpus("imdb"), EN, EN, 0)
-    with pytest.raises(ConfigError, match=r"^dataset stanfordnlp/imdb: not on this machine, and the hub cannot be reached;"):
+    with pytest.raises(ConfigError, match=r"^dataset stanfordnlp/imdb \(en\): not on this machine, and the hub cannot be reached;"):
         draw(corpus("imdb", "dataset.mirror=null"), EN, EN, 0)
 
 
@@ -435,6 +433,13 @@ def test_another_commit_than_the_pinned_one_is_not_taken_for_it(corpus):
     assert draw(corpus("imdb", f"dataset.revision={COMMIT}"), EN, EN, 0).n == 6
     with pytest.raises(ConfigError, match="not on this machine"):
         draw(corpus("imdb"), EN, EN, 0)
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_configuration_that_was_not_downloaded_is_out_of_reach_and_not_missing(corpus):
+    with pytest.raises(ConfigError, match="not on this machine") as refused:
+        draw(corpus("imdb", "dataset.config=other", "dataset.revision=main"), EN, EN, 0)
+    assert not isinstance(refused.value, Skipped)
 
 
 def test_a_local_copy_has_no_commit(publish, corpus):

@@ -277,7 +277,7 @@ def test_a_prefetch_fetches_the_dataset_before_the_models(command, tiny, tmp_pat
     assert command(*tiny, "stage=prefetch") == 0
     assert "prefetch texts: on this machine (40 items drawn)" in "".join(capfd.readouterr())
     assert command(*tiny[:4], "dataset=imdb", "stage=prefetch") == 2
-    assert "layeratlas: dataset stanfordnlp/imdb: not on this machine, and the hub cannot be reached" in last_line(capfd)
+    assert "layeratlas: dataset stanfordnlp/imdb (en): not on this machine, and the hub cannot be reached" in last_line(capfd)
 
 
 def test_two_runs_of_the_same_second_get_folders_of_their_own(command, tiny, tmp_path):

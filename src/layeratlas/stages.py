@@ -172,7 +172,8 @@ def _languages(config: DictConfig) -> dict[str, Language]:
 def _texts(config: DictConfig) -> tuple[AbstractCorpus, AbstractControl | None, PairedItems]:
     corpus: AbstractCorpus = instantiate(config.dataset, _convert_="all")
     control: AbstractControl | None = instantiate(config.control, _convert_="all")
-    return corpus, control, draw(corpus, *_languages(config).values(), config.seed, control)
+    languages = _languages(config)
+    return corpus, control, draw(corpus, languages["a"], languages["b"], config.seed, control)
 
 
 def _plan(config: DictConfig) -> _Plan:

@@ -21,10 +21,8 @@ def doubts(items: PairedItems, language_a: Language, language_b: Language) -> li
 
 def _losses(items: PairedItems, languages: dict[str, Language]) -> str | None:
     lost = {side: items.dropped[f"only_in_{side}"] for side in languages}
-    if not any(lost.values()):
-        return None
-    told = " and ".join(f"{count} items only {side} ({languages[side]}) has" for side, count in lost.items() if count)
-    return f"alignment: {told} are left out"
+    told = [f"{count} that only side {side} ({languages[side]}) has" for side, count in lost.items() if count]
+    return f"alignment: items left out: {' and '.join(told)}" if told else None
 
 
 def _untranslated(items: PairedItems, languages: dict[str, Language]) -> str | None:

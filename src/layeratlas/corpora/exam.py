@@ -48,7 +48,7 @@ class Exam(HubCorpus):
         plain = [column for column in super()._columns(field) if column != "options"]
         return [*plain, *self.options] if "options" in self._of_text(field) else plain
 
-    def _text(self, row: dict[str, Any], field: str) -> str | None:
+    def _text(self, row: Mapping[Any, Any], field: str) -> str | None:
         text = super()._text(row, field)
         return text and text.strip()
 

@@ -2,7 +2,8 @@
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -113,10 +114,17 @@ class HubCorpus(AbstractCorpus):
             }
         )
 
-    def _text(self, row: dict[str, Any], field: str) -> str | None:
+    def _text(self, row: Mapping[Any, Any], field: str) -> str | None:
         """None if a part of the text is missing."""
         parts = [row[column] for column in self._of_text(field)]
         return "\n".join(parts) if all(isinstance(part, str) for part in parts) else None
+
+    def _out_of_reach(self, language: Language) -> ConfigError:
+        elsewhere = f", nor in dataset.mirror={self.mirror}" if self.mirror else ""
+        return ConfigError(
+            f"dataset {self.id} ({language}): not on this machine{elsewhere}, and the hub cannot be reached;"
+            " run stage=prefetch where there is a network, or set dataset.mirror=DIR with the files in DIR/OWNER/NAME"
+        )
 
     @contextmanager
     def _explained(self, language: Language) -> Iterator[None]:
@@ -133,13 +141,11 @@ class HubCorpus(AbstractCorpus):
                 raise ConfigError(f"dataset {self.id}: access is restricted; {told}") from None
             raise ConfigError(f"dataset {place}: {_first_line(error)}") from None
         except ConnectionError:
-            elsewhere = f", nor in dataset.mirror={self.mirror}" if self.mirror else ""
-            raise ConfigError(
-                f"dataset {self.id}: not on this machine{elsewhere}, and the hub cannot be reached;"
-                " run stage=prefetch where there is a network, or set dataset.mirror=DIR with the files in DIR/OWNER/NAME"
-            ) from None
+            raise self._out_of_reach(language) from None
         except ValueError as error:  # what `datasets` raises for unknown configurations and splits
             available = re.search(r"\[(.*?)\]", str(error))
+            if "in the cache" in str(error):
+                raise self._out_of_reach(language) from None
             if "onfig" in str(error) and available:
                 told = available[1].replace("'", "")
                 raise Skipped(f"language: dataset {self.name} lacks {language} ({self._config(language)}); it has {told}") from None
@@ -153,6 +159,13 @@ def _labels(feature: Any, name: str, rows: pd.DataFrame) -> bool:
     return name in rows and hasattr(feature, "int2str")
 
 
+def bars_on_terminals_only() -> None:
+    from datasets import disable_progress_bars
+
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+
+
 def published_order(n: int, seed: int) -> np.ndarray:
     """The order of rows that `Dataset.shuffle(seed)` of Hugging Face gives."""
     return np.random.default_rng(seed).permutation(n)
@@ -160,9 +173,9 @@ def published_order(n: int, seed: int) -> np.ndarray:
 
 @cache
 def _builder(location: str, config: str | None, revision: str) -> Any:
-    from datasets import disable_progress_bars, load_dataset_builder
+    from datasets import load_dataset_builder
 
-    disable_progress_bars()
+    bars_on_terminals_only()
     local = Path(location).is_dir()
     builder = load_dataset_builder(location, config, revision=None if local else revision)
     if not local and _COMMIT.fullmatch(revision) and builder.hash != revision:

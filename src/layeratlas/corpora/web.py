@@ -2,14 +2,14 @@
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import pandas as pd
 
-from layeratlas.corpora.hub import HubCorpus, published_order
+from layeratlas.corpora.hub import HubCorpus, bars_on_terminals_only, published_order
 from layeratlas.corpora.language import Language
 from layeratlas.errors import ConfigError
 from layeratlas.store import fingerprint
@@ -65,10 +65,10 @@ class StreamedWeb(_Prefix):
         return f"{super().name}-streamed"
 
     def population(self, language: Language, field: str, seed: int) -> pd.DataFrame:
-        from datasets import Dataset, Features, Value, disable_progress_bars
+        from datasets import Dataset, Features, Value
         from datasets.exceptions import DatasetGenerationError
 
-        disable_progress_bars()
+        bars_on_terminals_only()
         asked = [self._location, self.revision, self._config(language), self.split, self.prompt, field, self.n, seed]
         try:
             drawn = Dataset.from_generator(
@@ -117,7 +117,7 @@ class WikipediaLeads(StreamedWeb):
     def _choice(self) -> list[int | None]:
         return [*super()._choice, self.min_characters]
 
-    def _text(self, row: dict[str, Any], field: str) -> str | None:
+    def _text(self, row: Mapping[Any, Any], field: str) -> str | None:
         text = (super()._text(row, field) or "").split("\n\n")[0].strip()
         return text if len(text) >= self.min_characters else None
 
