@@ -12,6 +12,7 @@ ORDER = (
     "errors",
     "layers",
     "arrays",
+    "balance",
     "packages",
     "store",
     "corpora",

@@ -17,9 +17,10 @@ from layeratlas.activations import Extracted, Extractor, Side
 from layeratlas.affinity import Affinity, compare
 from layeratlas.analyses import AbstractAnalysis, Findings, Headline
 from layeratlas.arrays import Pooling
+from layeratlas.balance import balance, imbalances
 from layeratlas.batching import Batching
 from layeratlas.catalogue import catalogue, damaged, remove
-from layeratlas.corpora import AbstractCorpus, PairedItems, draw
+from layeratlas.corpora import AbstractControl, AbstractCorpus, Language, PairedItems, doubts, draw
 from layeratlas.errors import ConfigError
 from layeratlas.metrics import AbstractMetric, AbstractNeighborMetric
 from layeratlas.models import AbstractModel, Needs, StoredActivations, pick_device
@@ -36,19 +37,25 @@ class _Plan:
 
     resolved: dict[str, Any]
     corpus: AbstractCorpus
+    control: AbstractControl | None
     items: PairedItems
     metric: AbstractMetric
     analyses: dict[str, AbstractAnalysis]
     pooling: str
     models: dict[str, AbstractModel | StoredActivations]
-    languages: dict[str, str]
+    languages: dict[str, Language]
     extractor: Extractor
     exact: bool
     signer: Signer
 
+    @property
+    def dataset(self) -> str:
+        """What results call the texts."""
+        return f"{self.corpus.name}+{self.control.name}" if self.control else self.corpus.name
+
     def side(self, name: str, model: AbstractModel) -> Side:
         drawn = self.items.sides[name]
-        label = f"{self.corpus.name} {self.languages[name]}"
+        label = f"{self.dataset} {self.languages[name]}"
         spans = drawn.spans if any(end for _, end in drawn.spans) else None
         return Side(model, drawn.texts, self.corpus.max_length, spans, self.exact, label)
 
@@ -90,7 +97,9 @@ def extraction(config: DictConfig, folder: Path) -> None:
 
 
 def prefetch(config: DictConfig, folder: Path) -> None:
-    """Bring both models onto this machine, for runs without a network."""
+    """Bring the dataset and both models onto this machine, for runs without a network."""
+    corpus, _, items = _texts(config)
+    logger.info("prefetch %s: on this machine (%d items drawn)", corpus.name, items.n)
     for name in "ab":
         model = instantiate(config[f"model_{name}"], _convert_="all")
         if isinstance(model, AbstractModel):
@@ -158,12 +167,21 @@ def _store(config: DictConfig) -> Store:
     return Store(Path(config.store.dir).expanduser())
 
 
-def _plan(config: DictConfig) -> _Plan:
+def _languages(config: DictConfig) -> dict[str, Language]:
+    return {side: Language(**OmegaConf.to_container(config[f"language_{side}"], resolve=True)) for side in "ab"}  # type: ignore[arg-type]
+
+
+def _texts(config: DictConfig) -> tuple[AbstractCorpus, AbstractControl | None, PairedItems]:
     corpus: AbstractCorpus = instantiate(config.dataset, _convert_="all")
+    control: AbstractControl | None = instantiate(config.control, _convert_="all")
+    languages = _languages(config)
+    return corpus, control, draw(corpus, languages["a"], languages["b"], config.seed, control)
+
+
+def _plan(config: DictConfig) -> _Plan:
     metric: AbstractMetric = instantiate(config.metric, _convert_="all").with_slack()
-    languages = {"a": config.language_a.code, "b": config.language_b.code}
     poolings = {_short(name): _pooling(name) for name in [config.pooling._target_, *config.extract.poolings]}
-    items = draw(corpus, languages["a"], languages["b"], config.seed)
+    corpus, control, items = _texts(config)
     if items.n < metric.min_n:
         needed = f"{metric.name} needs at least {metric.min_n} items"
         reason = " (k + 1)" if isinstance(metric, AbstractNeighborMetric) else ""
@@ -171,12 +189,13 @@ def _plan(config: DictConfig) -> _Plan:
     return _Plan(
         resolved=_resolved(config),
         corpus=corpus,
+        control=control,
         items=items,
         metric=metric,
         analyses={name: instantiate(node, _convert_="all") for name, node in config.analysis.items()},
         pooling=_short(config.pooling._target_),
         models={side: instantiate(config[f"model_{side}"], _convert_="all") for side in "ab"},
-        languages=languages,
+        languages=_languages(config),
         extractor=Extractor(
             store=_store(config),
             poolings=poolings,
@@ -233,8 +252,8 @@ def _once(done: list[tuple[Side, Extracted]], side: Side, extract: Callable[[Sid
 def _write_arrays(folder: Path, plan: _Plan, extracted: dict[str, Extracted], affinity: Affinity) -> None:
     constants = {
         **{f"model_{side}": plan.models[side].name for side in "ab"},
-        **{f"language_{side}": plan.languages[side] for side in "ab"},
-        "dataset": plan.corpus.name,
+        **{f"language_{side}": plan.languages[side].code for side in "ab"},
+        "dataset": plan.dataset,
         "n": plan.items.n,
         "pooling": plan.pooling,
         "metric": plan.metric.name,
@@ -260,6 +279,10 @@ def _analyse(plan: _Plan, affinity: Affinity, notes: _Notes) -> dict[str, Findin
 
 
 def _warn_about_texts(plan: _Plan, extracted: dict[str, Extracted], notes: _Notes) -> None:
+    for doubt in doubts(plan.items, plan.languages["a"], plan.languages["b"]):
+        notes.warn(doubt)
+    for imbalance in imbalances(*_balance(plan, extracted).values()):
+        notes.warn(imbalance)
     for side in "ab":
         tokens, texts = extracted[side].tokens, pd.Series(plan.items.sides[side].texts)
         if tokens.empty:  # stored vectors come without tokens
@@ -275,6 +298,10 @@ def _warn_about_texts(plan: _Plan, extracted: dict[str, Extracted], notes: _Note
                 f"{where}: {commonest.iloc[0]} of {len(tokens)} texts end in the token {commonest.index[0]!r}, so with"
                 " pooling=last early layers compare that token in its contexts"
             )
+
+
+def _balance(plan: _Plan, extracted: dict[str, Extracted]) -> dict[str, dict[str, Any]]:
+    return {side: balance(plan.items.sides[side].texts, extracted[side].tokens) for side in "ab"}
 
 
 def _result(
@@ -294,11 +321,13 @@ def _result(
         "pooling": plan.pooling,
         **{side: _describe_side(plan, extracted[side], side) for side in "ab"},
         "dataset": {
-            "name": plan.corpus.name,
+            "name": plan.dataset,
             "fingerprint": plan.items.fingerprint,
             "n": plan.items.n,
             "dropped": plan.items.dropped,
+            "source": {side: plan.corpus.source(language) for side, language in plan.languages.items()},
         },
+        "balance": _balance(plan, extracted),
         "headline": asdict(_headline(findings, affinity)),
         "statistics": {key: value for found in findings.values() for key, value in found.statistics.items()},
         "analyses": {name: found.summary for name, found in findings.items()},
@@ -313,7 +342,7 @@ def _describe_side(plan: _Plan, extracted: Extracted, side: str) -> dict[str, An
     return {
         "model": model.name,
         "revision": model.fingerprint(),
-        "language": plan.languages[side],
+        "language": plan.languages[side].code,
         "layers": activations.names,
         "width": activations.width,
         "dtype": model.dtype,

@@ -83,7 +83,9 @@ def proportional_band(depth_a: Sequence[float], depth_b: Sequence[float], width:
 def contrast(matrices: Float[np.ndarray, "*draws rows columns"], on: Bool[np.ndarray, "rows columns"]) -> np.ndarray:
     """Mean on the marked cells minus mean off them, of each matrix. Raises ValueError where nothing is left on one side."""
     if on.all() or not on.any():
-        raise ValueError(f"{'all' if on.all() else 'none'} of the cells of a {on.shape[0]} x {on.shape[1]} matrix are on the diagonal")
+        raise ValueError(
+            f"{'all' if on.all() else 'none'} of the cells of a {on.shape[0]} x {on.shape[1]} matrix are on the diagonal"
+        )
     return matrices[..., on].mean(axis=-1) - matrices[..., ~on].mean(axis=-1)
 
 
@@ -98,9 +100,7 @@ def circular_shift_p(matrix: FloatMatrix, on: Bool[np.ndarray, "rows columns"], 
     return float((values >= values[0] - 1e-12).mean())
 
 
-def layer_permutation_p(
-    matrix: FloatMatrix, on: Bool[np.ndarray, "rows columns"], draws: int, rng: np.random.Generator
-) -> float:
+def layer_permutation_p(matrix: FloatMatrix, on: Bool[np.ndarray, "rows columns"], draws: int, rng: np.random.Generator) -> float:
     """Add-one p of the contrast when the layers of the longer side are put into random order (a Mantel-like test).
 
     Takes layers for exchangeable; neighbouring ones are not, so that it finds a diagonal in any two smooth sequences.

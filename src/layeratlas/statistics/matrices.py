@@ -10,9 +10,7 @@ from scipy import stats
 Matrix = Float[np.ndarray, "rows columns"]
 
 
-def unit_square(
-    matrices: Sequence[Matrix], bins: int = 40, *, both_orientations: bool = True
-) -> Float[np.ndarray, "bins bins"]:
+def unit_square(matrices: Sequence[Matrix], bins: int = 40, *, both_orientations: bool = True) -> Float[np.ndarray, "bins bins"]:
     """Mean affinity over relative depths: layer i of L lies at i / (L - 1) (Wolfram and Schein, 2025, figure 5c).
 
     All cells of all matrices, each pair also the other way round, are averaged within `bins` x `bins` bins; a bin that no
