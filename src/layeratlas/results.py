@@ -68,6 +68,7 @@ def write_arrays(folder: Path, affinity: Affinity) -> None:
         "depth_a": np.array(affinity.depth_a),
         "depth_b": np.array(affinity.depth_b),
         "chance": affinity.chance,
+        **affinity.inferred,
     }
     _write(folder / "affinity.npz", lambda path: np.savez_compressed(path, allow_pickle=False, **arrays))
 
@@ -103,6 +104,7 @@ def tidy(affinity: Affinity, constants: Mapping[str, Any]) -> pd.DataFrame:
             "depth_b": np.array(affinity.depth_b)[columns],
             "affinity": affinity.matrix.ravel(),
             "chance": affinity.chance.ravel(),
+            **{name: values.ravel() for name, values in affinity.inferred.items()},
         }
     )
 

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from layeratlas import pooling, results
 from layeratlas.activations import Extracted, Extractor, Side
-from layeratlas.affinity import Affinity, compare
+from layeratlas.affinity import Affinity, compare, with_intervals, with_null
 from layeratlas.analyses import AbstractAnalysis, Findings, Headline
 from layeratlas.arrays import Pooling
 from layeratlas.balance import balance, imbalances
@@ -26,6 +26,8 @@ from layeratlas.metrics import AbstractMetric, AbstractNeighborMetric
 from layeratlas.models import AbstractModel, Needs, StoredActivations, pick_device
 from layeratlas.selftest import drift_table
 from layeratlas.signatures import Signer
+from layeratlas.statistics import Inference
+from layeratlas.statistics.nulls import attainable_p, survivable
 from layeratlas.store import Store
 
 logger = logging.getLogger(__name__)
@@ -47,6 +49,7 @@ class _Plan:
     extractor: Extractor
     exact: bool
     signer: Signer
+    inference: Inference
 
     @property
     def dataset(self) -> str:
@@ -148,6 +151,8 @@ def _run(config: DictConfig, folder: Path, *, only_stored: bool) -> None:
         extracted = _extract(plan, extractor, config.layers)
     with notes.timed("compare"):
         affinity = compare(plan.signer, extracted["a"].activations, extracted["b"].activations)
+    with notes.timed("infer"):
+        affinity = _infer(plan, affinity, notes)
     _write_arrays(folder, plan, extracted, affinity)
     with notes.timed("analyse"):
         findings = _analyse(plan, affinity, notes)
@@ -211,6 +216,7 @@ def _plan(config: DictConfig) -> _Plan:
             OmegaConf.to_container(config.normalization, resolve=True),
             _store(config),
         ),
+        inference=instantiate(config.statistics, _convert_="all"),
     )
 
 
@@ -265,6 +271,25 @@ def _write_arrays(folder: Path, plan: _Plan, extracted: dict[str, Extracted], af
     results.write_table(folder, "items", pd.concat(items, axis=1))
     if isinstance(plan.metric, AbstractNeighborMetric):
         results.write_neighbors(folder, affinity, plan.metric.k)
+
+
+def _infer(plan: _Plan, affinity: Affinity, notes: _Notes) -> Affinity:
+    """Null and intervals of every cell; an interval that cannot be had is a warning and does not cost the null."""
+    metric, inference, groups = plan.metric, plan.inference, plan.items.groups
+    affinity = with_null(metric, affinity, inference, groups, plan.resolved["seed"])
+    if inference.permutations and not survivable(affinity.matrix.size, inference.permutations, inference.alpha):
+        logger.info(
+            "null      the smallest p of %d permutations is %.2g: too large for a Bonferroni correction over %d layer pairs;"
+            " p_fwer and p_fdr do not need one",
+            *(inference.permutations, attainable_p(inference.permutations), affinity.matrix.size),
+        )
+    try:
+        return with_intervals(metric, affinity, inference, groups)
+    except ConfigError:
+        raise
+    except ValueError as error:
+        notes.warn(f"no intervals: {error}; statistics.groups=0 does without, more groups or metric.listed=N may do with")
+        return affinity
 
 
 def _analyse(plan: _Plan, affinity: Affinity, notes: _Notes) -> dict[str, Findings]:
@@ -377,6 +402,16 @@ def _draw(folder: Path) -> None:
         logger.exception("figures: not drawn; the numbers in %s are complete", folder)
 
 
+def _spoken(headline: dict[str, Any], level: float) -> str:
+    """Value, chance, interval, p and the smallest p that could have been."""
+    said = f"{headline['text']}: {headline['value']:.4f}, chance {headline['chance']:.4f}"
+    if headline["ci_low"] is not None:
+        said += f", {level:.0%} interval {headline['ci_low']:.4f} to {headline['ci_high']:.4f}"
+    if headline["p"] is not None:
+        said += f", permutation p = {headline['p']:.2g} (smallest attainable {headline['attainable_p']:.2g})"
+    return said
+
+
 def _summarise(run: results.Run) -> None:
     result, chance = run.result, run.arrays["chance"]
     metric, dataset, headline = result["metric"], result["dataset"], result["headline"]
@@ -389,9 +424,7 @@ def _summarise(run: results.Run) -> None:
     logger.info("items     n = %d of %s, pooling %s", dataset["n"], dataset["name"], result["pooling"])
     logger.info("metric    %s%s: mean %.4f, chance %.4f", metric["name"], k, run.arrays["affinity"].mean(), chance.mean())
     if diagonal := result["statistics"].get("diagonal"):
-        p = "undefined" if diagonal["student_p"] is None else f"{diagonal['student_p']:.2g}"
         means = (diagonal[key] for key in ("on_mean", "off_mean", "chance_on", "chance_off"))
-        logger.info("diagonal  on %.4f, off %.4f (chance %.4f, %.4f); published one-sided t-test over cells: p = %s", *means, p)
-    else:
-        logger.info("headline  %s: %.4f, chance %.4f", headline["text"], headline["value"], headline["chance"])
+        logger.info("diagonal  on %.4f, off %.4f (chance %.4f, %.4f)", *means)
+    logger.info("headline  %s", _spoken(headline, result["provenance"]["config"]["statistics"]["level"]))
     logger.info("files     %s", run.folder)

@@ -131,7 +131,7 @@ def monotone_match(matrix: FloatMatrix) -> Int[np.ndarray, " rows"]:
 
     How one model is stretched and squeezed into the other if depth is never to run backwards.
     """
-    rows, columns = matrix.shape
+    rows = len(matrix)
     total = np.empty_like(matrix)
     total[0] = matrix[0]
     for i in range(1, rows):

@@ -112,7 +112,10 @@ class GaussianTail:
 
 
 def published_gaussian_tail(value: float, n: int, k: int, permutation_variance: float) -> GaussianTail:
-    """The paper takes overlaps for independent hypergeometric variables: mean k / (n - 1), sd |k - n + 1| / ((n - 1) sqrt(n (n - 2)))."""
+    """The paper takes overlaps for independent hypergeometric variables.
+
+    Mean k / (n - 1), standard deviation |k - n + 1| / ((n - 1) sqrt(n (n - 2))).
+    """
     mean = k / (n - 1)
     sd = abs(k - n + 1) / ((n - 1) * math.sqrt(n * (n - 2)))
     published = float(stats.norm.logsf((value - mean) / sd)) / math.log(10)
