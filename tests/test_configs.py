@@ -81,6 +81,11 @@ def test_the_language_of_b_follows_that_of_a():
     assert composed("language@language_a=hi", "language@language_b=de").language_b.code == "de"
 
 
+def test_no_control_can_be_swept_beside_the_others():
+    assert composed().control is composed("control=none").control is None
+    assert composed("control=cipher").control.sides == ["a", "b"]
+
+
 def test_k_reaches_the_metric_from_the_group_and_as_a_free_number():
     assert composed("k=k50").metric.k == 50
     assert composed("k.k=7").metric.k == 7
