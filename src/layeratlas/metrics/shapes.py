@@ -110,7 +110,7 @@ class Procrustes(AbstractShapeMetric):
 
 @dataclass(frozen=True)
 class ProcrustesAngular(AbstractShapeMetric):
-    """Procrustes similarity on the scale of angles (Williams et al., 2021, eq. 7): 1 - 2 / pi * arccos(s).
+    """Procrustes similarity on the scale of angles (Williams et al., 2021): 1 - 2 / pi * arccos(s).
 
     arccos(s) is a metric in the mathematical sense: it obeys the triangle inequality.
     """
@@ -133,7 +133,7 @@ class ProcrustesAngular(AbstractShapeMetric):
 
 @dataclass(frozen=True)
 class ProcrustesSizeShape(AbstractShapeMetric):
-    """Minus the size-and-shape distance (Dryden and Mardia, 2016, section 5.3): what is left of X - Y after the best rotation.
+    """Minus the size-and-shape distance (Dryden and Mardia, 2016): what is left of X - Y after the best rotation.
 
         -sqrt(|X|^2 + |Y|^2 - 2 |X'Y|_*),  X and Y centred, not scaled
 
