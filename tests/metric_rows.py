@@ -1,6 +1,6 @@
 """Every metric once, for the laws that hold for all of them (test_metrics.py). A new metric is a new row here."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from layeratlas.metrics import (
     HSIC,
     LCSKNN,
     PWCCA,
+    RSA,
     SVCCA,
     AbstractMetric,
     CCAMean,
@@ -23,15 +24,30 @@ from layeratlas.metrics import (
     DistanceCorrelation,
     DistanceCorrelationDebiased,
     EigenspaceOverlap,
+    EuclideanNeighbors,
     JaccardKNN,
     LinearRegressionCVAToB,
     LinearRegressionCVBToA,
     MutualKNN,
     PermutationMatch,
+    Procrustes,
+    ProcrustesAngular,
+    ProcrustesCV,
+    ProcrustesSizeShape,
     RankKNN,
     SecondOrderCosine,
     SoftMatch,
-    euclidean_neighbors,
+)
+from layeratlas.metrics.rsa import (
+    CorrelationDistance,
+    Cosine,
+    CosineDistance,
+    EuclideanDistance,
+    Kendall,
+    Pearson,
+    Spearman,
+    SquaredEuclideanDistance,
+    WhitenedCosine,
 )
 
 
@@ -95,6 +111,7 @@ def affinity(metric: AbstractMetric, x: np.ndarray, y: np.ndarray) -> float:
 METRICS = [
     Row(MutualKNN(k=5)),
     Row(MutualKNN(k=1)),
+    Row(MutualKNN(k=4, nearest=EuclideanNeighbors())),
     Row(JaccardKNN(k=5)),
     Row(CycleKNN(k=3)),
     Row(LCSKNN(k=5)),
@@ -110,6 +127,19 @@ METRICS = [
     Row(CKAMinibatch(batch=20), ordered=True),
     Row(DistanceCorrelation(), tolerance=1e-7),
     Row(DistanceCorrelationDebiased(), tolerance=1e-7),
+    Row(RSA(CosineDistance(), Spearman())),
+    Row(RSA(CorrelationDistance(), Spearman()), n=24),
+    Row(RSA(EuclideanDistance(), Spearman())),
+    Row(RSA(SquaredEuclideanDistance(), Spearman())),
+    Row(RSA(EuclideanDistance(), Pearson())),
+    Row(RSA(CosineDistance(), Cosine())),
+    Row(RSA(CosineDistance(), WhitenedCosine())),
+    Row(RSA(SquaredEuclideanDistance(), WhitenedCosine())),
+    Row(RSA(CorrelationDistance(), Kendall()), n=24),
+    Row(Procrustes(), n=24),
+    Row(ProcrustesAngular(), n=24, tolerance=1e-7),
+    Row(ProcrustesSizeShape(), n=24, tolerance=1e-6),
+    Row(ProcrustesCV(folds=4), n=24, ordered=True),
     Row(CCAMean(), needs_items=True),
     Row(SVCCA(variance=0.9), needs_items=True),
     Row(PWCCA(), needs_items=True),
@@ -119,4 +149,3 @@ METRICS = [
     Row(PermutationMatch()),
     Row(SoftMatch()),
 ]
-EUCLIDEAN = replace(MutualKNN(k=5), nearest=euclidean_neighbors)
