@@ -243,7 +243,7 @@ def test_the_proportional_band_holds_the_same_share_of_any_shape():
     depths = {size: [(i + 1) / size for i in range(size)] for size in (16, 32, 80)}
     shares = [proportional_band(depths[a], depths[b], 0.1).mean() for a, b in ((32, 32), (80, 16), (16, 32))]
     assert max(shares) - min(shares) < 0.03
-    np.testing.assert_array_equal(proportional_band([0.5, 1], [0.4, 0.5, 1], 0.1), drawn("##. ..#"))
+    np.testing.assert_array_equal(proportional_band([0.5, 1.0], [0.4, 0.5, 1.0], 0.1), drawn("##. ..#"))
 
 
 def test_the_contrast_of_many_matrices_is_that_of_each():
@@ -254,9 +254,7 @@ def test_the_contrast_of_many_matrices_is_that_of_each():
 
 def test_a_contrast_needs_cells_on_both_sides():
     for on, which in ((np.ones((2, 3), bool), "every"), (np.zeros((2, 3), bool), "no")):
-        with pytest.raises(
-            ValueError, match=rf"^{which} cell of a 2 x 3 matrix lies on its diagonal, so there is nothing to contrast$"
-        ):
+        with pytest.raises(ValueError, match=rf"^{which} cell of a 2 x 3 matrix lies on its diagonal, so there"):
             contrast(np.ones((2, 3)), on)
 
 

@@ -61,9 +61,8 @@ def test_orders_differ_from_each_other_and_repeat_with_the_seed():
 
 
 def test_items_that_are_groups_of_their_own_cannot_be_permuted():
-    with pytest.raises(
-        ConfigError, match=r"^statistics.within=group: every item is a group of its own, so nothing can be permuted$"
-    ):
+    expected = r"^statistics.within_groups=true: every item is a group of its own, so nothing can be permuted$"
+    with pytest.raises(ConfigError, match=expected):
         orders(3, 2, np.random.default_rng(0), groups=["x", "y", "z"])
 
 
@@ -116,12 +115,8 @@ def test_a_calibrated_score_is_zero_at_the_edge_of_chance_and_one_at_the_maximum
 
 
 def test_a_cell_whose_draws_never_change_has_no_z():
-    found = null_of(
-        np.array([[0.5, 0.4]]),
-        np.dstack([np.full((9, 1, 1), 0.5), np.random.default_rng(0).random((9, 1, 1))]),
-        alpha=0.05,
-        maximum=1.0,
-    )
+    draws = np.dstack([np.full((9, 1, 1), 0.5), np.random.default_rng(0).random((9, 1, 1))])
+    found = null_of(np.array([[0.5, 0.4]]), draws, alpha=0.05, maximum=1.0)
     assert np.isnan(found.z[0, 0])
     assert found.p_value[0, 0] == 1
 

@@ -18,7 +18,7 @@ from layeratlas.statistics.nulls import null_of
 from layeratlas.statistics.resampling import jackknife_interval
 
 Matrix = Float[np.ndarray, "layers_a layers_b"]
-Matrices = Float[np.ndarray, "draws layers_a layers_b"]
+Matrices = Float[np.ndarray, "_ layers_a layers_b"]
 
 
 @dataclass(frozen=True)

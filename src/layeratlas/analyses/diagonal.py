@@ -58,7 +58,7 @@ class Diagonal(AbstractAnalysis):
             **{key: generalised[key] for key in ("ci_low", "ci_high", "p", "attainable_p")},
         )
         summary = asdict(published) | {"chance_on": chance_on, "chance_off": chance_off}
-        summary |= {"contrast": generalised, "band": self._band(blocks)}
+        summary |= {"contrast": published.contrast, "generalised": generalised, "band": self._band(blocks)}
         summary |= self._layer_tests(blocks, on) | _depth_ranks(blocks) | _monotone(blocks)
         table = pd.concat([_matches(blocks, "a"), _matches(blocks.transposed(), "b")], ignore_index=True)
         return Findings(table, statistics={"diagonal": summary}, headline=headline)
