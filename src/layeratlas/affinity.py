@@ -78,7 +78,7 @@ def compare(metric: AbstractMetric, a: Activations, b: Activations, device: torc
     signatures_b = signatures_a if b is a else _signatures(metric, b, device, "b")
     return Affinity(
         matrix=metric.affinity(signatures_a, signatures_b).cpu().numpy(),
-        chance=metric.chance(signatures_a, signatures_b).cpu().numpy(),
+        chance=metric.chance(signatures_a, signatures_b).mean.cpu().numpy(),
         layers_a=a.names,
         layers_b=b.names,
         depth_a=a.depths,

@@ -275,11 +275,11 @@ def _result(
     return {
         "metric": {
             "name": metric.name,
-            "estimator": metric.estimator,
+            "estimator": metric.about.estimator,
             "k": _k(metric),
-            "range": list(metric.bounds),
+            "range": list(metric.about.bounds),
             "min_n": metric.min_n,
-            "self_value": metric.self_value,
+            "self_value": metric.about.self_value,
         },
         "pooling": plan.pooling,
         **{side: _describe_side(plan, extracted[side], side) for side in "ab"},
