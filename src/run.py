@@ -23,7 +23,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from layeratlas.errors import ConfigError
+from layeratlas.errors import ConfigError, JobError
+from layeratlas.jobs import TimedOut, at_work
 
 logger = logging.getLogger(__name__)
 
@@ -35,29 +36,39 @@ def run(config: DictConfig) -> None:
     """One job. It raises what went wrong: leaving the process here would end the other jobs of a sweep."""
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
-    try:
-        if hydra_config.output_subdir is None:  # a stage that looks but makes no run
+    if hydra_config.output_subdir is None:  # a stage that looks but makes no run
+        try:
             _stage(config, folder)
-        else:
-            with traced(folder / "error.txt"):
-                _stage(config, folder)
-    except Exception as error:
-        error.add_note(
-            f"traceback in {folder / 'error.txt'}" if hydra_config.output_subdir else "no run folder, so no traceback is kept"
-        )
-        if hydra_config.mode == RunMode.MULTIRUN:  # Hydra tells only of the first job that failed
-            logger.error("job %s failed: %s", hydra_config.job.num, one_line(error))
-        raise
+        except Exception as error:
+            error.add_note("no run folder, so no traceback is kept")
+            raise
+    elif hydra_config.mode == RunMode.MULTIRUN:
+        _job(config, folder)
+    else:
+        with traced(folder / "error.txt"):
+            _stage(config, folder)
+
+
+def _job(config: DictConfig, folder: Path) -> None:
+    """One job of a sweep, whose errors may have to travel between processes: they lose their cause there, and some cannot."""
+    try:
+        with at_work(folder), traced(folder / "error.txt"):
+            _stage(config, folder)
+    except (Exception, TimedOut) as error:
+        logger.error("job %s failed: %s", folder.name, one_line(error))
+        raise (ConfigError if is_mistake(error) else JobError)(one_line(error)) from error
 
 
 @contextmanager
 def traced(file: Path) -> Iterator[None]:
-    """Keep the traceback of what goes wrong, for jobs that nobody watches."""
+    """Keep what goes wrong for those who did not watch: what it is in the first line, then the traceback."""
     file.unlink(missing_ok=True)
     try:
         yield
-    except Exception:
-        file.write_text(traceback.format_exc(), encoding="utf-8")
+    except (Exception, TimedOut) as error:
+        trace = traceback.format_exc()
+        error.add_note(f"traceback in {file}")
+        file.write_text(f"{one_line(error)}\n\n{trace}", encoding="utf-8")
         raise
 
 
@@ -73,7 +84,8 @@ def main() -> int:
     try:
         run()
     except Exception as error:
-        print(f"layeratlas: {one_line(error)}", file=sys.stderr)
+        where = "" if is_mistake(error) else "".join(f" ({note})" for note in getattr(error, "__notes__", []))
+        print(f"layeratlas: {one_line(error)}{where}", file=sys.stderr)
         return 2 if is_mistake(error) else 1
     except KeyboardInterrupt:
         print("layeratlas: interrupted; the same command goes on from the last finished shard", file=sys.stderr)
@@ -88,7 +100,7 @@ def free_k(argument: str) -> str:
 
 def is_mistake(error: BaseException) -> bool:
     """Whether the config or the command line is to blame: anything that fails before a job starts, and what we or Hydra refuse."""
-    started = bool(getattr(error, "__notes__", []))
+    started = isinstance(error, JobError) or bool(getattr(error, "__notes__", []))
     blamed = (ConfigError, HydraException, OmegaConfBaseException)
     return not started or any(isinstance(cause, blamed) for cause in causes(error))
 
@@ -101,7 +113,7 @@ def one_line(error: BaseException) -> str:
         return f"{missing[0].full_key}: has no value; give one as {missing[0].full_key}=..."
     if unknown := re.match(r"Could not override '([\w.@]+)'", text):
         return f"there is no option {unknown[1]!r}{suggestion(unknown[1])}; --help lists what can be set"
-    return text if is_mistake(error) else f"{type(error).__name__}: {text} ({'; '.join(error.__notes__)})"
+    return text if isinstance(error, JobError) or is_mistake(error) else f"{type(error).__name__}: {text}"
 
 
 def suggestion(key: str) -> str:

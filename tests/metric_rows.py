@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from layeratlas.metrics import (
+    CKARBF,
     CKNNA,
     HSIC,
     LCSKNN,
@@ -13,7 +14,6 @@ from layeratlas.metrics import (
     CKALinear,
     CKALinearDebiased,
     CKAMinibatch,
-    CKARBF,
     CKARBFDebiased,
     CycleKNN,
     DistanceCorrelation,

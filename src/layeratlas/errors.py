@@ -1,4 +1,4 @@
-"""The two ways in which a run can refuse to go on."""
+"""The ways in which a run can refuse to go on."""
 
 
 class ConfigError(ValueError):
@@ -7,3 +7,7 @@ class ConfigError(ValueError):
 
 class ActivationError(RuntimeError):
     """Activations that cannot be trusted (not finite, zero, constant, duplicated): model, layer and item are named."""
+
+
+class JobError(RuntimeError):
+    """A job of a sweep that failed, told in one line; unlike its cause it survives the way from one process to another."""

@@ -4,13 +4,13 @@ from layeratlas.metrics.base import INVARIANCES as INVARIANCES
 from layeratlas.metrics.base import About as About
 from layeratlas.metrics.base import AbstractMetric as AbstractMetric
 from layeratlas.metrics.base import Chance as Chance
+from layeratlas.metrics.kernels import CKARBF as CKARBF
 from layeratlas.metrics.kernels import HSIC as HSIC
 from layeratlas.metrics.kernels import CKADepCols as CKADepCols
 from layeratlas.metrics.kernels import CKALinear as CKALinear
 from layeratlas.metrics.kernels import CKALinearDebiased as CKALinearDebiased
 from layeratlas.metrics.kernels import CKAMinibatch as CKAMinibatch
 from layeratlas.metrics.kernels import CKARBFDebiased as CKARBFDebiased
-from layeratlas.metrics.kernels import CKARBF as CKARBF
 from layeratlas.metrics.kernels import DistanceCorrelation as DistanceCorrelation
 from layeratlas.metrics.kernels import DistanceCorrelationDebiased as DistanceCorrelationDebiased
 from layeratlas.metrics.neighbors import CKNNA as CKNNA

@@ -104,9 +104,7 @@ class AbstractMetric(abc.ABC, Generic[Signature]):
         self, a: Sequence[Signature], b: Sequence[Signature], subsets: Sequence[Int[Tensor, " _"]]
     ) -> Float[Tensor, "subsets layers_a layers_b"]:
         """Affinity over each subset of the items, for the jackknife."""
-        return torch.stack(
-            [self.affinity(*([self.subset(layer, kept) for layer in side] for side in (a, b))) for kept in subsets]
-        )
+        return torch.stack([self.affinity(*([self.subset(layer, kept) for layer in side] for side in (a, b))) for kept in subsets])
 
     def chance(self, a: Sequence[Signature], b: Sequence[Signature]) -> Chance:
         """Where no closed form is known, the mean over CHANCE_DRAWS random pairings, always the same ones."""

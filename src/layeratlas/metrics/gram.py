@@ -17,7 +17,6 @@ _WHOLE_NUMBERS = 2**29  # up to here, permutations keep all layers' matrices in 
 _SQRT_2 = math.sqrt(2)
 
 
-
 class Kernel(abc.ABC):
     """A similarity of two items' vectors, for all pairs of a block of rows and of columns."""
 
@@ -232,4 +231,3 @@ def _whole(gram: Gram) -> Float[Tensor, "n n"]:
     for block in blocks(gram.n, layers=1):
         upper[block, block.start :] = gram.rows(block)
     return upper.triu() + upper.triu(1).T
-

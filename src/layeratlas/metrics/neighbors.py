@@ -143,9 +143,7 @@ def _slots(lists: Int[Tensor, "layers rows k"], n: int) -> tuple[Int[Tensor, "ro
     return slots, int(slots.max())
 
 
-def _members(
-    lists: Int[Tensor, "layers rows k"], slots: Int[Tensor, "rows n"], width: int
-) -> Float[Tensor, "rows layers width"]:
+def _members(lists: Int[Tensor, "layers rows k"], slots: Int[Tensor, "rows n"], width: int) -> Float[Tensor, "rows layers width"]:
     """1 where a layer lists the item of a slot; what has no slot is left out."""
     by_row = lists.movedim(1, 0)
     filled = slots.gather(1, by_row.flatten(start_dim=1).long()).view(by_row.shape)
