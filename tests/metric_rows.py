@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from layeratlas import affinity_matrix
 from layeratlas.metrics import (
     CKARBF,
     CKNNA,
@@ -54,10 +55,31 @@ def related(seed: int, n: int = 60, d_a: int = 12, d_b: int = 8) -> tuple[np.nda
     rng = np.random.default_rng(seed)
     factor = rng.standard_normal((n, 1))
     x = rng.standard_normal((n, d_a)) + rng.standard_normal(d_a) + factor * rng.standard_normal(d_a)
-    y = rng.standard_normal((n, d_b)) + rng.standard_normal(d_b)
+    y = rng.standard_normal((n, d_b)) + rng.standard_normal(d_b) + factor * rng.standard_normal(d_b)
     shared = min(d_a, d_b) // 2
     y[:, :shared] += 2 * x[:, :shared]
     return x, y
+
+
+def golden_layers() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Layers on which several independent implementations agree: with a shared part, and independent with d >> n."""
+    rng = np.random.default_rng(0)
+    n = 64
+    z = rng.standard_normal((n, 8))
+    x = np.hstack([z, rng.standard_normal((n, 24))]) @ rng.standard_normal((32, 32))
+    y = np.hstack([z, rng.standard_normal((n, 12))]) @ rng.standard_normal((20, 20))
+    return {"shared": (x, y), "independent": (rng.standard_normal((n, 256)), rng.standard_normal((n, 300)))}
+
+
+def published_layers() -> tuple[np.ndarray, np.ndarray]:
+    """The layers of the demonstration notebook of Kornblith et al. (2019)."""
+    legacy = np.random.RandomState(1337)  # the generator behind the published numbers
+    x = legacy.randn(100, 10)
+    return x, legacy.randn(100, 10) + x
+
+
+def affinity(metric: AbstractMetric, x: np.ndarray, y: np.ndarray) -> float:
+    return float(affinity_matrix(metric, [x], [y])[0, 0])
 
 
 METRICS = [

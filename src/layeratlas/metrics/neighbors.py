@@ -23,6 +23,7 @@ Nearest = Callable[[LayerActivations, int], "Listed"]
 
 _ROWS = 1024
 _OVERLAP_ROWS = 256
+_ROUNDING = 1e-12  # of an HSIC of cosines
 COSINE_INVARIANCES = frozenset({"rotation", "scale", "item_scale", "feature_permutation"})
 
 
@@ -336,7 +337,8 @@ class CKNNA(AbstractNeighborMetric):
         H(aK, aL) / sqrt(H(bK, bK) H(cL, cL))
 
     with K and L the cosine similarities of both layers, masked by a: the neighbours common to both layers, b: those of the one,
-    c: those of the other layer. All entries outside the masks are 0, so the lists and their similarities are enough.
+    c: those of the other layer. All entries outside the masks are 0, so the lists and their similarities are enough. Masked
+    matrices are not symmetric, and neither is H of two of them, though nearly.
     """
 
     about = About(
@@ -349,6 +351,7 @@ class CKNNA(AbstractNeighborMetric):
         invariances=COSINE_INVARIANCES,
         cost="n² d a layer, n k log(n k) a pair",
         source="Huh et al. 2024",
+        symmetric=False,
     )
 
     @property
@@ -358,8 +361,8 @@ class CKNNA(AbstractNeighborMetric):
     def affinity(self, a: Sequence[Listed], b: Sequence[Listed]) -> AffinityMatrix:
         entries_a, entries_b = ([self._entries(layer) for layer in side] for side in (a, b))
         own = [torch.tensor([self._common(e, e) for e in side], dtype=torch.float64) for side in (entries_a, entries_b)]
-        if min(values.min() for values in own) <= 0:
-            raise ValueError("a layer's neighbours are all equally near: its CKNNA with itself is not positive, so undefined")
+        if min(values.min() for values in own) < _ROUNDING:
+            raise ValueError("a layer's neighbours are all equally near: its CKNNA with itself is zero, so undefined")
         found = torch.tensor([[self._common(x, y) for y in entries_b] for x in entries_a], dtype=torch.float64)
         return found / torch.outer(*(values.sqrt() for values in own))
 
