@@ -132,9 +132,7 @@ def _on_off(pair: PairMatrix) -> tuple[float, float] | None:
 
 
 def _colours() -> Colormap:
-    colours = plt.get_cmap("viridis").copy()
-    colours.set_bad("lightgrey")
-    return colours
+    return plt.get_cmap("viridis").with_extremes(bad="lightgrey")
 
 
 def _sizes(layers: Mapping[str, int]) -> dict[str, int]:

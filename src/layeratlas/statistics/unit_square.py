@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 FloatMatrix = Float[np.ndarray, "rows columns"]
+AnyMatrix = Float[np.ndarray, "_ _"]  # those of one list may differ in shape
 Square = Float[np.ndarray, "size size"]
 
 
@@ -20,7 +21,7 @@ def resampled(matrix: FloatMatrix, size: int) -> Square:
     return matrix[np.ix_(rows, columns)]
 
 
-def mean_unit_square(matrices: Sequence[FloatMatrix], most: int = 40) -> Square:
+def mean_unit_square(matrices: Sequence[AnyMatrix], most: int = 40) -> Square:
     """Mean affinity over all matrices' cells by relative position of both layers (Wolfram and Schein, 2025, figure 5c).
 
     The square has `most` bins a side, or as many as leave none of them empty.
