@@ -5,6 +5,7 @@ the run's folder.
 """
 
 import difflib
+import json
 import logging
 import os
 import re
@@ -23,7 +24,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from layeratlas.errors import ConfigError, JobError
+from layeratlas.errors import ConfigError, JobError, Skipped
 from layeratlas.jobs import TimedOut, at_work
 
 logger = logging.getLogger(__name__)
@@ -52,11 +53,22 @@ def run(config: DictConfig) -> None:
 def _job(config: DictConfig, folder: Path) -> None:
     """One job of a sweep, whose errors may have to travel between processes: they lose their cause there, and some cannot."""
     try:
-        with at_work(folder), traced(folder / "error.txt"):
+        with at_work(folder), gaps_marked(folder / "skipped.json"), traced(folder / "error.txt"):
             _stage(config, folder)
     except (Exception, TimedOut) as error:
         logger.error("job %s failed: %s", folder.name, one_line(error))
         raise (ConfigError if is_mistake(error) else JobError)(one_line(error)) from error
+
+
+@contextmanager
+def gaps_marked(file: Path) -> Iterator[None]:
+    """Note what a job asked for in vain, `{"reason": ...}`, and let the sweep go on; a run by itself has made a mistake."""
+    file.unlink(missing_ok=True)
+    try:
+        yield
+    except Skipped as gap:
+        file.write_text(json.dumps({"reason": str(gap)}, ensure_ascii=False) + "\n", encoding="utf-8")
+        logger.warning("job %s skipped: %s", file.parent.name, gap)
 
 
 @contextmanager
@@ -65,6 +77,8 @@ def traced(file: Path) -> Iterator[None]:
     file.unlink(missing_ok=True)
     try:
         yield
+    except Skipped:
+        raise
     except (Exception, TimedOut) as error:
         trace = traceback.format_exc()
         error.add_note(f"traceback in {file}")

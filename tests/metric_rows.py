@@ -1,6 +1,6 @@
 """Every metric once, for the laws that hold for all of them (test_metrics.py). A new metric is a new row here."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,7 +10,11 @@ from layeratlas.metrics import (
     CKNNA,
     HSIC,
     LCSKNN,
+    PWCCA,
+    RSA,
+    SVCCA,
     AbstractMetric,
+    CCAMean,
     CKADepCols,
     CKALinear,
     CKALinearDebiased,
@@ -19,11 +23,31 @@ from layeratlas.metrics import (
     CycleKNN,
     DistanceCorrelation,
     DistanceCorrelationDebiased,
+    EigenspaceOverlap,
+    EuclideanNeighbors,
     JaccardKNN,
+    LinearRegressionCVAToB,
+    LinearRegressionCVBToA,
     MutualKNN,
+    PermutationMatch,
+    Procrustes,
+    ProcrustesAngular,
+    ProcrustesCV,
+    ProcrustesSizeShape,
     RankKNN,
     SecondOrderCosine,
-    euclidean_neighbors,
+    SoftMatch,
+)
+from layeratlas.metrics.rsa import (
+    CorrelationDistance,
+    Cosine,
+    CosineDistance,
+    EuclideanDistance,
+    Kendall,
+    Pearson,
+    Spearman,
+    SquaredEuclideanDistance,
+    WhitenedCosine,
 )
 
 
@@ -32,7 +56,8 @@ class Row:
     """A metric and layers that it is defined for: `n` items, of `widths` dimensions on the two sides.
 
     `tolerance` is what rounding may change in float64; `ordered`: the value depends on the order of the items (folds, batches).
-    `needs_structure`: undefined where all dimensions are independent.
+    `needs_structure`: undefined where all dimensions are independent; `needs_items`: where both layers have more dimensions
+    together than there are items.
     """
 
     metric: AbstractMetric
@@ -41,6 +66,7 @@ class Row:
     tolerance: float = 1e-12
     ordered: bool = False
     needs_structure: bool = False
+    needs_items: bool = False
 
     @property
     def name(self) -> str:
@@ -85,6 +111,7 @@ def affinity(metric: AbstractMetric, x: np.ndarray, y: np.ndarray) -> float:
 METRICS = [
     Row(MutualKNN(k=5)),
     Row(MutualKNN(k=1)),
+    Row(MutualKNN(k=4, nearest=EuclideanNeighbors())),
     Row(JaccardKNN(k=5)),
     Row(CycleKNN(k=3)),
     Row(LCSKNN(k=5)),
@@ -100,5 +127,25 @@ METRICS = [
     Row(CKAMinibatch(batch=20), ordered=True),
     Row(DistanceCorrelation(), tolerance=1e-7),
     Row(DistanceCorrelationDebiased(), tolerance=1e-7),
+    Row(RSA(CosineDistance(), Spearman())),
+    Row(RSA(CorrelationDistance(), Spearman()), n=24),
+    Row(RSA(EuclideanDistance(), Spearman())),
+    Row(RSA(SquaredEuclideanDistance(), Spearman())),
+    Row(RSA(EuclideanDistance(), Pearson())),
+    Row(RSA(CosineDistance(), Cosine())),
+    Row(RSA(CosineDistance(), WhitenedCosine())),
+    Row(RSA(SquaredEuclideanDistance(), WhitenedCosine())),
+    Row(RSA(CorrelationDistance(), Kendall()), n=24),
+    Row(Procrustes(), n=24),
+    Row(ProcrustesAngular(), n=24, tolerance=1e-7),
+    Row(ProcrustesSizeShape(), n=24, tolerance=1e-6),
+    Row(ProcrustesCV(folds=4), n=24, ordered=True),
+    Row(CCAMean(), needs_items=True),
+    Row(SVCCA(variance=0.9), needs_items=True),
+    Row(PWCCA(), needs_items=True),
+    Row(EigenspaceOverlap(), needs_items=True),
+    Row(LinearRegressionCVAToB(ridge=0.01, folds=3), ordered=True),
+    Row(LinearRegressionCVBToA(ridge=0.01, folds=3), ordered=True),
+    Row(PermutationMatch()),
+    Row(SoftMatch()),
 ]
-EUCLIDEAN = replace(MutualKNN(k=5), nearest=euclidean_neighbors)

@@ -52,7 +52,7 @@ class PairsSweeper(BasicSweeper):
             OmegaConf.save(self.config, folder / "multirun.yaml")
         sweeps.write_plan(folder, jobs)
         found = sweeps.states(folder)
-        todo = [state.job for state in found if state.state in sweeps.TO_DO]
+        todo = [state.job for state in found if sweeps.to_do(state)]
         logger.info("sweep %s: %d jobs to run of %d (%s)", folder, len(todo), len(found), sweeps.count(found))
         try:
             returns, errors = self._launch(todo)
@@ -130,7 +130,7 @@ def _tell(folder: Path) -> None:
         if state.state == "failed":
             logger.error("job %d failed: %s", state.job.number, state.detail)
     logger.info("sweep %s: %s", folder, sweeps.count(found))
-    if any(state.state in sweeps.TO_DO for state in found):
+    if any(state.state in ("failed", "missing") for state in found):
         logger.info("the rest is done by: src/run.py -m hydra.sweep.dir=%s", folder)
     if waiting := sweeps.queued(folder):
         logger.warning("SLURM jobs %s of this sweep wait or run on; scancel %s ends them", *[" ".join(waiting)] * 2)

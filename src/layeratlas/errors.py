@@ -5,6 +5,10 @@ class ConfigError(ValueError):
     """A mistake in what the user asked for: one line (what, where, expected, available), exit code 2."""
 
 
+class Skipped(ConfigError):
+    """What was asked for does not exist, such as a language that the dataset lacks: a mistake in one run, a gap in a sweep."""
+
+
 class ActivationError(RuntimeError):
     """Activations that cannot be trusted (not finite, zero, constant, duplicated): model, layer and item are named."""
 

@@ -69,14 +69,15 @@ def write_arrays(folder: Path, affinity: Affinity) -> None:
         "depth_a": np.array(affinity.depth_a),
         "depth_b": np.array(affinity.depth_b),
         "chance": affinity.chance,
+        **affinity.inferred,
     }
     _write(folder / "affinity.npz", lambda path: np.savez_compressed(path, allow_pickle=False, **arrays))
 
 
-def write_neighbors(folder: Path, affinity: Affinity) -> None:
+def write_neighbors(folder: Path, affinity: Affinity, k: int) -> None:
     """Ordered neighbour lists, as rows of items.parquet: `neighbors_a` and `neighbors_b` of shape (layers, n, k)."""
     lists = {
-        f"neighbors_{side}": np.stack([signature.indices.cpu().numpy().astype(np.int32) for signature in signatures])
+        f"neighbors_{side}": np.stack([signature.indices[:, :k].cpu().numpy() for signature in signatures])
         for side, signatures in (("a", affinity.signatures_a), ("b", affinity.signatures_b))
     }
     _write(folder / "neighbors.npz", lambda path: np.savez_compressed(path, allow_pickle=False, **lists))
@@ -113,6 +114,7 @@ def tidy(affinity: Affinity, constants: Mapping[str, Any]) -> pd.DataFrame:
             "depth_b": np.array(affinity.depth_b)[columns],
             "affinity": affinity.matrix.ravel(),
             "chance": affinity.chance.ravel(),
+            **{name: values.ravel() for name, values in affinity.inferred.items()},
         }
     )
 

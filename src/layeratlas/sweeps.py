@@ -18,7 +18,6 @@ from layeratlas.store import fingerprint
 PLAN = "jobs.json"
 ERROR, SKIPPED = "error.txt", "skipped.json"
 STATES = ("done", "running", "failed", "missing", "skipped")
-TO_DO = ("failed", "missing")
 
 Config = dict[str, Any]
 
@@ -172,6 +171,11 @@ def _state(folder: Path, job: Job) -> JobState:
     if (folder / ERROR).is_file():
         return JobState(job, "failed", (folder / ERROR).read_text(encoding="utf-8").partition("\n")[0])
     return JobState(job, "missing")
+
+
+def to_do(state: JobState) -> bool:
+    """What a sweep that goes on does: also what the dataset lacked before, as it may be there now."""
+    return state.state in ("failed", "missing") or (state.state == "skipped" and not state.job.skipped)
 
 
 def count(found: Sequence[JobState]) -> str:
