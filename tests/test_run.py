@@ -87,6 +87,7 @@ def test_the_files_agree_with_each_other_and_with_the_contract(command, tiny, tm
         "range": [0.0, 1.0],
         "min_n": 4,
         "self_value": 1.0,
+        "symmetric": True,
     }
     assert read.result["dataset"]["n"] == 40
     assert read.result["a"]["model"] == "tiny-llama"
@@ -217,7 +218,7 @@ def test_a_resumed_sweep_keeps_what_is_finished_and_refuses_another_config(comma
     assert first.stat().st_mtime_ns == before
     assert (tmp_path / "sweep" / "1" / "result.json").exists()
     assert command("-m", *tiny, "k=4,5") == 2
-    assert "holds a finished run of another config (differs in k, metric)" in last_line(capfd)
+    assert "holds a sweep of other jobs: " in last_line(capfd)
     assert first.stat().st_mtime_ns == before
 
 

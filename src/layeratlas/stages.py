@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from layeratlas import pooling, results
+from layeratlas import pooling, results, sweeps
 from layeratlas.activations import Extracted, Extractor, Side
 from layeratlas.affinity import Affinity, compare, with_intervals, with_null
 from layeratlas.analyses import AbstractAnalysis, Findings, Headline
@@ -93,10 +94,22 @@ def from_store(config: DictConfig, folder: Path) -> None:
 
 def extraction(config: DictConfig, folder: Path) -> None:
     """Fill the store with both sides' activations, and compare nothing."""
-    plan = _plan(config)
+    plan, notes = _plan(_b_follows_a(config)), _Notes()
     for name, model in plan.models.items():
         if isinstance(model, AbstractModel):
-            plan.extractor.fill(plan.side(name, model), list(plan.extractor.poolings))
+            with notes.timed(name):
+                plan.extractor.fill(plan.side(name, model), list(plan.extractor.poolings))
+    sides = {side: {"model": model.name, "language": plan.languages[side]} for side, model in plan.models.items()}
+    results.write_json(folder, results.EXTRACTED, {**sides, "n": plan.items.n, "timing": notes.timing})
+
+
+def _b_follows_a(config: DictConfig) -> DictConfig:
+    """Where side b's model was not chosen, it is side a's, whatever was set of that: one job then extracts one model."""
+    chosen = HydraConfig.get()
+    same = chosen.runtime.choices["model@model_b"] == chosen.runtime.choices["model@model_a"]
+    if same and not any(override.lstrip("+~").startswith("model_b.") for override in chosen.overrides.task):
+        config.model_b = config.model_a
+    return config
 
 
 def prefetch(config: DictConfig, folder: Path) -> None:
@@ -108,6 +121,26 @@ def prefetch(config: DictConfig, folder: Path) -> None:
         if isinstance(model, AbstractModel):
             model.prefetch(_store(config))
             logger.info("prefetch %s: on this machine (%s)", model.name, model.fingerprint())
+    results.write_json(folder, results.PREFETCHED, {f"model_{name}": config[f"model_{name}"].get("id") for name in "ab"})
+
+
+def status(config: DictConfig, folder: Path) -> None:
+    """List the jobs of a sweep: done, running, failed with the first line of the error, missing, skipped with the reason."""
+    for sweep in _sweeps(config):
+        found = sweeps.states(sweep)
+        logger.info("sweep %s: %s\n%s", sweep, sweeps.count(found), sweeps.listing(found))
+        if waiting := sweeps.queued(sweep):
+            logger.info("SLURM jobs of this sweep that wait or run: %s", " ".join(waiting))
+
+
+def summarize(config: DictConfig, folder: Path) -> None:
+    """Write one sweep's tables and figures, or those of several sweeps together."""
+    from layeratlas.summary import summarize  # statsmodels and seaborn take seconds to import
+
+    found = _sweeps(config)
+    if len(found) > 1 and config.summary_dir is None:
+        raise ConfigError("summary_dir: has no value; several sweeps are summarised in a folder of their own")
+    summarize(found, Path(config.summary_dir or found[0]))
 
 
 def inspect_store(config: DictConfig, folder: Path) -> None:
@@ -166,6 +199,10 @@ def _run(config: DictConfig, folder: Path, *, only_stored: bool) -> None:
 
 def _resolved(config: DictConfig) -> dict[str, Any]:
     return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+
+
+def _sweeps(config: DictConfig) -> list[Path]:
+    return [Path(sweep) for sweep in ([config.sweep_dir] if isinstance(config.sweep_dir, str) else config.sweep_dir)]
 
 
 def _store(config: DictConfig) -> Store:
@@ -341,6 +378,7 @@ def _result(
             "range": list(metric.about.bounds),
             "min_n": metric.min_n,
             "self_value": metric.about.self_value,
+            "symmetric": metric.about.symmetric,
             "normalization": _normalization(plan.resolved["normalization"]),
         },
         "pooling": plan.pooling,
