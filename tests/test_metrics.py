@@ -198,6 +198,7 @@ def test_chance_is_the_mean_over_permutations_of_the_items_and_its_variance_thei
 REGIMES = {"more items": (60, 4), "as many": (40, 40), "more dimensions": (24, 120)}
 
 
+@pytest.mark.slow
 @each_row
 @pytest.mark.parametrize("power", [0.0, 1.0], ids=["isotropic", "power_law"])
 @pytest.mark.parametrize("regime", REGIMES)

@@ -135,7 +135,8 @@ def told(folder: Path, name: str, wall: float) -> None:
     cells = np.array([run.affinity.size for run in runs])
     took = np.array([sum(run.result["timing"].values()) for run in runs])
     print(
-        f"{name}: {len(runs)} pairs in {wall:.0f} s ({wall / len(runs):.2f} s a pair, {wall / len(runs) * 300 / 60:.1f} min for 300)"
+        f"{name}: {len(runs)} pairs in {wall:.0f} s ({wall / len(runs):.2f} s a pair,"
+        f" {wall / len(runs) * 300 / 60:.1f} min for 300)"
     )
     known = np.arange(len(runs)) % 3 == 0
     slope, fixed = np.polyfit(cells[known], took[known], 1)
