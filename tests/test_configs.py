@@ -69,7 +69,6 @@ am ar bn cs de el en es fa fil fr ha he hi id ig it ja ko ky
 lt mg ms ne nl ny pl pt ro ru si sn so sr sv sw te tr uk vi
 yo zh
 """
-)
 
 
 @pytest.mark.parametrize("name", LANGUAGES)
