@@ -5,22 +5,30 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from layeratlas.metrics import (
+    CKARBF,
     CKNNA,
+    CSLS,
     HSIC,
     LCSKNN,
+    MEXA,
     AbstractMetric,
     CKADepCols,
     CKALinear,
     CKALinearDebiased,
     CKAMinibatch,
-    CKARBF,
     CKARBFDebiased,
     CycleKNN,
+    DiffusionNMI,
+    DiffusionNMIPublished,
     DistanceCorrelation,
     DistanceCorrelationDebiased,
     JaccardKNN,
     MutualKNN,
+    PairedCosine,
+    PairedCosineCentred,
     RankKNN,
+    RetrievalAt1,
+    RetrievalAt1Mutual,
     SecondOrderCosine,
     euclidean_neighbors,
 )
@@ -31,7 +39,8 @@ class Row:
     """A metric and layers that it is defined for: `n` items, of `widths` dimensions on the two sides.
 
     `tolerance` is what rounding may change in float64; `ordered`: the value depends on the order of the items (folds, batches).
-    `needs_structure`: undefined where all dimensions are independent.
+    `needs_structure`: undefined where all dimensions are independent. `whole`: some items' signature does not follow from that of
+    all. `own_value_set`: a layer's value with itself is not what the formula gives (which can be larger) but put in its place.
     """
 
     metric: AbstractMetric
@@ -40,6 +49,8 @@ class Row:
     tolerance: float = 1e-12
     ordered: bool = False
     needs_structure: bool = False
+    whole: bool = False
+    own_value_set: bool = False
 
     @property
     def name(self) -> str:
@@ -78,5 +89,13 @@ METRICS = [
     Row(CKAMinibatch(batch=20), ordered=True),
     Row(DistanceCorrelation(), tolerance=1e-7),
     Row(DistanceCorrelationDebiased(), tolerance=1e-7),
+    Row(DiffusionNMIPublished(sigma=40.0, alpha=0.5, dimensions=2), tolerance=1e-7, own_value_set=True),
+    Row(DiffusionNMI(dimensions=2, bandwidth=1.0), tolerance=1e-7, whole=True),
+    Row(PairedCosine(), widths=(12, 12)),
+    Row(PairedCosineCentred(), widths=(12, 12)),
+    Row(RetrievalAt1(), widths=(12, 12)),
+    Row(RetrievalAt1Mutual(), widths=(12, 12)),
+    Row(MEXA(), widths=(12, 12)),
+    Row(CSLS(k=5), widths=(12, 12)),
 ]
 EUCLIDEAN = replace(MutualKNN(k=5), nearest=euclidean_neighbors)

@@ -4,13 +4,15 @@ from layeratlas.metrics.base import INVARIANCES as INVARIANCES
 from layeratlas.metrics.base import About as About
 from layeratlas.metrics.base import AbstractMetric as AbstractMetric
 from layeratlas.metrics.base import Chance as Chance
+from layeratlas.metrics.diffusion import DiffusionNMI as DiffusionNMI
+from layeratlas.metrics.diffusion import DiffusionNMIPublished as DiffusionNMIPublished
+from layeratlas.metrics.kernels import CKARBF as CKARBF
 from layeratlas.metrics.kernels import HSIC as HSIC
 from layeratlas.metrics.kernels import CKADepCols as CKADepCols
 from layeratlas.metrics.kernels import CKALinear as CKALinear
 from layeratlas.metrics.kernels import CKALinearDebiased as CKALinearDebiased
 from layeratlas.metrics.kernels import CKAMinibatch as CKAMinibatch
 from layeratlas.metrics.kernels import CKARBFDebiased as CKARBFDebiased
-from layeratlas.metrics.kernels import CKARBF as CKARBF
 from layeratlas.metrics.kernels import DistanceCorrelation as DistanceCorrelation
 from layeratlas.metrics.kernels import DistanceCorrelationDebiased as DistanceCorrelationDebiased
 from layeratlas.metrics.neighbors import CKNNA as CKNNA
@@ -23,3 +25,9 @@ from layeratlas.metrics.neighbors import RankKNN as RankKNN
 from layeratlas.metrics.neighbors import SecondOrderCosine as SecondOrderCosine
 from layeratlas.metrics.neighbors import cosine_neighbors as cosine_neighbors
 from layeratlas.metrics.neighbors import euclidean_neighbors as euclidean_neighbors
+from layeratlas.metrics.paired import CSLS as CSLS
+from layeratlas.metrics.paired import MEXA as MEXA
+from layeratlas.metrics.paired import PairedCosine as PairedCosine
+from layeratlas.metrics.paired import PairedCosineCentred as PairedCosineCentred
+from layeratlas.metrics.paired import RetrievalAt1 as RetrievalAt1
+from layeratlas.metrics.paired import RetrievalAt1Mutual as RetrievalAt1Mutual

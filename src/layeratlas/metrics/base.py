@@ -94,6 +94,10 @@ class AbstractMetric(abc.ABC, Generic[Signature]):
     def subset(self, signature: Signature, kept: Int[Tensor, " m"]) -> Signature:
         """The signature of the same layer over some of its items. Raises ValueError if it cannot be known."""
 
+    def diagnose(self, signature: Signature) -> str | None:
+        """What makes this layer's values doubtful, though they are defined; the same words for every layer with that trouble."""
+        return None
+
     def permuted_affinity(
         self, a: Sequence[Signature], b: Sequence[Signature], orders: Int[Tensor, "draws n"]
     ) -> Float[Tensor, "draws layers_a layers_b"]:
@@ -104,9 +108,7 @@ class AbstractMetric(abc.ABC, Generic[Signature]):
         self, a: Sequence[Signature], b: Sequence[Signature], subsets: Sequence[Int[Tensor, " _"]]
     ) -> Float[Tensor, "subsets layers_a layers_b"]:
         """Affinity over each subset of the items, for the jackknife."""
-        return torch.stack(
-            [self.affinity(*([self.subset(layer, kept) for layer in side] for side in (a, b))) for kept in subsets]
-        )
+        return torch.stack([self.affinity(*([self.subset(layer, kept) for layer in side] for side in (a, b))) for kept in subsets])
 
     def chance(self, a: Sequence[Signature], b: Sequence[Signature]) -> Chance:
         """Where no closed form is known, the mean over CHANCE_DRAWS random pairings, always the same ones."""

@@ -17,7 +17,6 @@ _WHOLE_NUMBERS = 2**29  # up to here, permutations keep all layers' matrices in 
 _SQRT_2 = math.sqrt(2)
 
 
-
 class Kernel(abc.ABC):
     """A similarity of two items' vectors, for all pairs of a block of rows and of columns."""
 
@@ -184,6 +183,14 @@ def blocks(n: int, layers: int) -> Iterator[slice]:
     yield from (slice(start, min(start + rows, n)) for start in range(0, n, rows))
 
 
+def median_gaussian(x: LayerActivations, multiple: float) -> Gaussian:
+    """With a bandwidth of `multiple` times the median distance. Raises ValueError where that is 0."""
+    median = median_squared_distance(x)
+    if median <= 0:
+        raise ValueError("more than half of all pairs of items are equal, so that the median distance is no bandwidth")
+    return Gaussian(multiple**2 * median)
+
+
 def median_squared_distance(x: LayerActivations) -> float:
     """Median over all n^2 pairs, each item with itself included, exactly and without an n x n matrix.
 
@@ -232,4 +239,3 @@ def _whole(gram: Gram) -> Float[Tensor, "n n"]:
     for block in blocks(gram.n, layers=1):
         upper[block, block.start :] = gram.rows(block)
     return upper.triu() + upper.triu(1).T
-
