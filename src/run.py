@@ -5,6 +5,7 @@ the run's folder.
 """
 
 import difflib
+import json
 import logging
 import os
 import re
@@ -17,13 +18,14 @@ from pathlib import Path
 
 import hydra
 import platformdirs
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from layeratlas.errors import ConfigError
+from layeratlas.errors import ConfigError, Skipped
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ def run(config: DictConfig) -> None:
         if hydra_config.output_subdir is None:  # a stage that looks but makes no run
             _stage(config, folder)
         else:
-            with traced(folder / "error.txt"):
+            with gaps_marked(folder / "skipped.json", hydra_config), traced(folder / "error.txt"):
                 _stage(config, folder)
     except Exception as error:
         error.add_note(
@@ -51,11 +53,26 @@ def run(config: DictConfig) -> None:
 
 
 @contextmanager
+def gaps_marked(file: Path, hydra_config: HydraConf) -> Iterator[None]:
+    """Note in a sweep's job what it asked for in vain, `{"reason": ...}`, and let the sweep go on; alone, it is a mistake."""
+    file.unlink(missing_ok=True)
+    try:
+        yield
+    except Skipped as gap:
+        if hydra_config.mode != RunMode.MULTIRUN:
+            raise
+        file.write_text(json.dumps({"reason": str(gap)}, ensure_ascii=False) + "\n", encoding="utf-8")
+        logger.warning("job %s skipped: %s", hydra_config.job.num, gap)
+
+
+@contextmanager
 def traced(file: Path) -> Iterator[None]:
     """Keep the traceback of what goes wrong, for jobs that nobody watches."""
     file.unlink(missing_ok=True)
     try:
         yield
+    except Skipped:
+        raise
     except Exception:
         file.write_text(traceback.format_exc(), encoding="utf-8")
         raise

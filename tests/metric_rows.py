@@ -1,9 +1,10 @@
 """Every metric once, for the laws that hold for all of them (test_metrics.py). A new metric is a new row here."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
+from layeratlas import affinity_matrix
 from layeratlas.metrics import (
     CKARBF,
     CKNNA,
@@ -11,7 +12,11 @@ from layeratlas.metrics import (
     HSIC,
     LCSKNN,
     MEXA,
+    PWCCA,
+    RSA,
+    SVCCA,
     AbstractMetric,
+    CCAMean,
     CKADepCols,
     CKALinear,
     CKALinearDebiased,
@@ -22,15 +27,35 @@ from layeratlas.metrics import (
     DiffusionNMIPublished,
     DistanceCorrelation,
     DistanceCorrelationDebiased,
+    EigenspaceOverlap,
+    EuclideanNeighbors,
     JaccardKNN,
+    LinearRegressionCVAToB,
+    LinearRegressionCVBToA,
     MutualKNN,
     PairedCosine,
     PairedCosineCentred,
+    PermutationMatch,
+    Procrustes,
+    ProcrustesAngular,
+    ProcrustesCV,
+    ProcrustesSizeShape,
     RankKNN,
     RetrievalAt1,
     RetrievalAt1Mutual,
     SecondOrderCosine,
-    euclidean_neighbors,
+    SoftMatch,
+)
+from layeratlas.metrics.rsa import (
+    CorrelationDistance,
+    Cosine,
+    CosineDistance,
+    EuclideanDistance,
+    Kendall,
+    Pearson,
+    Spearman,
+    SquaredEuclideanDistance,
+    WhitenedCosine,
 )
 
 
@@ -39,8 +64,9 @@ class Row:
     """A metric and layers that it is defined for: `n` items, of `widths` dimensions on the two sides.
 
     `tolerance` is what rounding may change in float64; `ordered`: the value depends on the order of the items (folds, batches).
-    `needs_structure`: undefined where all dimensions are independent. `whole`: some items' signature does not follow from that of
-    all. `own_value_set`: a layer's value with itself is not what the formula gives (which can be larger) but put in its place.
+    `needs_structure`: undefined where all dimensions are independent; `needs_items`: where both layers have more dimensions
+    together than there are items. `whole`: some items' signature does not follow from that of all. `own_value_set`: a layer's
+    value with itself is not what the formula gives (which can be larger) but put in its place.
     """
 
     metric: AbstractMetric
@@ -51,6 +77,7 @@ class Row:
     needs_structure: bool = False
     whole: bool = False
     own_value_set: bool = False
+    needs_items: bool = False
 
     @property
     def name(self) -> str:
@@ -65,15 +92,37 @@ def related(seed: int, n: int = 60, d_a: int = 12, d_b: int = 8) -> tuple[np.nda
     rng = np.random.default_rng(seed)
     factor = rng.standard_normal((n, 1))
     x = rng.standard_normal((n, d_a)) + rng.standard_normal(d_a) + factor * rng.standard_normal(d_a)
-    y = rng.standard_normal((n, d_b)) + rng.standard_normal(d_b)
+    y = rng.standard_normal((n, d_b)) + rng.standard_normal(d_b) + factor * rng.standard_normal(d_b)
     shared = min(d_a, d_b) // 2
     y[:, :shared] += 2 * x[:, :shared]
     return x, y
 
 
+def golden_layers() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Layers on which several independent implementations agree: with a shared part, and independent with d >> n."""
+    rng = np.random.default_rng(0)
+    n = 64
+    z = rng.standard_normal((n, 8))
+    x = np.hstack([z, rng.standard_normal((n, 24))]) @ rng.standard_normal((32, 32))
+    y = np.hstack([z, rng.standard_normal((n, 12))]) @ rng.standard_normal((20, 20))
+    return {"shared": (x, y), "independent": (rng.standard_normal((n, 256)), rng.standard_normal((n, 300)))}
+
+
+def published_layers() -> tuple[np.ndarray, np.ndarray]:
+    """The layers of the demonstration notebook of Kornblith et al. (2019)."""
+    legacy = np.random.RandomState(1337)  # the generator behind the published numbers
+    x = legacy.randn(100, 10)
+    return x, legacy.randn(100, 10) + x
+
+
+def affinity(metric: AbstractMetric, x: np.ndarray, y: np.ndarray) -> float:
+    return float(affinity_matrix(metric, [x], [y])[0, 0])
+
+
 METRICS = [
     Row(MutualKNN(k=5)),
     Row(MutualKNN(k=1)),
+    Row(MutualKNN(k=4, nearest=EuclideanNeighbors())),
     Row(JaccardKNN(k=5)),
     Row(CycleKNN(k=3)),
     Row(LCSKNN(k=5)),
@@ -97,5 +146,25 @@ METRICS = [
     Row(RetrievalAt1Mutual(), widths=(12, 12)),
     Row(MEXA(), widths=(12, 12)),
     Row(CSLS(k=5), widths=(12, 12)),
+    Row(RSA(CosineDistance(), Spearman())),
+    Row(RSA(CorrelationDistance(), Spearman()), n=24),
+    Row(RSA(EuclideanDistance(), Spearman())),
+    Row(RSA(SquaredEuclideanDistance(), Spearman())),
+    Row(RSA(EuclideanDistance(), Pearson())),
+    Row(RSA(CosineDistance(), Cosine())),
+    Row(RSA(CosineDistance(), WhitenedCosine())),
+    Row(RSA(SquaredEuclideanDistance(), WhitenedCosine())),
+    Row(RSA(CorrelationDistance(), Kendall()), n=24),
+    Row(Procrustes(), n=24),
+    Row(ProcrustesAngular(), n=24, tolerance=1e-7),
+    Row(ProcrustesSizeShape(), n=24, tolerance=1e-6),
+    Row(ProcrustesCV(folds=4), n=24, ordered=True),
+    Row(CCAMean(), needs_items=True),
+    Row(SVCCA(variance=0.9), needs_items=True),
+    Row(PWCCA(), needs_items=True),
+    Row(EigenspaceOverlap(), needs_items=True),
+    Row(LinearRegressionCVAToB(ridge=0.01, folds=5), ordered=True),
+    Row(LinearRegressionCVBToA(ridge=0.01, folds=5), ordered=True),
+    Row(PermutationMatch()),
+    Row(SoftMatch()),
 ]
-EUCLIDEAN = replace(MutualKNN(k=5), nearest=euclidean_neighbors)

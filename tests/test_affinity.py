@@ -10,6 +10,7 @@ from layeratlas.arrays import Activations
 from layeratlas.errors import ActivationError
 from layeratlas.layers import all_layers
 from layeratlas.metrics import CKALinear, CKALinearDebiased, MutualKNN
+from layeratlas.signatures import Signer
 
 CPU = torch.device("cpu")
 each_metric = pytest.mark.parametrize("metric", [MutualKNN(k=4), CKALinear(), CKALinearDebiased()], ids=lambda metric: metric.name)
@@ -79,9 +80,9 @@ def test_every_count_of_items_is_named_where_they_differ():
 
 @each_metric
 def test_a_comparison_holds_affinity_chance_names_and_depths(metric, a, b):
-    found = compare(metric, a, b, CPU)
+    found = compare(Signer(metric, CPU), a, b)
     np.testing.assert_array_equal(found.matrix, affinity_matrix(metric, list(a.layers.values()), list(b.layers.values())))
-    np.testing.assert_array_equal(found.chance, metric.chance(found.signatures_a, found.signatures_b).numpy())
+    np.testing.assert_array_equal(found.chance, metric.chance(found.signatures_a, found.signatures_b).mean.numpy())
     assert found.chance.shape == found.matrix.shape == (5, 3)
     assert found.layers_a == ["embed", "block_1", "block_2", "block_3", "final_norm"]
     assert found.layers_b == ["embed", "block_1", "block_2"]
@@ -93,15 +94,15 @@ def test_a_comparison_holds_affinity_chance_names_and_depths(metric, a, b):
 
 @each_metric
 def test_a_side_compared_with_itself_is_symmetric_with_its_self_value_on_the_diagonal(metric, a):
-    found = compare(metric, a, a, CPU)
+    found = compare(Signer(metric, CPU), a, a)
     np.testing.assert_allclose(found.matrix, found.matrix.T, rtol=0, atol=1e-6)
-    np.testing.assert_allclose(np.diag(found.matrix), metric.self_value, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(np.diag(found.matrix), metric.about.self_value, rtol=0, atol=1e-6)
     assert found.signatures_a is found.signatures_b
 
 
 @each_metric
 def test_swapping_the_sides_of_a_comparison_transposes_it(metric, a, b):
-    there, back = compare(metric, a, b, CPU).transposed(), compare(metric, b, a, CPU)
+    there, back = compare(Signer(metric, CPU), a, b).transposed(), compare(Signer(metric, CPU), b, a)
     assert_same(there, back)
 
 
@@ -110,11 +111,11 @@ def test_the_blocks_of_a_comparison_are_the_comparison_of_the_blocks(metric, a, 
     def only_blocks(whole: Activations) -> Activations:
         return Activations({name: x for name, x in whole.layers.items() if name.startswith("block_")}, whole.n_blocks)
 
-    assert_same(compare(metric, a, b, CPU).blocks(), compare(metric, only_blocks(a), only_blocks(b), CPU))
+    assert_same(compare(Signer(metric, CPU), a, b).blocks(), compare(Signer(metric, CPU), only_blocks(a), only_blocks(b)))
 
 
 def test_blocks_and_transposition_go_together_and_undo_themselves(a, b):
-    found = compare(MutualKNN(k=4), a, b, CPU)
+    found = compare(Signer(MutualKNN(k=4), CPU), a, b)
     assert_same(found.blocks().transposed(), found.transposed().blocks())
     assert_same(found.transposed().transposed(), found)
     assert_same(found.blocks().blocks(), found.blocks())
@@ -128,7 +129,10 @@ def assert_same(found: Affinity, expected: Affinity) -> None:
     assert found.depth_b == pytest.approx(expected.depth_b, nan_ok=True)
     for mine, theirs in ((found.signatures_a, expected.signatures_a), (found.signatures_b, expected.signatures_b)):
         assert len(mine) == len(theirs)
-        assert all(torch.equal(x, y) for x, y in zip(mine, theirs, strict=True))
+        assert all(
+            torch.equal(x[0] if isinstance(x, tuple) else x.x, y[0] if isinstance(y, tuple) else y.x)
+            for x, y in zip(mine, theirs, strict=True)
+        )
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------------
@@ -141,29 +145,29 @@ def test_a_layer_without_a_similarity_is_named_with_its_side_and_the_metric(metr
     spoilt[name].layers["block_2"][5, 1] = math.nan
     expected = rf"^metric {metric.name}, side {name}, block_2: activations hold NaN or infinite values$"
     with pytest.raises(ActivationError, match=expected):
-        compare(metric, a, b, CPU)
+        compare(Signer(metric, CPU), a, b)
 
 
 def test_a_constant_embedding_is_named(a, b):
     b.layers["embed"][:] = 0.5
     expected = r"^metric cka_linear, side b, embed: every item has the same vector, so there is nothing to compare$"
     with pytest.raises(ActivationError, match=expected):
-        compare(CKALinear(), a, b, CPU)
+        compare(Signer(CKALinear(), CPU), a, b)
 
 
 def test_a_zero_vector_is_named_with_its_item(a, b):
     a.layers["final_norm"][3] = 0
     expected = r"^metric mutual_knn, side a, final_norm: item 3 is the zero vector, which has no direction$"
     with pytest.raises(ActivationError, match=expected):
-        compare(MutualKNN(k=4), a, b, CPU)
+        compare(Signer(MutualKNN(k=4), CPU), a, b)
 
 
 def test_too_few_items_are_named_with_the_first_layer(a, b):
     expected = r"^metric mutual_knn, side a, embed: needs at least 31 items; got 30$"
     with pytest.raises(ActivationError, match=expected):
-        compare(MutualKNN(k=30), a, b, CPU)
+        compare(Signer(MutualKNN(k=30), CPU), a, b)
 
 
 def test_sides_of_different_items_are_refused(a):
-    with pytest.raises(ValueError, match=r"^all layers must hold the same items; got layers of 29 and 30 items$"):
-        compare(CKALinear(), a, side(n_blocks=2, d=9, seed=1, n=29), CPU)
+    with pytest.raises(ValueError, match=r"^both sides must hold the same items; got 30 and 29$"):
+        compare(Signer(CKALinear(), CPU), a, side(n_blocks=2, d=9, seed=1, n=29))

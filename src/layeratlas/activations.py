@@ -74,6 +74,10 @@ class Side:
         parts = [(self.texts[i : i + SHARD], spans[i : i + SHARD]) for i in range(0, len(self.texts), SHARD)]
         return [Shard(fingerprint([_FORMAT, self.identity, list(t), [list(s) for s in m]]), t, m) for t, m in parts]
 
+    def source(self, pooling: str) -> str:
+        """Key of all that determines these items' vectors under one pooling."""
+        return fingerprint([_FORMAT, self.identity, pooling, [shard.key for shard in self.shards]])
+
     def folder(self, content: str) -> str:
         """Kind of the store's objects that hold this model's `content`: a pooling's vectors, the token table, likelihoods."""
         return f"activations/{fingerprint(self.identity)}/{content}"
@@ -108,9 +112,13 @@ class Extractor:
         vectors = [files[pooling] for files in found]
         try:
             tables = [pd.concat([pd.read_parquet(files[t]) for files in found], ignore_index=True) for t in self._tables]
-            return Extracted(_read(vectors, layers), pd.concat(tables, axis=1), record_of(vectors[0]))
+            tokens = pd.concat(tables, axis=1)
+            record = record_of(vectors[0])
+            stored = StoredLayers(vectors, layers)
         except FileNotFoundError as error:
-            raise ConfigError(f"store.dir={self.store.root}: {error.filename or error} vanished before it was read") from error
+            raise vanished(error) from error
+        lengths = torch.tensor(tokens["tokens"].to_numpy(), dtype=torch.float32)
+        return Extracted(Activations(stored, stored.n_blocks, lengths, side.source(pooling)), tokens, record)
 
     def fill(self, side: Side, poolings: Sequence[str]) -> list[dict[str, Path]]:
         """Extract what the store does not hold, or no longer holds undamaged; returns the files of each shard."""
@@ -218,14 +226,34 @@ def _tokenised(model: Any, shards: Sequence[Shard]) -> Iterator[tuple[Shard, Any
             yield shard, texts
 
 
-def _read(paths: Sequence[Path], wanted: str | Sequence[str]) -> Activations:
-    with safe_open(paths[0], "pt") as shard:
-        stored = set(shard.keys())
-    n_blocks = sum(name.startswith("block_") for name in stored)
-    available = [name for name in all_layers(n_blocks, final_norm=True) if name in stored]
-    parts: dict[str, list[Tensor]] = {name: [] for name in select(wanted, available)}
-    for path in paths:
-        with safe_open(path, "pt") as shard:
-            for name, tensors in parts.items():
-                tensors.append(shard.get_tensor(name))
-    return Activations({name: torch.cat(tensors) for name, tensors in parts.items()}, n_blocks)
+class StoredLayers(Mapping[str, Tensor]):
+    """Layers as they lie in a side's shards, each read when it is asked for."""
+
+    def __init__(self, shards: Sequence[Path], wanted: str | Sequence[str]) -> None:
+        with safe_open(shards[0], "pt") as shard:
+            stored = set(shard.keys())
+        self.n_blocks = sum(name.startswith("block_") for name in stored)
+        self._shards = shards
+        self._names = select(wanted, [name for name in all_layers(self.n_blocks, final_norm=True) if name in stored])
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._names:
+            raise KeyError(name)
+        parts = []
+        for path in self._shards:
+            try:
+                with safe_open(path, "pt") as shard:
+                    parts.append(shard.get_tensor(name))
+            except FileNotFoundError as error:
+                raise vanished(error) from error
+        return torch.cat(parts)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def vanished(error: FileNotFoundError) -> ConfigError:
+    return ConfigError(f"store.dir: {error.filename or error} vanished before it was read")

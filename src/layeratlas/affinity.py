@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from layeratlas.arrays import Activations
-from layeratlas.errors import ActivationError, ConfigError
 from layeratlas.metrics.base import AbstractMetric
+from layeratlas.signatures import Signer
 
 
 @dataclass(frozen=True)
@@ -71,14 +71,16 @@ def affinity_matrix(
     return metric.affinity([metric.signature(x) for x in tensors_a], [metric.signature(x) for x in tensors_b]).cpu().numpy()
 
 
-def compare(metric: AbstractMetric, a: Activations, b: Activations, device: torch.device) -> Affinity:
+def compare(signer: Signer, a: Activations, b: Activations) -> Affinity:
     """Affinity and chance of all layer pairs of two sides."""
-    _require_same_items(a.layers.values(), b.layers.values())
-    signatures_a = _signatures(metric, a, device, "a")
-    signatures_b = signatures_a if b is a else _signatures(metric, b, device, "b")
+    if a.n != b.n:
+        raise ValueError(f"both sides must hold the same items; got {a.n} and {b.n}")
+    metric = signer.metric
+    signatures_a = signer(a, "a")
+    signatures_b = signatures_a if b is a else signer(b, "b")
     return Affinity(
         matrix=metric.affinity(signatures_a, signatures_b).cpu().numpy(),
-        chance=metric.chance(signatures_a, signatures_b).cpu().numpy(),
+        chance=metric.chance(signatures_a, signatures_b).mean.cpu().numpy(),
         layers_a=a.names,
         layers_b=b.names,
         depth_a=a.depths,
@@ -87,18 +89,6 @@ def compare(metric: AbstractMetric, a: Activations, b: Activations, device: torc
         signatures_a=signatures_a,
         signatures_b=signatures_b,
     )
-
-
-def _signatures(metric: AbstractMetric, side: Activations, device: torch.device, name: str) -> list[Any]:
-    signatures = []
-    for layer, x in side.layers.items():
-        try:
-            signatures.append(metric.signature(x.to(device)))
-        except ConfigError:
-            raise
-        except ValueError as error:
-            raise ActivationError(f"metric {metric.name}, side {name}, {layer}: {error}") from error
-    return signatures
 
 
 def _require_same_items(layers_a: Collection[Tensor], layers_b: Collection[Tensor]) -> None:

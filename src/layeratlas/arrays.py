@@ -3,7 +3,7 @@
 Axis names used in annotations: `n` items, `b` items of one batch, `t` tokens, `d` dimensions of a layer.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TypeAlias
 
@@ -47,10 +47,16 @@ Pooling: TypeAlias = Callable[[HiddenStates, Tokens], PooledVectors]
 
 @dataclass(frozen=True)
 class Activations:
-    """One side's pooled vectors: layer name -> (n, d), for the same items in the same order at every layer."""
+    """One side's pooled vectors: layer name -> (n, d), for the same items in the same order at every layer.
 
-    layers: dict[str, LayerActivations]
+    `lengths` are the items' numbers of tokens where they are known, `source` names all that determines the vectors if they lie in
+    the store. A mapping may read each layer when asked for it, so that no more than one is in memory.
+    """
+
+    layers: Mapping[str, LayerActivations]
     n_blocks: int
+    lengths: Float[Tensor, " n"] | None = None
+    source: str | None = None
 
     @property
     def names(self) -> list[str]:
@@ -60,10 +66,14 @@ class Activations:
     def depths(self) -> list[float]:
         return [depth(name, self.n_blocks) for name in self.layers]
 
-    def select(self, wanted: str | Sequence[str]) -> "Activations":
-        """Only these layers: a preset or a list of names, as in the config's `layers=`."""
-        return Activations({name: self.layers[name] for name in select(wanted, self.names)}, self.n_blocks)
-
     @property
     def n(self) -> int:
-        return len(next(iter(self.layers.values())))
+        return len(self.layers[self.names[0]])
+
+    @property
+    def width(self) -> int:
+        return self.layers[self.names[0]].shape[1]
+
+    def select(self, wanted: str | Sequence[str]) -> "Activations":
+        """Only these layers: a preset or a list of names, as in the config's `layers=`."""
+        return replace(self, layers={name: self.layers[name] for name in select(wanted, self.names)})

@@ -1,8 +1,12 @@
-"""The two ways in which a run can refuse to go on."""
+"""The ways in which a run can refuse to go on."""
 
 
 class ConfigError(ValueError):
     """A mistake in what the user asked for: one line (what, where, expected, available), exit code 2."""
+
+
+class Skipped(ConfigError):
+    """What was asked for does not exist, such as a language that the dataset lacks: a mistake in one run, a gap in a sweep."""
 
 
 class ActivationError(RuntimeError):

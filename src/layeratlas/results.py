@@ -72,10 +72,10 @@ def write_arrays(folder: Path, affinity: Affinity) -> None:
     _write(folder / "affinity.npz", lambda path: np.savez_compressed(path, allow_pickle=False, **arrays))
 
 
-def write_neighbors(folder: Path, affinity: Affinity) -> None:
+def write_neighbors(folder: Path, affinity: Affinity, k: int) -> None:
     """Ordered neighbour lists, as rows of items.parquet: `neighbors_a` and `neighbors_b` of shape (layers, n, k)."""
     lists = {
-        f"neighbors_{side}": np.stack([signature.cpu().numpy().astype(np.int32) for signature in signatures])
+        f"neighbors_{side}": np.stack([signature.indices[:, :k].cpu().numpy() for signature in signatures])
         for side, signatures in (("a", affinity.signatures_a), ("b", affinity.signatures_b))
     }
     _write(folder / "neighbors.npz", lambda path: np.savez_compressed(path, allow_pickle=False, **lists))

@@ -17,13 +17,15 @@ from layeratlas.activations import Extracted, Extractor, Side
 from layeratlas.affinity import Affinity, compare
 from layeratlas.analyses import AbstractAnalysis, Findings, Headline
 from layeratlas.arrays import Pooling
+from layeratlas.balance import balance, imbalances
 from layeratlas.batching import Batching
 from layeratlas.catalogue import catalogue, damaged, remove
-from layeratlas.corpora import AbstractCorpus, PairedItems, draw
+from layeratlas.corpora import AbstractControl, AbstractCorpus, Language, PairedItems, doubts, draw
 from layeratlas.errors import ConfigError
 from layeratlas.metrics import AbstractMetric, AbstractNeighborMetric
 from layeratlas.models import AbstractModel, Needs, StoredActivations, pick_device
 from layeratlas.selftest import drift_table
+from layeratlas.signatures import Signer
 from layeratlas.store import Store
 
 logger = logging.getLogger(__name__)
@@ -35,18 +37,25 @@ class _Plan:
 
     resolved: dict[str, Any]
     corpus: AbstractCorpus
+    control: AbstractControl | None
     items: PairedItems
     metric: AbstractMetric
     analyses: dict[str, AbstractAnalysis]
     pooling: str
     models: dict[str, AbstractModel | StoredActivations]
-    languages: dict[str, str]
+    languages: dict[str, Language]
     extractor: Extractor
     exact: bool
+    signer: Signer
+
+    @property
+    def dataset(self) -> str:
+        """What results call the texts."""
+        return f"{self.corpus.name}+{self.control.name}" if self.control else self.corpus.name
 
     def side(self, name: str, model: AbstractModel) -> Side:
         drawn = self.items.sides[name]
-        label = f"{self.corpus.name} {self.languages[name]}"
+        label = f"{self.dataset} {self.languages[name]}"
         spans = drawn.spans if any(end for _, end in drawn.spans) else None
         return Side(model, drawn.texts, self.corpus.max_length, spans, self.exact, label)
 
@@ -88,7 +97,9 @@ def extraction(config: DictConfig, folder: Path) -> None:
 
 
 def prefetch(config: DictConfig, folder: Path) -> None:
-    """Bring both models onto this machine, for runs without a network."""
+    """Bring the dataset and both models onto this machine, for runs without a network."""
+    corpus, _, items = _texts(config)
+    logger.info("prefetch %s: on this machine (%d items drawn)", corpus.name, items.n)
     for name in "ab":
         model = instantiate(config[f"model_{name}"], _convert_="all")
         if isinstance(model, AbstractModel):
@@ -136,7 +147,7 @@ def _run(config: DictConfig, folder: Path, *, only_stored: bool) -> None:
     with notes.timed("extract"):
         extracted = _extract(plan, extractor, config.layers)
     with notes.timed("compare"):
-        affinity = compare(plan.metric, extracted["a"].activations, extracted["b"].activations, extractor.device)
+        affinity = compare(plan.signer, extracted["a"].activations, extracted["b"].activations)
     _write_arrays(folder, plan, extracted, affinity)
     with notes.timed("analyse"):
         findings = _analyse(plan, affinity, notes)
@@ -156,12 +167,21 @@ def _store(config: DictConfig) -> Store:
     return Store(Path(config.store.dir).expanduser())
 
 
-def _plan(config: DictConfig) -> _Plan:
+def _languages(config: DictConfig) -> dict[str, Language]:
+    return {side: Language(**OmegaConf.to_container(config[f"language_{side}"], resolve=True)) for side in "ab"}  # type: ignore[arg-type]
+
+
+def _texts(config: DictConfig) -> tuple[AbstractCorpus, AbstractControl | None, PairedItems]:
     corpus: AbstractCorpus = instantiate(config.dataset, _convert_="all")
-    metric: AbstractMetric = instantiate(config.metric, _convert_="all")
-    languages = {"a": config.language_a.code, "b": config.language_b.code}
+    control: AbstractControl | None = instantiate(config.control, _convert_="all")
+    languages = _languages(config)
+    return corpus, control, draw(corpus, languages["a"], languages["b"], config.seed, control)
+
+
+def _plan(config: DictConfig) -> _Plan:
+    metric: AbstractMetric = instantiate(config.metric, _convert_="all").with_slack()
     poolings = {_short(name): _pooling(name) for name in [config.pooling._target_, *config.extract.poolings]}
-    items = draw(corpus, languages["a"], languages["b"], config.seed)
+    corpus, control, items = _texts(config)
     if items.n < metric.min_n:
         needed = f"{metric.name} needs at least {metric.min_n} items"
         reason = " (k + 1)" if isinstance(metric, AbstractNeighborMetric) else ""
@@ -169,12 +189,13 @@ def _plan(config: DictConfig) -> _Plan:
     return _Plan(
         resolved=_resolved(config),
         corpus=corpus,
+        control=control,
         items=items,
         metric=metric,
         analyses={name: instantiate(node, _convert_="all") for name, node in config.analysis.items()},
         pooling=_short(config.pooling._target_),
         models={side: instantiate(config[f"model_{side}"], _convert_="all") for side in "ab"},
-        languages=languages,
+        languages=_languages(config),
         extractor=Extractor(
             store=_store(config),
             poolings=poolings,
@@ -183,6 +204,13 @@ def _plan(config: DictConfig) -> _Plan:
             nll=config.extract.nll,
         ),
         exact=config.extract.exact,
+        signer=Signer(
+            metric,
+            pick_device(config.device),
+            instantiate(config.normalization, _convert_="all"),
+            OmegaConf.to_container(config.normalization, resolve=True),
+            _store(config),
+        ),
     )
 
 
@@ -224,8 +252,8 @@ def _once(done: list[tuple[Side, Extracted]], side: Side, extract: Callable[[Sid
 def _write_arrays(folder: Path, plan: _Plan, extracted: dict[str, Extracted], affinity: Affinity) -> None:
     constants = {
         **{f"model_{side}": plan.models[side].name for side in "ab"},
-        **{f"language_{side}": plan.languages[side] for side in "ab"},
-        "dataset": plan.corpus.name,
+        **{f"language_{side}": plan.languages[side].code for side in "ab"},
+        "dataset": plan.dataset,
         "n": plan.items.n,
         "pooling": plan.pooling,
         "metric": plan.metric.name,
@@ -236,7 +264,7 @@ def _write_arrays(folder: Path, plan: _Plan, extracted: dict[str, Extracted], af
     results.write_table(folder, "affinity", results.tidy(affinity, constants))
     results.write_table(folder, "items", pd.concat(items, axis=1))
     if isinstance(plan.metric, AbstractNeighborMetric):
-        results.write_neighbors(folder, affinity)
+        results.write_neighbors(folder, affinity, plan.metric.k)
 
 
 def _analyse(plan: _Plan, affinity: Affinity, notes: _Notes) -> dict[str, Findings]:
@@ -251,6 +279,10 @@ def _analyse(plan: _Plan, affinity: Affinity, notes: _Notes) -> dict[str, Findin
 
 
 def _warn_about_texts(plan: _Plan, extracted: dict[str, Extracted], notes: _Notes) -> None:
+    for doubt in doubts(plan.items, plan.languages["a"], plan.languages["b"]):
+        notes.warn(doubt)
+    for imbalance in imbalances(*_balance(plan, extracted).values()):
+        notes.warn(imbalance)
     for side in "ab":
         tokens, texts = extracted[side].tokens, pd.Series(plan.items.sides[side].texts)
         if tokens.empty:  # stored vectors come without tokens
@@ -268,6 +300,10 @@ def _warn_about_texts(plan: _Plan, extracted: dict[str, Extracted], notes: _Note
             )
 
 
+def _balance(plan: _Plan, extracted: dict[str, Extracted]) -> dict[str, dict[str, Any]]:
+    return {side: balance(plan.items.sides[side].texts, extracted[side].tokens) for side in "ab"}
+
+
 def _result(
     plan: _Plan, extracted: dict[str, Extracted], affinity: Affinity, findings: dict[str, Findings], notes: _Notes
 ) -> dict[str, Any]:
@@ -275,20 +311,23 @@ def _result(
     return {
         "metric": {
             "name": metric.name,
-            "estimator": metric.estimator,
+            "estimator": metric.about.estimator,
             "k": _k(metric),
-            "range": list(metric.bounds),
+            "range": list(metric.about.bounds),
             "min_n": metric.min_n,
-            "self_value": metric.self_value,
+            "self_value": metric.about.self_value,
+            "normalization": _normalization(plan.resolved["normalization"]),
         },
         "pooling": plan.pooling,
         **{side: _describe_side(plan, extracted[side], side) for side in "ab"},
         "dataset": {
-            "name": plan.corpus.name,
+            "name": plan.dataset,
             "fingerprint": plan.items.fingerprint,
             "n": plan.items.n,
             "dropped": plan.items.dropped,
+            "source": {side: plan.corpus.source(language) for side, language in plan.languages.items()},
         },
+        "balance": _balance(plan, extracted),
         "headline": asdict(_headline(findings, affinity)),
         "statistics": {key: value for found in findings.values() for key, value in found.statistics.items()},
         "analyses": {name: found.summary for name, found in findings.items()},
@@ -303,9 +342,9 @@ def _describe_side(plan: _Plan, extracted: Extracted, side: str) -> dict[str, An
     return {
         "model": model.name,
         "revision": model.fingerprint(),
-        "language": plan.languages[side],
+        "language": plan.languages[side].code,
         "layers": activations.names,
-        "width": next(iter(activations.layers.values())).shape[1],
+        "width": activations.width,
         "dtype": model.dtype,
         "tokens": None if extracted.tokens.empty else int(extracted.tokens["tokens"].sum()),
         "extraction": extracted.record,
@@ -319,7 +358,13 @@ def _headline(findings: dict[str, Findings], affinity: Affinity) -> Headline:
 
 
 def _k(metric: AbstractMetric) -> int | None:
-    return metric.k if isinstance(metric, AbstractNeighborMetric) else None
+    return getattr(metric, "k", None)
+
+
+def _normalization(node: dict[str, Any]) -> str:
+    """The name of a normalization and its options, as in `DropTopDimensions(dimensions=1)`."""
+    options = ", ".join(f"{key}={value}" for key, value in node.items() if not key.startswith("_"))
+    return node["_target_"].rsplit(".", 1)[-1] + (f"({options})" if options else "")
 
 
 def _draw(folder: Path) -> None:

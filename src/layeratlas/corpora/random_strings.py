@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from layeratlas.corpora.base import AbstractCorpus
+from layeratlas.corpora.language import Language
 from layeratlas.errors import ConfigError
 
 _POPULATION = 65_536
@@ -29,7 +30,7 @@ class RandomStrings(AbstractCorpus):
     def name(self) -> str:
         return "random_strings"
 
-    def population(self, language: str, field: str, seed: int) -> pd.DataFrame:
+    def population(self, language: Language, field: str, seed: int) -> pd.DataFrame:
         drawn = np.random.default_rng(seed).integers(len(self.alphabet), size=(_POPULATION, self.length))
         letters = np.array(list(self.alphabet))
         texts = ["".join(row) for row in letters[drawn]]

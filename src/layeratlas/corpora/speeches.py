@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from layeratlas.corpora.base import AbstractCorpus, english_only
+from layeratlas.corpora.language import Language
 from layeratlas.packages import package_files
 
 _REACTIONS = re.compile(r" *\[(?:applause|laughter)\]", re.IGNORECASE)
@@ -28,7 +29,7 @@ class Speeches(AbstractCorpus):
     def name(self) -> str:
         return "speeches"
 
-    def population(self, language: str, field: str, seed: int) -> pd.DataFrame:
+    def population(self, language: Language, field: str, seed: int) -> pd.DataFrame:
         english_only(self, language)
         rows = [
             (f"{path.stem}:{i}", paragraph, path.stem)

@@ -1,9 +1,9 @@
 """What every metric is: a signature per layer, and an affinity of all pairs of signatures."""
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -64,6 +64,7 @@ class AbstractMetric(abc.ABC, Generic[Signature]):
     """
 
     about: About
+    kept_as: Callable[..., Signature] | None = None  # a NamedTuple of tensors, where signatures are small enough to be kept on disk
 
     @property
     def name(self) -> str:
@@ -77,6 +78,15 @@ class AbstractMetric(abc.ABC, Generic[Signature]):
     @abc.abstractmethod
     def signature(self, x: LayerActivations) -> Signature:
         """Everything this metric needs to know about one layer. Raises ValueError for a layer it cannot describe."""
+
+    @property
+    def signature_key(self) -> Any:
+        """All that a signature depends on besides the layer, as JSON."""
+        return self.name
+
+    def with_slack(self) -> "AbstractMetric[Signature]":
+        """The same metric with signatures that can do without some items, and serve other runs."""
+        return self
 
     @abc.abstractmethod
     def affinity(self, a: Sequence[Signature], b: Sequence[Signature]) -> AffinityMatrix:

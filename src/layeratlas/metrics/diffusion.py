@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -125,8 +125,8 @@ class DiffusionMap(NamedTuple):
     """
 
     basis: Float[Tensor, "n dimensions"]
-    effective_rank: float
-    gap: float
+    effective_rank: Float[Tensor, ""]
+    gap: Float[Tensor, ""]
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,7 @@ class DiffusionNMI(AbstractMetric[DiffusionMap]):
     dimensions: int
     bandwidth: float
 
+    kept_as = DiffusionMap
     about = About(
         name="diffusion_nmi",
         definition="sqrt(1 - exp(-2 I / dimensions)), I the Gaussian mutual information of diffusion maps",
@@ -169,12 +170,16 @@ class DiffusionNMI(AbstractMetric[DiffusionMap]):
         """With fewer items, any two centred maps have a direction in common."""
         return 2 * self.dimensions + 1
 
+    @property
+    def signature_key(self) -> dict[str, Any]:
+        return {"name": self.name, "dimensions": self.dimensions, "bandwidth": self.bandwidth}
+
     def signature(self, x: LayerActivations) -> DiffusionMap:
         x = centred(checked(x, self.min_n)).double()
         kernel = _whole_kernel(x, median_gaussian(x, self.bandwidth))
         weights = kernel.sum(dim=1).rsqrt()
         walk = kernel.mul_(weights[:, None]).mul_(weights)
-        effective_rank = float(walk.trace() ** 2 / walk.flatten().dot(walk.flatten()))
+        effective_rank = walk.trace() ** 2 / walk.flatten().dot(walk.flatten())
         constant = 1 / weights / (1 / weights).norm()
         walk.addr_(constant, constant, alpha=-1)  # leaves 0 for its eigenvalue 1, which has no unique eigenvector if others are 1
         values, vectors = _largest(walk, self.dimensions + 1)
@@ -182,7 +187,7 @@ class DiffusionNMI(AbstractMetric[DiffusionMap]):
             raise ValueError(f"its kernel has fewer than {self.dimensions} dimensions beside the constant one: items repeat")
         coordinates = weights[:, None] * vectors[:, :-1]
         basis = torch.linalg.qr(coordinates - coordinates.mean(dim=0)).Q
-        return DiffusionMap(basis, effective_rank, float(1 - values[-1] / values[-2]))
+        return DiffusionMap(basis, effective_rank, 1 - values[-1] / values[-2])
 
     def items(self, signature: DiffusionMap) -> int:
         return len(signature.basis)

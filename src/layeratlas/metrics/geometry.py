@@ -13,7 +13,7 @@ from layeratlas.arrays import LayerActivations
 from layeratlas.errors import ConfigError
 from layeratlas.metrics.base import checked
 from layeratlas.metrics.gram import blocks
-from layeratlas.metrics.neighbors import euclidean_neighbors, unit_vectors
+from layeratlas.metrics.neighbors import EuclideanNeighbors, unit_vectors
 
 _DISCARDED = 0.1
 _LEAST_DISTINCT = 5
@@ -44,7 +44,7 @@ def intrinsic_dimension(x: LayerActivations) -> float:
     distinct = checked(x, 2).unique(dim=0).double()
     if len(distinct) < _LEAST_DISTINCT:
         raise ValueError(f"needs at least {_LEAST_DISTINCT} distinct items; got {len(distinct)}")
-    squared = euclidean_neighbors(distinct, 2).similarities.neg().clamp(min=torch.finfo(torch.float64).tiny)
+    squared = EuclideanNeighbors()(distinct, 2).similarities.neg().clamp(min=torch.finfo(torch.float64).tiny)
     log_mu = (squared[:, 1] / squared[:, 0]).log().div(2).sort().values[: int(len(distinct) * (1 - _DISCARDED))]
     if not log_mu.any():
         raise ValueError("each item has two equally near neighbours, as on a grid, so that the dimension is undefined")

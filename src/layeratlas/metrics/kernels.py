@@ -381,7 +381,7 @@ class CKAMinibatch(AbstractMetric[AnyLayer]):
     def permuted(self, signature: LayerActivations, order: Int[Tensor, " n"]) -> LayerActivations:
         return signature[order.to(signature.device)]
 
-    def subset(self, signature: LayerActivations, kept: Int[Tensor, " m"]) -> LayerActivations:
+    def subset(self, signature: LayerActivations, kept: Int[Tensor, " m"]) -> Float[Tensor, "m d"]:
         return self.signature(signature[kept.to(signature.device)])
 
     def affinity(self, a: Sequence[AnyLayer], b: Sequence[AnyLayer]) -> AffinityMatrix:

@@ -58,14 +58,15 @@ def permutation_moments(a: list[Sums], b: list[Sums], n: int) -> Chance:
 
 def _coincidences(layers: list[Sums]) -> tuple[Float[Tensor, "layers 2"], Float[Tensor, "layers 12"]]:
     """Per layer, the sums over index tuples (i, j) and (i, j, k, l) by which of them coincide."""
-    s = Sums(*torch.tensor([[float(part) for part in sums] for sums in layers], dtype=torch.float64).T)
-    one_row, one_column = s.rows_rows - s.squares, s.columns_columns - s.squares
-    chained = s.rows_columns - s.reciprocal
-    apart = s.total**2 - s.squares - s.reciprocal - one_row - one_column - 2 * chained
-    off_off = [s.squares, s.reciprocal, one_row, one_column, chained, chained, apart]
-    off_on = [s.diagonal_rows, s.diagonal_columns, s.total * s.trace - s.diagonal_rows - s.diagonal_columns]
-    on_on = [s.diagonal_diagonal, s.trace**2 - s.diagonal_diagonal]
-    return torch.stack([s.total, s.trace], dim=1), torch.stack([*off_off, *off_on, *on_on], dim=1)
+    parts = torch.tensor([[float(part) for part in sums] for sums in layers], dtype=torch.float64)
+    s = dict(zip(Sums._fields, parts.T, strict=True))
+    one_row, one_column = s["rows_rows"] - s["squares"], s["columns_columns"] - s["squares"]
+    chained = s["rows_columns"] - s["reciprocal"]
+    apart = s["total"] ** 2 - s["squares"] - s["reciprocal"] - one_row - one_column - 2 * chained
+    off_off = [s["squares"], s["reciprocal"], one_row, one_column, chained, chained, apart]
+    off_on = [s["diagonal_rows"], s["diagonal_columns"], s["total"] * s["trace"] - s["diagonal_rows"] - s["diagonal_columns"]]
+    on_on = [s["diagonal_diagonal"], s["trace"] ** 2 - s["diagonal_diagonal"]]
+    return torch.stack([s["total"], s["trace"]], dim=1), torch.stack([*off_off, *off_on, *on_on], dim=1)
 
 
 def _tuples(sizes: list[int], n: int) -> Float[Tensor, " kinds"]:

@@ -5,9 +5,9 @@ of equally near items the one that comes first is nearer.
 """
 
 import abc
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -19,10 +19,12 @@ from layeratlas.metrics.base import About, AbstractMetric, Chance, checked
 from layeratlas.metrics.mantel import Sums, permutation_moments
 
 Neighbors = Int[Tensor, "n k"]
-Nearest = Callable[[LayerActivations, int], "Listed"]
 
 _ROWS = 1024
+_LISTED = 100
 _OVERLAP_ROWS = 256
+_SLOT_ROWS = 64  # all layers' slots of a block fit into a processor's cache
+_ROUNDING = 1e-12  # of an HSIC of cosines
 COSINE_INVARIANCES = frozenset({"rotation", "scale", "item_scale", "feature_permutation"})
 
 
@@ -33,18 +35,41 @@ class Listed(NamedTuple):
     similarities: Float[Tensor, "n k"]
 
 
-def cosine_neighbors(x: LayerActivations, k: int) -> Listed:
-    """Each item's k nearest other items by cosine similarity."""
-    unit = unit_vectors(x)
-    return _nearest(lambda block: unit[block] @ unit.T, len(x), k)
+class Nearest(abc.ABC):
+    """A rule for who is near whom, with the transformations that it does not notice."""
+
+    name: str
+    invariances: frozenset[str]
+
+    @abc.abstractmethod
+    def __call__(self, x: LayerActivations, k: int) -> Listed:
+        """Each item's k nearest other items."""
 
 
-def euclidean_neighbors(x: LayerActivations, k: int) -> Listed:
-    """Each item's k nearest other items by Euclidean distance; similarities are minus half the squared distance."""
-    x = x - x.mean(dim=0)
-    x = x / x.abs().max()
-    half = x.square().sum(dim=1) / 2
-    return _nearest(lambda block: x[block] @ x.T - half - half[block, None], len(x), k)
+@dataclass(frozen=True)
+class CosineNeighbors(Nearest):
+    """By cosine similarity."""
+
+    name = "cosine"
+    invariances = COSINE_INVARIANCES
+
+    def __call__(self, x: LayerActivations, k: int) -> Listed:
+        unit = unit_vectors(x)
+        return _nearest(lambda block: unit[block] @ unit.T, len(x), k)
+
+
+@dataclass(frozen=True)
+class EuclideanNeighbors(Nearest):
+    """By Euclidean distance; similarities are minus half the squared distance, in a scale of their own."""
+
+    name = "Euclidean"
+    invariances = frozenset({"rotation", "scale", "translation", "feature_permutation"})
+
+    def __call__(self, x: LayerActivations, k: int) -> Listed:
+        x = x - x.mean(dim=0)
+        x = x / x.abs().max()
+        half = x.square().sum(dim=1) / 2
+        return _nearest(lambda block: x[block] @ x.T - half - half[block, None], len(x), k)
 
 
 def unit_vectors(x: LayerActivations) -> LayerActivations:
@@ -74,20 +99,31 @@ class AbstractNeighborMetric(AbstractMetric[Listed], abc.ABC):
     """A metric whose signature is the list of each item's nearest other items.
 
     The `k` nearest count; the signature lists `listed` of them (None: k), so that `subset` can fill up with farther ones what
-    a left-out item leaves empty. `nearest` finds them: `cosine_neighbors` or `euclidean_neighbors`.
+    a left-out item leaves empty.
     """
 
     k: int
-    nearest: Nearest = cosine_neighbors
+    nearest: Nearest = field(default_factory=CosineNeighbors)
     listed: int | None = None
+
+    kept_as = Listed
 
     def __post_init__(self) -> None:
         if self.k < 1:
             raise ConfigError(f"k: expected at least 1 neighbour; got {self.k}")
+        estimator = self.about.estimator.format(nearest=self.nearest.name)
+        object.__setattr__(self, "about", replace(self.about, estimator=estimator, invariances=self.nearest.invariances))
 
     @property
     def min_n(self) -> int:
         return self.k + 1
+
+    @property
+    def signature_key(self) -> dict[str, Any]:
+        return {"neighbors": self.nearest.name, "listed": max(self.k, self.listed or self.k)}
+
+    def with_slack(self) -> "AbstractNeighborMetric":
+        return self if self.listed else replace(self, listed=max(self.k, _LISTED))
 
     def signature(self, x: LayerActivations) -> Listed:
         x = checked(x, self.min_n)
@@ -122,35 +158,19 @@ def renumbered(order: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
     return places
 
 
-def overlaps(a: Int[Tensor, "layers_a n k"], b: Int[Tensor, "layers_b n k"]) -> Iterator[Float[Tensor, "rows layers_a layers_b"]]:
-    """For each item, how many neighbours each layer of a shares with each of b; by blocks of items.
-
-    Only items that are a neighbour in some layer of a can be shared. They get consecutive slots per row, so that each layer is a
-    narrow matrix of zeros and ones and all pairs of layers are one batched product.
-    """
-    n = a.shape[1]
-    for start in range(0, n, _OVERLAP_ROWS):
-        rows = slice(start, start + _OVERLAP_ROWS)
-        slots, width = _slots(a[:, rows], n)
-        yield _members(a[:, rows], slots, width) @ _members(b[:, rows], slots, width).mT
-
-
-def _slots(lists: Int[Tensor, "layers rows k"], n: int) -> tuple[Int[Tensor, "rows n"], int]:
-    """For each row, a number from 1 for each item that some layer lists, 0 for the others; and the largest number."""
+def _slots(lists: Int[Tensor, "layers rows k"], n: int) -> Int[Tensor, "rows n"]:
+    """A number from 1 for each pair (item, neighbour) that some layer lists, 0 for the others."""
     listed = torch.zeros(lists.shape[1], n, dtype=torch.int32, device=lists.device)
     listed.scatter_(1, lists.movedim(1, 0).flatten(start_dim=1).long(), 1)
-    slots = listed.cumsum(dim=1, dtype=torch.int32) * listed
-    return slots, int(slots.max())
+    return (listed.view(-1).cumsum(dim=0, dtype=torch.int32) * listed.view(-1)).view(listed.shape)
 
 
-def _members(
-    lists: Int[Tensor, "layers rows k"], slots: Int[Tensor, "rows n"], width: int
-) -> Float[Tensor, "rows layers width"]:
-    """1 where a layer lists the item of a slot; what has no slot is left out."""
-    by_row = lists.movedim(1, 0)
-    filled = slots.gather(1, by_row.flatten(start_dim=1).long()).view(by_row.shape)
-    members = torch.zeros(*by_row.shape[:2], width + 1, device=lists.device)
-    return members.scatter_(2, filled.long(), 1)[:, :, 1:]
+def _members(lists: Int[Tensor, "layers rows k"], slots: Int[Tensor, "rows n"]) -> Float[Tensor, "layers slots"]:
+    """1 where a layer lists the pair of a slot; pairs without a slot are left out."""
+    rows = torch.arange(lists.shape[1], device=lists.device)[:, None] * slots.shape[1]
+    filled = slots.view(-1)[(rows + lists).flatten(start_dim=1)]
+    members = torch.zeros(len(lists), int(slots.max()) + 1, device=lists.device)
+    return members.scatter_(1, filled.long(), 1)[:, 1:]
 
 
 @dataclass(frozen=True)
@@ -165,7 +185,7 @@ class MutualKNN(AbstractNeighborMetric):
     about = About(
         name="mutual_knn",
         definition="share of common k nearest neighbours",
-        estimator="mean overlap of cosine neighbour lists",
+        estimator="mean overlap of {nearest} neighbour lists",
         bounds=(0.0, 1.0),
         self_value=1.0,
         chance="k / (n - 1)",
@@ -175,29 +195,30 @@ class MutualKNN(AbstractNeighborMetric):
     )
 
     def affinity(self, a: Sequence[Listed], b: Sequence[Listed]) -> AffinityMatrix:
-        counts = sum(block.double().sum(dim=0) for block in overlaps(self.lists(a), self.lists(b)))
-        return torch.as_tensor(counts).cpu() / (self.items(a[0]) * self.k)
+        return self.permuted_affinity(a, b, torch.arange(self.items(a[0]))[None])[0]
 
     def permuted_affinity(
         self, a: Sequence[Listed], b: Sequence[Listed], orders: Int[Tensor, "draws n"]
     ) -> Float[Tensor, "draws layers_a layers_b"]:
-        """Slots are made once for all orders, by blocks of items."""
+        """By blocks of items: pairs (item, neighbour) that occur in some layer of a get a slot each, so that every layer is a
+        short vector of zeros and ones, made once for a and once per order for b, and all pairs of layers are one product.
+        """
         lists_a, lists_b, n = self.lists(a), self.lists(b), self.items(a[0])
         orders = orders.to(lists_a.device)
-        places = torch.stack([renumbered(order) for order in orders]).int()
+        places = [renumbered(order).int() for order in orders]
         counts = torch.zeros(len(orders), len(a), len(b), dtype=torch.float64)
-        for start in range(0, n, _ROWS):
-            rows = slice(start, start + _ROWS)
-            slots, width = _slots(lists_a[:, rows], n)
-            members = _members(lists_a[:, rows], slots, width).movedim(1, 0).flatten(start_dim=1)
+        for start in range(0, n, _SLOT_ROWS):
+            rows = slice(start, start + _SLOT_ROWS)
+            slots = _slots(lists_a[:, rows], n)
+            members = _members(lists_a[:, rows], slots)
             for draw, (order, place) in enumerate(zip(orders, places, strict=True)):
-                moved = place[lists_b[:, order[rows]].long()]
-                counts[draw] += (members @ _members(moved, slots, width).movedim(1, 0).flatten(start_dim=1).T).double().cpu()
+                counts[draw] += (members @ _members(place[lists_b[:, order[rows]].long()], slots).T).double().cpu()
         return counts / (n * self.k)
 
     def chance(self, a: Sequence[Listed], b: Sequence[Listed]) -> Chance:
         n = self.items(a[0])
-        moments = permutation_moments(*([_graph_sums(lists, n) for lists in self.lists(side)] for side in (a, b)), n)
+        graphs_a, graphs_b = ([_graph_sums(lists, n) for lists in self.lists(side)] for side in (a, b))
+        moments = permutation_moments(graphs_a, graphs_b, n)
         assert moments.variance is not None
         mean = torch.full((len(a), len(b)), self.k / (n - 1), dtype=torch.float64)
         return Chance(mean, moments.variance / (n * self.k) ** 2)
@@ -220,7 +241,7 @@ class JaccardKNN(AbstractNeighborMetric):
     about = About(
         name="jaccard_knn",
         definition="common k nearest neighbours over all that either layer lists, averaged over items",
-        estimator="mean Jaccard index of cosine neighbour lists",
+        estimator="mean Jaccard index of {nearest} neighbour lists",
         bounds=(0.0, 1.0),
         self_value=1.0,
         chance="by permutation: near k / (2 n)",
@@ -230,8 +251,15 @@ class JaccardKNN(AbstractNeighborMetric):
     )
 
     def affinity(self, a: Sequence[Listed], b: Sequence[Listed]) -> AffinityMatrix:
-        counts = (block.double() for block in overlaps(self.lists(a), self.lists(b)))
-        return torch.as_tensor(sum((c / (2 * self.k - c)).sum(dim=0) for c in counts)).cpu() / self.items(a[0])
+        lists_b, n = self.lists(b), self.items(a[0])
+        found = torch.zeros(len(a), len(b), dtype=torch.float64)
+        for start in range(0, n, _ROWS):
+            rows = slice(start, start + _ROWS)
+            for i, layer in enumerate(self.lists(a)):
+                member = torch.zeros(len(layer[rows]), n, dtype=torch.int16, device=layer.device).scatter_(1, layer[rows].long(), 1)
+                common = torch.stack([member.gather(1, other[rows].long()).sum(dim=1) for other in lists_b])
+                found[i] += (common.double() / (2 * self.k - common)).sum(dim=1).cpu()
+        return found / n
 
 
 @dataclass(frozen=True)
@@ -244,7 +272,7 @@ class CycleKNN(AbstractNeighborMetric):
     about = About(
         name="cycle_knn",
         definition="share of items that return to themselves by a step to a neighbour in b and one in a",
-        estimator="mean over items, cosine neighbour lists",
+        estimator="mean over items, {nearest} neighbour lists",
         bounds=(0.0, 1.0),
         self_value=None,
         chance="by permutation: near 1 - (1 - k / (n - 1))^k",
@@ -272,7 +300,7 @@ class LCSKNN(AbstractNeighborMetric):
     about = About(
         name="lcs_knn",
         definition="longest common subsequence of the ordered k nearest neighbours / k, averaged over items",
-        estimator="mean over items, cosine neighbour lists",
+        estimator="mean over items, {nearest} neighbour lists",
         bounds=(0.0, 1.0),
         self_value=1.0,
         chance="by permutation: near k / (n - 1)",
@@ -308,7 +336,7 @@ class RankKNN(AbstractNeighborMetric):
     about = About(
         name="rank_knn",
         definition="agreement of the ranks of common nearest neighbours, near ranks counting most",
-        estimator="mean over items, cosine neighbour lists",
+        estimator="mean over items, {nearest} neighbour lists",
         bounds=(0.0, 1.0),
         self_value=1.0,
         chance="by permutation",
@@ -338,7 +366,8 @@ class CKNNA(AbstractNeighborMetric):
         H(aK, aL) / sqrt(H(bK, bK) H(cL, cL))
 
     with K and L the cosine similarities of both layers, masked by a: the neighbours common to both layers, b: those of the one,
-    c: those of the other layer. All entries outside the masks are 0, so the lists and their similarities are enough.
+    c: those of the other layer. All entries outside the masks are 0, so the lists and their similarities are enough. Masked
+    matrices are not symmetric, and neither is H of two of them, though nearly.
     """
 
     about = About(
@@ -351,6 +380,7 @@ class CKNNA(AbstractNeighborMetric):
         invariances=COSINE_INVARIANCES,
         cost="n² d a layer, n k log(n k) a pair",
         source="Huh et al. 2024",
+        symmetric=False,
     )
 
     @property
@@ -360,8 +390,8 @@ class CKNNA(AbstractNeighborMetric):
     def affinity(self, a: Sequence[Listed], b: Sequence[Listed]) -> AffinityMatrix:
         entries_a, entries_b = ([self._entries(layer) for layer in side] for side in (a, b))
         own = [torch.tensor([self._common(e, e) for e in side], dtype=torch.float64) for side in (entries_a, entries_b)]
-        if min(values.min() for values in own) <= 0:
-            raise ValueError("a layer's neighbours are all equally near: its CKNNA with itself is not positive, so undefined")
+        if min(values.min() for values in own) < _ROUNDING:
+            raise ValueError("a layer's neighbours are all equally near: its CKNNA with itself is zero, so undefined")
         found = torch.tensor([[self._common(x, y) for y in entries_b] for x in entries_a], dtype=torch.float64)
         return found / torch.outer(*(values.sqrt() for values in own))
 
@@ -426,7 +456,7 @@ class SecondOrderCosine(AbstractMetric[Pointed]):
 
     def signature(self, x: LayerActivations) -> Pointed:
         x = checked(x, self.min_n)
-        return Pointed(cosine_neighbors(x, self.k), unit_vectors(x))
+        return Pointed(self._neighbors.signature(x), unit_vectors(x))
 
     def items(self, signature: Pointed) -> int:
         return len(signature.unit)
@@ -450,7 +480,3 @@ class SecondOrderCosine(AbstractMetric[Pointed]):
                     seen_a, seen_b = similar[0][i] * near, similar[1][j] * near
                     total[i, j] += torch.cosine_similarity(seen_a, seen_b, dim=1).double().sum()
         return total / n
-
-
-def with_longer_lists(metric: AbstractNeighborMetric, listed: int) -> AbstractNeighborMetric:
-    return replace(metric, listed=max(listed, metric.k))

@@ -1,9 +1,10 @@
 """Diagonal structure: are layers at similar depths more alike than others?"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy import stats
 
 FloatMatrix = Float[np.ndarray, "rows columns"]
@@ -72,3 +73,76 @@ def on_off_diagonal(matrix: FloatMatrix) -> OnOffDiagonal:
         welch_t=float(welch.statistic),
         welch_p=float(welch.pvalue),
     )
+
+
+def proportional_band(depth_a: Sequence[float], depth_b: Sequence[float], width: float) -> Bool[np.ndarray, "rows columns"]:
+    """Cells whose two relative depths differ by at most `width`: the same share of the matrix whatever its shape."""
+    return np.abs(np.asarray(depth_a)[:, None] - np.asarray(depth_b)) <= width + 1e-12
+
+
+def contrast(matrices: Float[np.ndarray, "*draws rows columns"], on: Bool[np.ndarray, "rows columns"]) -> np.ndarray:
+    """Mean on the marked cells minus mean off them, of each matrix. Raises ValueError where nothing is left on one side."""
+    if on.all() or not on.any():
+        raise ValueError(
+            f"{'all' if on.all() else 'none'} of the cells of a {on.shape[0]} x {on.shape[1]} matrix are on the diagonal"
+        )
+    return matrices[..., on].mean(axis=-1) - matrices[..., ~on].mean(axis=-1)
+
+
+def circular_shift_p(matrix: FloatMatrix, on: Bool[np.ndarray, "rows columns"], axis: int) -> float:
+    """Share of all circular shifts of one side's layers (the unshifted one included) with at least as large a contrast.
+
+    Keeps the smoothness of neighbouring layers but joins the last to the first. Its smallest value is 1 / L for L layers on
+    that axis, however clear the diagonal.
+    """
+    shifted = np.stack([np.roll(matrix, shift, axis=axis) for shift in range(matrix.shape[axis])])
+    values = contrast(shifted, on)
+    return float((values >= values[0] - 1e-12).mean())
+
+
+def layer_permutation_p(matrix: FloatMatrix, on: Bool[np.ndarray, "rows columns"], draws: int, rng: np.random.Generator) -> float:
+    """Add-one p of the contrast when the layers of the longer side are put into random order (a Mantel-like test).
+
+    Takes layers for exchangeable; neighbouring ones are not, so that it finds a diagonal in any two smooth sequences.
+    """
+    tall, mask = (matrix, on) if matrix.shape[0] >= matrix.shape[1] else (matrix.T, on.T)
+    values = contrast(np.stack([tall[rng.permutation(len(tall))] for _ in range(draws)]), mask)
+    return float((1 + (values >= contrast(tall, mask) - 1e-12).sum()) / (draws + 1))
+
+
+def best_match_depth_rank(matrix: FloatMatrix, depth_a: Sequence[float], depth_b: Sequence[float]) -> float:
+    """Spearman correlation of each row's depth with the depth of its best column (Wolfram and Schein, 2025, figure 5a)."""
+    return _spearman(np.asarray(depth_a), np.asarray(depth_b)[matrix.argmax(axis=1)])
+
+
+def cell_depth_rank(matrix: FloatMatrix, depth_a: Sequence[float], depth_b: Sequence[float]) -> float:
+    """Spearman correlation over all cells of affinity with minus the difference of the two relative depths."""
+    nearness = -np.abs(np.asarray(depth_a)[:, None] - np.asarray(depth_b))
+    return _spearman(nearness.ravel(), matrix.ravel())
+
+
+def _spearman(x: np.ndarray, y: np.ndarray) -> float:
+    """NaN where one of them is constant, which has no ranks."""
+    return float(stats.spearmanr(x, y).statistic) if np.ptp(x) > 0 and np.ptp(y) > 0 else float("nan")
+
+
+def monotone_match(matrix: FloatMatrix) -> Int[np.ndarray, " rows"]:
+    """For each row a column, never to the left of the row's before, with the largest total affinity (dynamic programming).
+
+    How one model is stretched and squeezed into the other if depth is never to run backwards.
+    """
+    rows, columns = matrix.shape
+    total = np.empty_like(matrix)
+    total[0] = matrix[0]
+    for i in range(1, rows):
+        total[i] = matrix[i] + np.maximum.accumulate(total[i - 1])
+    path = np.empty(rows, dtype=int)
+    path[-1] = total[-1].argmax()
+    for i in range(rows - 2, -1, -1):
+        path[i] = total[i, : path[i + 1] + 1].argmax()
+    return path
+
+
+def monotone_share(matrix: FloatMatrix) -> float:
+    """Mean affinity of the monotone match over that of each row's best match: 1 if the best matches never run backwards."""
+    return float(matrix[np.arange(len(matrix)), monotone_match(matrix)].mean() / matrix.max(axis=1).mean())

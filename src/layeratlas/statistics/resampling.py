@@ -1,0 +1,62 @@
+"""Intervals: delete-a-group jackknife for similarities of pairs of items, bootstrap for statistics of independent items."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy import stats
+
+
+class Interval(NamedTuple):
+    low: np.ndarray
+    high: np.ndarray
+
+
+def jackknife_groups(n: int, count: int, clusters: Sequence[str] | None = None) -> list[Int[np.ndarray, " members"]]:
+    """About `count` groups of items to leave out in turn: consecutive ones (items come in random order), or whole clusters.
+
+    Clusters are dealt out from the largest to the smallest, each to the group that is smallest so far.
+    """
+    if clusters is None:
+        return [part for part in np.array_split(np.arange(n), min(count, n)) if len(part)]
+    labels, inverse, sizes = np.unique(np.asarray(clusters), return_inverse=True, return_counts=True)
+    groups, filled = np.zeros(len(labels), dtype=int), np.zeros(min(count, len(labels)))
+    for label in np.argsort(-sizes, kind="stable"):
+        groups[label] = int(filled.argmin())
+        filled[groups[label]] += sizes[label]
+    return [np.flatnonzero(groups[inverse] == group) for group in range(len(filled))]
+
+
+def jackknife_interval(
+    estimate: np.ndarray | float, left_out: Float[np.ndarray, "groups *shape"], *, level: float, bounds: tuple[float, float]
+) -> Interval:
+    """Student interval with the delete-a-group jackknife's standard error (Shao and Tu, 1995, section 2.3).
+
+        se^2 = (G - 1) / G * sum_g (s_g - mean)^2,  G - 1 degrees of freedom
+
+    with s_g the statistic without group g. Never resamples an item twice: duplicates are each other's nearest neighbours, and
+    would raise every similarity of neighbourhoods or Gram matrices. Assumes that groups are independent; cut off at the bounds
+    of what is attainable, which loses no coverage.
+    """
+    groups = len(left_out)
+    se = np.sqrt((groups - 1) / groups * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0))
+    reach = stats.t.ppf((1 + level) / 2, groups - 1) * se
+    return Interval(np.maximum(estimate - reach, bounds[0]), np.minimum(estimate + reach, bounds[1]))
+
+
+def bootstrap_interval(
+    statistic: Callable[[Int[np.ndarray, "draws n"]], Float[np.ndarray, "draws *shape"]],
+    n: int,
+    rng: np.random.Generator,
+    *,
+    draws: int,
+    level: float,
+) -> Interval:
+    """Percentile interval over items drawn with replacement; `statistic` takes all draws' indices at once.
+
+    For statistics of independent items (a correlation over items, a mean), never for similarities of pairs of items.
+    """
+    values = statistic(rng.integers(n, size=(draws, n)))
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return Interval(low, high)
