@@ -216,7 +216,7 @@ def test_chance_is_what_independent_layers_have(row, regime, power):
         pytest.skip(f"{row.name} is not defined for {n} items of twice {d} dimensions")
     rng = np.random.default_rng(7)
     excess = []
-    for _ in range(60):
+    for _ in range(30):
         sides = [signatures(row, [rng.standard_normal((n, d)) * np.arange(1.0, d + 1) ** -power]) for _ in "ab"]
         excess.append(row.metric.affinity(*sides).item() - row.metric.chance(*sides).mean.item())
     assert abs(np.mean(excess)) <= 4 * np.std(excess, ddof=1) / np.sqrt(len(excess)) + 1e-12
