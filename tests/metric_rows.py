@@ -8,8 +8,10 @@ from layeratlas import affinity_matrix
 from layeratlas.metrics import (
     CKARBF,
     CKNNA,
+    CSLS,
     HSIC,
     LCSKNN,
+    MEXA,
     PWCCA,
     RSA,
     SVCCA,
@@ -21,6 +23,8 @@ from layeratlas.metrics import (
     CKAMinibatch,
     CKARBFDebiased,
     CycleKNN,
+    DiffusionNMI,
+    DiffusionNMIPublished,
     DistanceCorrelation,
     DistanceCorrelationDebiased,
     EigenspaceOverlap,
@@ -29,12 +33,16 @@ from layeratlas.metrics import (
     LinearRegressionCVAToB,
     LinearRegressionCVBToA,
     MutualKNN,
+    PairedCosine,
+    PairedCosineCentred,
     PermutationMatch,
     Procrustes,
     ProcrustesAngular,
     ProcrustesCV,
     ProcrustesSizeShape,
     RankKNN,
+    RetrievalAt1,
+    RetrievalAt1Mutual,
     SecondOrderCosine,
     SoftMatch,
 )
@@ -57,7 +65,8 @@ class Row:
 
     `tolerance` is what rounding may change in float64; `ordered`: the value depends on the order of the items (folds, batches).
     `needs_structure`: undefined where all dimensions are independent; `needs_items`: where both layers have more dimensions
-    together than there are items.
+    together than there are items. `whole`: some items' signature does not follow from that of all. `own_value_set`: a layer's
+    value with itself is not what the formula gives (which can be larger) but put in its place.
     """
 
     metric: AbstractMetric
@@ -66,6 +75,8 @@ class Row:
     tolerance: float = 1e-12
     ordered: bool = False
     needs_structure: bool = False
+    whole: bool = False
+    own_value_set: bool = False
     needs_items: bool = False
 
     @property
@@ -127,6 +138,14 @@ METRICS = [
     Row(CKAMinibatch(batch=20), ordered=True),
     Row(DistanceCorrelation(), tolerance=1e-7),
     Row(DistanceCorrelationDebiased(), tolerance=1e-7),
+    Row(DiffusionNMIPublished(sigma=40.0, alpha=0.5, dimensions=2), tolerance=1e-7, own_value_set=True),
+    Row(DiffusionNMI(dimensions=2, bandwidth=1.0), tolerance=1e-7, whole=True),
+    Row(PairedCosine(), widths=(12, 12)),
+    Row(PairedCosineCentred(), widths=(12, 12)),
+    Row(RetrievalAt1(), widths=(12, 12)),
+    Row(RetrievalAt1Mutual(), widths=(12, 12)),
+    Row(MEXA(), widths=(12, 12)),
+    Row(CSLS(k=5), widths=(12, 12)),
     Row(RSA(CosineDistance(), Spearman())),
     Row(RSA(CorrelationDistance(), Spearman()), n=24),
     Row(RSA(EuclideanDistance(), Spearman())),

@@ -150,6 +150,7 @@ def test_the_bound_holds_where_it_can_be_checked():
 EACH_NULL = [MutualKNN(k=3), CKALinear(), CKALinearDebiased(), RSA(CosineDistance(), Spearman()), CKAMinibatch(batch=8)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", EACH_NULL, ids=lambda metric: metric.name)
 @pytest.mark.parametrize("within", [False, True], ids=["free", "within groups"])
 def test_p_is_uniform_where_items_are_paired_at_random(metric, within):

@@ -4,6 +4,8 @@ from layeratlas.metrics.base import INVARIANCES as INVARIANCES
 from layeratlas.metrics.base import About as About
 from layeratlas.metrics.base import AbstractMetric as AbstractMetric
 from layeratlas.metrics.base import Chance as Chance
+from layeratlas.metrics.diffusion import DiffusionNMI as DiffusionNMI
+from layeratlas.metrics.diffusion import DiffusionNMIPublished as DiffusionNMIPublished
 from layeratlas.metrics.kernels import CKARBF as CKARBF
 from layeratlas.metrics.kernels import HSIC as HSIC
 from layeratlas.metrics.kernels import CKADepCols as CKADepCols
@@ -25,6 +27,12 @@ from layeratlas.metrics.neighbors import JaccardKNN as JaccardKNN
 from layeratlas.metrics.neighbors import MutualKNN as MutualKNN
 from layeratlas.metrics.neighbors import RankKNN as RankKNN
 from layeratlas.metrics.neighbors import SecondOrderCosine as SecondOrderCosine
+from layeratlas.metrics.paired import CSLS as CSLS
+from layeratlas.metrics.paired import MEXA as MEXA
+from layeratlas.metrics.paired import PairedCosine as PairedCosine
+from layeratlas.metrics.paired import PairedCosineCentred as PairedCosineCentred
+from layeratlas.metrics.paired import RetrievalAt1 as RetrievalAt1
+from layeratlas.metrics.paired import RetrievalAt1Mutual as RetrievalAt1Mutual
 from layeratlas.metrics.rsa import RSA as RSA
 from layeratlas.metrics.shapes import Procrustes as Procrustes
 from layeratlas.metrics.shapes import ProcrustesAngular as ProcrustesAngular

@@ -104,6 +104,10 @@ class AbstractMetric(abc.ABC, Generic[Signature]):
     def subset(self, signature: Signature, kept: Int[Tensor, " m"]) -> Signature:
         """The signature of the same layer over some of its items. Raises ValueError if it cannot be known."""
 
+    def diagnose(self, signature: Signature) -> str | None:
+        """What makes this layer's values doubtful, though they are defined; the same words for every layer with that trouble."""
+        return None
+
     def permuted_affinity(
         self, a: Sequence[Signature], b: Sequence[Signature], orders: Int[Tensor, "draws n"]
     ) -> Float[Tensor, "draws layers_a layers_b"]:

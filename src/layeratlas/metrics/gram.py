@@ -183,6 +183,14 @@ def blocks(n: int, layers: int) -> Iterator[slice]:
     yield from (slice(start, min(start + rows, n)) for start in range(0, n, rows))
 
 
+def median_gaussian(x: LayerActivations, multiple: float) -> Gaussian:
+    """With a bandwidth of `multiple` times the median distance. Raises ValueError where that is 0."""
+    median = median_squared_distance(x)
+    if median <= 0:
+        raise ValueError("more than half of all pairs of items are equal, so that the median distance is no bandwidth")
+    return Gaussian(multiple**2 * median)
+
+
 def median_squared_distance(x: LayerActivations) -> float:
     """Median over all n^2 pairs, each item with itself included, exactly and without an n x n matrix.
 

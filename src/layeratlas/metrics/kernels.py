@@ -19,7 +19,7 @@ from layeratlas.metrics.gram import (
     NegativeDistance,
     double_centred,
     inner_products,
-    median_squared_distance,
+    median_gaussian,
     permuted_inner_products,
     u_centred,
 )
@@ -223,10 +223,7 @@ class AbstractGaussianMetric(AbstractGramMetric, abc.ABC):
             raise ConfigError(f"metric.bandwidth: expected a positive multiple of the median distance; got {self.bandwidth}")
 
     def kernel(self, x: LayerActivations) -> Gaussian:
-        median = median_squared_distance(x)
-        if median <= 0:
-            raise ValueError("more than half of all pairs of items are equal, so that the median distance is no bandwidth")
-        return Gaussian(self.bandwidth**2 * median)
+        return median_gaussian(x, self.bandwidth)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,295 @@
+"""Similarities of vectors of one space: is item i of the one side near item i of the other?
+
+Both sides' layers come from one model, of two languages or two versions of a text, say. Retrieval asks whether an item's pair is
+the nearest of all items of the other side, by cosine. Where m items are equally near, each counts 1/m: what drawing one of them
+would give in the mean, whatever the order of the items.
+"""
+
+import abc
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from layeratlas.arrays import AffinityMatrix, LayerActivations
+from layeratlas.errors import ConfigError
+from layeratlas.metrics.base import About, AbstractMetric, AnyLayer, Chance, centred, checked
+from layeratlas.metrics.gram import blocks
+from layeratlas.metrics.neighbors import unit_vectors
+
+Credits = Any  # a sparse (n, n) tensor, which jaxtyping's shapes do not describe
+
+_ITEMS = 256
+COSINE_OF_ONE_SIDE = frozenset({"scale", "item_scale"})
+
+
+class AbstractPairedMetric(AbstractMetric[AnyLayer], abc.ABC):
+    """A metric of the cosines between the items of both sides; the signature is the layer, its items scaled to norm 1."""
+
+    @property
+    def min_n(self) -> int:
+        return 2
+
+    def signature(self, x: LayerActivations) -> LayerActivations:
+        return unit_vectors(checked(x, self.min_n))
+
+    def items(self, signature: LayerActivations) -> int:
+        return len(signature)
+
+    def permuted(self, signature: LayerActivations, order: Int[Tensor, " n"]) -> LayerActivations:
+        return signature[order.to(signature.device)]
+
+    def subset(self, signature: LayerActivations, kept: Int[Tensor, " m"]) -> Float[Tensor, "m d"]:
+        return self.signature(signature[kept.to(signature.device)])
+
+    def units(self, a: Sequence[AnyLayer], b: Sequence[AnyLayer]) -> tuple[list[AnyLayer], list[AnyLayer]]:
+        """Both sides' unit vectors, in one precision."""
+        if len(widths := {x.shape[1] for x in [*a, *b]}) > 1:
+            dimensions = " and ".join(map(str, sorted(widths)))
+            raise ConfigError(f"metric {self.name} compares vectors of one space; got layers of {dimensions} dimensions")
+        wide = torch.promote_types(a[0].dtype, b[0].dtype)
+        return [x.to(wide) for x in a], [x.to(wide) for x in b]
+
+
+class _PairedCosine(AbstractPairedMetric, abc.ABC):
+    def affinity(self, a: Sequence[AnyLayer], b: Sequence[AnyLayer]) -> AffinityMatrix:
+        units_a, units_b = self.units(a, b)
+        total = torch.zeros(len(a), len(b), dtype=torch.float64)
+        for rows in torch.arange(len(a[0])).split(_ITEMS):
+            u, v = (torch.stack([x[rows].flatten() for x in side]) for side in (units_a, units_b))
+            total += (u @ v.T).double().cpu()
+        return total / len(a[0])
+
+    def chance(self, a: Sequence[AnyLayer], b: Sequence[AnyLayer]) -> Chance:
+        """Exact: the inner product of both mean unit vectors, and tr(S_a S_b) / (n^2 (n - 1)) with S the scatter matrices."""
+        units_a, units_b = ([x.double() for x in side] for side in self.units(a, b))
+        n, d = units_a[0].shape
+        means = (torch.stack([x.mean(dim=0) for x in side]) for side in (units_a, units_b))
+        units_a, units_b = ([x - x.mean(dim=0) for x in side] for side in (units_a, units_b))
+        variance = torch.zeros(len(a), len(b), dtype=torch.float64)
+        for part in torch.arange(d).split(_ITEMS):
+            s, t = (torch.stack([(x[:, part].T @ x).flatten() for x in side]) for side in (units_a, units_b))
+            variance += (s @ t.T).cpu()
+        mean_a, mean_b = means
+        return Chance((mean_a @ mean_b.T).cpu(), variance / (n**2 * (n - 1)))
+
+
+@dataclass(frozen=True)
+class PairedCosine(_PairedCosine):
+    """Mean cosine of the items of a pair. Its chance is high where all vectors share a direction, as they do in most layers."""
+
+    about = About(
+        name="paired_cosine",
+        definition="mean cosine of paired items",
+        estimator="mean over items",
+        bounds=(-1.0, 1.0),
+        self_value=1.0,
+        chance="inner product of both sides' mean unit vectors",
+        invariances=COSINE_OF_ONE_SIDE,
+        cost="n d a pair",
+        source="Reimers & Gurevych 2019",
+        same_space=True,
+    )
+
+
+@dataclass(frozen=True)
+class PairedCosineCentred(_PairedCosine):
+    """Mean cosine of the items of a pair, once each side's mean is taken away: what a side's items share (a language) drops out.
+
+    The signature is the centred layer, which the mean of some of its items follows from.
+    """
+
+    about = About(
+        name="paired_cosine_centered",
+        definition="mean cosine of paired items, each side's mean removed",
+        estimator="mean over items",
+        bounds=(-1.0, 1.0),
+        self_value=1.0,
+        chance="inner product of both sides' mean unit vectors: near 0",
+        invariances=frozenset({"scale", "translation"}),
+        cost="n d a pair",
+        source="Libovický et al. 2020",
+        same_space=True,
+    )
+
+    def signature(self, x: LayerActivations) -> LayerActivations:
+        x = centred(checked(x, self.min_n))
+        unit_vectors(x)  # refuses an item at the mean
+        return x
+
+    def units(self, a: Sequence[AnyLayer], b: Sequence[AnyLayer]) -> tuple[list[AnyLayer], list[AnyLayer]]:
+        centred_a, centred_b = super().units(a, b)
+        return [unit_vectors(x) for x in centred_a], [unit_vectors(x) for x in centred_b]
+
+
+class AbstractRetrieval(AbstractPairedMetric, abc.ABC):
+    """Which items would be found, had they been each other's pair: M[i, j], from 0 to 1, for item i of a and j of b.
+
+    The affinity is the mean of M[i, i]. Under permutations p of the items, the sum of M[i, p(i)] has the mean sum(M) / n and the
+    variance |H M H|^2 / (n - 1), H = 1 - 11'/n (Hoeffding, 1951). M is sparse: few items are nearest to an item.
+    """
+
+    @abc.abstractmethod
+    def credits(self, u: LayerActivations, v: LayerActivations) -> Credits:
+        """M for unit vectors of a and b."""
+
+    def affinity(self, a: Sequence[AnyLayer], b: Sequence[AnyLayer]) -> AffinityMatrix:
+        return self.permuted_affinity(a, b, torch.arange(len(a[0]))[None])[0]
+
+    def permuted_affinity(
+        self, a: Sequence[AnyLayer], b: Sequence[AnyLayer], orders: Int[Tensor, "draws n"]
+    ) -> Float[Tensor, "draws layers_a layers_b"]:
+        units_a, units_b = self.units(a, b)
+        found = torch.empty(len(orders), len(a), len(b), dtype=torch.float64)
+        for i, u in enumerate(units_a):
+            for j, v in enumerate(units_b):
+                credit = self.credits(u, v)
+                (rows, columns), weights = credit.indices(), credit.values()
+                paired = orders.to(rows.device)[:, rows] == columns
+                found[:, i, j] = (paired * weights).sum(dim=1).cpu() / len(u)
+        return found
+
+    def chance(self, a: Sequence[AnyLayer], b: Sequence[AnyLayer]) -> Chance:
+        units_a, units_b = self.units(a, b)
+        moments = [[_moments(self.credits(u, v)) for v in units_b] for u in units_a]
+        mean, variance = torch.tensor(moments, dtype=torch.float64).movedim(2, 0)
+        return Chance(mean, variance)
+
+
+def _moments(credit: Credits) -> tuple[float, float]:
+    n, total = len(credit), float(credit.values().sum())
+    margins = sum(float(torch.sparse.sum(credit, dim=side).values().square().sum()) for side in (0, 1))
+    scatter = float(credit.values().square().sum()) - margins / n + (total / n) ** 2
+    return total / n**2, max(scatter, 0) / (n**2 * (n - 1))  # rounding can take it below 0
+
+
+def nearest(u: LayerActivations, v: LayerActivations, handicap: Float[Tensor, " n"] | None = None) -> Credits:
+    """1/m for each item's m equally near items of the other side; `handicap` is taken off the latter's similarities."""
+    parts = []
+    for block in blocks(len(u), layers=1):
+        similarity = u[block] @ v.T - (0 if handicap is None else handicap)
+        best = similarity == similarity.amax(dim=1, keepdim=True)
+        rows, columns = best.nonzero(as_tuple=True)
+        parts.append((rows + block.start, columns, 1 / best.sum(dim=1).double()[rows]))
+    rows, columns, weights = (torch.cat(part) for part in zip(*parts, strict=True))
+    return _sparse(torch.stack([rows, columns]), weights, len(u))
+
+
+def _sparse(indices: Int[Tensor, "2 m"], values: Float[Tensor, " m"], n: int) -> Credits:
+    return torch.sparse_coo_tensor(indices, values, (n, n), check_invariants=False).coalesce()
+
+
+@dataclass(frozen=True)
+class RetrievalAt1(AbstractRetrieval):
+    """Share of items whose pair is the nearest of all items of the other side, averaged over both directions.
+
+    A layer with itself has 1 only if no two of its items point in the same direction.
+    """
+
+    about = About(
+        name="retrieval_at_1",
+        definition="share of items whose pair is the nearest item of the other side, mean of both directions",
+        estimator="mean over items, cosine; ties share",
+        bounds=(0.0, 1.0),
+        self_value=1.0,
+        chance="1 / n",
+        invariances=COSINE_OF_ONE_SIDE,
+        cost="n² d a pair",
+        source="Artetxe & Schwenk 2019",
+        same_space=True,
+    )
+
+    def credits(self, u: LayerActivations, v: LayerActivations) -> Credits:
+        return ((nearest(u, v) + nearest(v, u).T) / 2).coalesce()
+
+
+@dataclass(frozen=True)
+class RetrievalAt1Mutual(AbstractRetrieval):
+    """Share of pairs whose items are each the nearest of the other: in both directions, where `RetrievalAt1` counts each."""
+
+    about = About(
+        name="retrieval_at_1_mutual",
+        definition="share of pairs that are mutual nearest neighbours across the sides",
+        estimator="mean over items, cosine; ties share",
+        bounds=(0.0, 1.0),
+        self_value=1.0,
+        chance="number of mutual nearest neighbours / n²",
+        invariances=COSINE_OF_ONE_SIDE,
+        cost="n² d a pair",
+        source="Artetxe & Schwenk 2019",
+        same_space=True,
+    )
+
+    def credits(self, u: LayerActivations, v: LayerActivations) -> Credits:
+        return (nearest(u, v) * nearest(v, u).T).coalesce()
+
+
+@dataclass(frozen=True)
+class MEXA(AbstractRetrieval):
+    """Share of items whose similarity to their pair exceeds all others of its row and of its column (Kargaran et al., 2024).
+
+    `RetrievalAt1Mutual` where nothing ties; a tie counts as not found.
+    """
+
+    about = About(
+        name="mexa",
+        definition="share of pairs more similar than either item is to any other item of the other side",
+        estimator="mean over items, cosine; a tie is a miss",
+        bounds=(0.0, 1.0),
+        self_value=1.0,
+        chance="number of such neighbours / n²",
+        invariances=COSINE_OF_ONE_SIDE,
+        cost="n² d a pair",
+        source="Kargaran et al. 2024",
+        same_space=True,
+    )
+
+    def credits(self, u: LayerActivations, v: LayerActivations) -> Credits:
+        both = (nearest(u, v) * nearest(v, u).T).coalesce()
+        untied = both.values() == 1
+        return _sparse(both.indices()[:, untied], both.values()[untied], len(u))
+
+
+@dataclass(frozen=True)
+class CSLS(AbstractRetrieval):
+    """Retrieval at 1, both directions averaged, by similarities that are scaled locally (Conneau et al., 2018, section 2.3).
+
+        CSLS(x, y) = 2 cos(x, y) - r_b(x) - r_a(y)
+
+    with r_b(x) the mean cosine of x to its k nearest items of side b. It takes away the advantage of hubs, which are near to
+    everything. A layer with itself can fall below 1: an item's outlying neighbour can count as nearer than the item.
+    """
+
+    k: int
+
+    about = About(
+        name="csls",
+        definition="share of items whose pair is the nearest by cosine minus the mean cosine to k neighbours, both directions",
+        estimator="mean over items; ties share",
+        bounds=(0.0, 1.0),
+        self_value=None,
+        chance="1 / n",
+        invariances=COSINE_OF_ONE_SIDE,
+        cost="2 n² d a pair",
+        source="Conneau et al. 2018",
+        same_space=True,
+    )
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ConfigError(f"k: expected at least 1 neighbour; got {self.k}")
+
+    @property
+    def min_n(self) -> int:
+        return max(2, self.k)
+
+    def credits(self, u: LayerActivations, v: LayerActivations) -> Credits:
+        density_u, density_v = self._density(u, v), self._density(v, u)
+        return ((nearest(u, v, density_v / 2) + nearest(v, u, density_u / 2).T) / 2).coalesce()
+
+    def _density(self, u: LayerActivations, v: LayerActivations) -> Float[Tensor, " n"]:
+        """Mean cosine of each item of u to its k nearest of v."""
+        return torch.cat([(u[block] @ v.T).topk(self.k, dim=1).values.mean(dim=1) for block in blocks(len(u), layers=1)])
