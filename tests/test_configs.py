@@ -16,6 +16,7 @@ CONF = Path(__file__).parent.parent / "conf"
 GROUPS = ("model", "dataset", "control", "language", "pooling", "normalization", "metric", "k", "statistics", "analysis", "stage")
 FILES = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 PATHS = {"stored": ["model_a.path=x"]} | {name: ["dataset.path=x"] for name in ("local", "common_words", "wikipedia_leads")}
+PATHS |= {name: ["sweep_dir=x"] for name in ("status", "summarize")}
 SIDED = {"model": "model@model_a", "language": "language@language_a"}
 
 
@@ -136,3 +137,12 @@ def test_every_key_of_the_main_config_has_a_comment():
     lines = (CONF / "config.yaml").read_text(encoding="utf-8").split("\nhydra:")[0].splitlines()
     bare = [line for line in lines if line.strip() and "#" not in line and not line.rstrip().endswith(":") and "_self_" not in line]
     assert bare == []
+
+
+@pytest.mark.parametrize("name", [path.stem for path in (CONF / "hydra" / "launcher").glob("*.yaml")])
+def test_a_launcher_preset_holds_only_what_its_launcher_knows(name):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        launcher = compose("config", [f"hydra/launcher={name}"], return_hydra_config=True).hydra.launcher
+    assert launcher._target_.split(".")[1] in ("hydra_submitit_launcher", "hydra_joblib_launcher")
+    if "timeout_min" in launcher:  # a signal that comes before submitit listens to it kills the job
+        assert launcher.timeout_min * 60 - launcher.signal_delay_s > 120

@@ -137,7 +137,7 @@ def test_the_state_of_each_job_is_told_from_files_alone(sweep):
     assert found[3].detail == "SLURM job 7_3, process 1 on elsewhere, since now"
     assert found[4].detail.startswith("killed without a word")
     assert sweeps.count(found) == "2 done, 1 running, 2 failed, 1 missing, 2 skipped"
-    assert sweeps.listing(found).splitlines()[1] == "    1  failed   x=1  (ValueError: no such thing)"
+    assert sweeps.listing(found, found).splitlines()[1] == "    1  failed   x=1  (ValueError: no such thing)"
 
 
 def test_a_folder_without_a_sweep_is_refused(tmp_path):

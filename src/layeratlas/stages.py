@@ -99,7 +99,7 @@ def extraction(config: DictConfig, folder: Path) -> None:
         if isinstance(model, AbstractModel):
             with notes.timed(name):
                 plan.extractor.fill(plan.side(name, model), list(plan.extractor.poolings))
-    sides = {side: {"model": model.name, "language": plan.languages[side]} for side, model in plan.models.items()}
+    sides = {side: {"model": model.name, "language": plan.languages[side].code} for side, model in plan.models.items()}
     results.write_json(folder, results.EXTRACTED, {**sides, "n": plan.items.n, "timing": notes.timing})
 
 
@@ -128,7 +128,7 @@ def status(config: DictConfig, folder: Path) -> None:
     """List the jobs of a sweep: done, running, failed with the first line of the error, missing, skipped with the reason."""
     for sweep in _sweeps(config):
         found = sweeps.states(sweep)
-        logger.info("sweep %s: %s\n%s", sweep, sweeps.count(found), sweeps.listing(found))
+        logger.info("sweep %s: %s\n%s", sweep, sweeps.count(found), sweeps.listing(found, found))
         if waiting := sweeps.queued(sweep):
             logger.info("SLURM jobs of this sweep that wait or run: %s", " ".join(waiting))
 

@@ -98,7 +98,7 @@ def _say_what_is_missing(folder: Path, states: Sequence[sweeps.JobState]) -> Non
     lacking = [state for state in states if state.state not in ("done", "skipped")]
     logger.info("sweep %s: %s", folder, sweeps.count(states))
     if lacking:
-        logger.warning("not in the summary, as it is not done:\n%s", sweeps.listing(lacking))
+        logger.warning("not in the summary, as it is not done:\n%s", sweeps.listing(states, lacking))
 
 
 def _table(runs: Sequence[Run]) -> pd.DataFrame:

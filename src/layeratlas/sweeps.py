@@ -184,11 +184,11 @@ def count(found: Sequence[JobState]) -> str:
     return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
 
 
-def listing(found: Sequence[JobState]) -> str:
-    """A line per job: number, state, what it varies, and what there is to say."""
+def listing(found: Sequence[JobState], shown: Sequence[JobState]) -> str:
+    """A line for each of the `shown` jobs: number, state, what sets it apart from all that were found, and what there is to say."""
     common = set.intersection(*(set(state.job.overrides) for state in found)) if len(found) > 1 else set()
     lines = []
-    for state in found:
+    for state in shown:
         varied = " ".join(override for override in state.job.overrides if override not in common)
         lines.append(f"{state.job.number:>5}  {state.state:<8} {varied}{f'  ({state.detail})' if state.detail else ''}")
     return "\n".join(lines)

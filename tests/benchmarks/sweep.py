@@ -134,10 +134,8 @@ def told(folder: Path, name: str, wall: float) -> None:
     runs = layeratlas.read_sweep(folder)
     cells = np.array([run.affinity.size for run in runs])
     took = np.array([sum(run.result["timing"].values()) for run in runs])
-    print(
-        f"{name}: {len(runs)} pairs in {wall:.0f} s ({wall / len(runs):.2f} s a pair,"
-        f" {wall / len(runs) * 300 / 60:.1f} min for 300)"
-    )
+    each = wall / len(runs)
+    print(f"{name}: {len(runs)} pairs in {wall:.0f} s ({each:.2f} s a pair, {each * 300 / 60:.1f} min for 300)")
     known = np.arange(len(runs)) % 3 == 0
     slope, fixed = np.polyfit(cells[known], took[known], 1)
     predicted = (fixed + slope * cells).sum()
