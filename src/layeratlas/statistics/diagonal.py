@@ -144,5 +144,9 @@ def monotone_match(matrix: FloatMatrix) -> Int[np.ndarray, " rows"]:
 
 
 def monotone_share(matrix: FloatMatrix) -> float:
-    """Mean affinity of the monotone match over that of each row's best match: 1 if the best matches never run backwards."""
-    return float(matrix[np.arange(len(matrix)), monotone_match(matrix)].mean() / matrix.max(axis=1).mean())
+    """Mean affinity of the monotone match over that of each row's best match: 1 if the best matches never run backwards.
+
+    NaN where the best matches are no more alike than 0.
+    """
+    best = float(matrix.max(axis=1).mean())
+    return float(matrix[np.arange(len(matrix)), monotone_match(matrix)].mean()) / best if best > 0 else float("nan")
