@@ -217,3 +217,29 @@ def test_a_mistake_in_a_job_is_one_clear_line(cluster, launch):
     launched = launch("k=50")
     assert launched.ends() == 2
     assert launched.told().strip().splitlines()[-1] == "layeratlas: dataset.n: mutual_knn needs at least 51 items (k + 1); got 40"
+
+
+def readme_commands() -> list[str]:
+    section = (ROOT / "README.md").read_text(encoding="utf-8").split("## Sweeps and clusters")[1]
+    export, *commands = section.split("```")[1].strip().splitlines()
+    assert len(commands) == 4
+    return [f"{export}; {command.replace('uv run src/run.py', f'{sys.executable} {SCRIPT}')}" for command in commands]
+
+
+def test_the_four_commands_of_the_readme_work_as_they_stand(cluster, tmp_path):
+    """On 40 texts, without statistics; the store is the user's, where the models are converted already."""
+    environment = os.environ | cluster.environment | {"PYTHONPATH": str(SCRIPT.parent), "HF_HUB_OFFLINE": "1"}
+    for command in readme_commands():
+        less = "" if "summarize" in command else " dataset.n=40 layers=every_6 statistics=off"
+        done = subprocess.run(
+            command + less, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    (run,) = layeratlas.read_sweep(tmp_path / "multirun" / "pairs")
+    assert (run.result["a"]["model"], run.result["b"]["model"]) == ("SmolLM2-135M-Instruct-Q4_1", "gemma-3-270m-Q4_K_M")
+    assert (tmp_path / "multirun" / "pairs" / "summary.parquet").exists()
+    extracted = sorted((tmp_path / "multirun").rglob("extracted.json"))
+    assert [json.loads(path.read_text())["b"]["model"] for path in extracted] == [
+        "SmolLM2-135M-Instruct-Q4_1",
+        "gemma-3-270m-Q4_K_M",
+    ]
