@@ -83,8 +83,10 @@ class Launched:
 
 
 @pytest.fixture
-def launch(cluster, models, texts, tmp_path) -> Callable[..., Launched]:
+def launch(cluster, models, texts, tmp_path) -> Iterator[Callable[..., Launched]]:
     """Start a sweep on the cluster, below tmp_path, of two tiny models on 40 texts, or whatever else is said."""
+
+    begun = []
 
     def launched(*arguments: str, store: str = "store", sweep: str = "sweep", n: int = 40) -> Launched:
         sides = [f"model@model_{side}=gpt2" for side in "ab"] + [f"model_a.id={models[0]}", f"model_b.id={models[1]}"]
@@ -92,9 +94,12 @@ def launch(cluster, models, texts, tmp_path) -> Callable[..., Launched]:
         where = ["-m", "hydra/launcher=slurm_local_test", f"hydra.sweep.dir={tmp_path / sweep}"]
         given = {argument.split("=")[0] for argument in arguments}
         common = [argument for argument in [*sides, *texts_of] if argument.split("=")[0] not in given]
-        return Launched(cluster, [*where, *common, *arguments], tmp_path / f"{sweep}.log")
+        begun.append(Launched(cluster, [*where, *common, *arguments], tmp_path / f"{sweep}.log"))
+        return begun[-1]
 
-    return launched
+    yield launched
+    for one in begun:
+        one.process.kill()  # a launcher whose test has failed would wait for ever
 
 
 def status(cluster: Cluster, tmp_path: Path, sweep: str = "sweep") -> str:
