@@ -83,8 +83,10 @@ class Launched:
 
 
 @pytest.fixture
-def launch(cluster, models, texts, tmp_path) -> Callable[..., Launched]:
+def launch(cluster, models, texts, tmp_path) -> Iterator[Callable[..., Launched]]:
     """Start a sweep on the cluster, below tmp_path, of two tiny models on 40 texts, or whatever else is said."""
+
+    begun = []
 
     def launched(*arguments: str, store: str = "store", sweep: str = "sweep", n: int = 40) -> Launched:
         sides = [f"model@model_{side}=gpt2" for side in "ab"] + [f"model_a.id={models[0]}", f"model_b.id={models[1]}"]
@@ -92,9 +94,12 @@ def launch(cluster, models, texts, tmp_path) -> Callable[..., Launched]:
         where = ["-m", "hydra/launcher=slurm_local_test", f"hydra.sweep.dir={tmp_path / sweep}"]
         given = {argument.split("=")[0] for argument in arguments}
         common = [argument for argument in [*sides, *texts_of] if argument.split("=")[0] not in given]
-        return Launched(cluster, [*where, *common, *arguments], tmp_path / f"{sweep}.log")
+        begun.append(Launched(cluster, [*where, *common, *arguments], tmp_path / f"{sweep}.log"))
+        return begun[-1]
 
-    return launched
+    yield launched
+    for one in begun:
+        one.process.kill()  # a launcher whose test has failed would wait for ever
 
 
 def status(cluster: Cluster, tmp_path: Path, sweep: str = "sweep") -> str:
@@ -217,3 +222,29 @@ def test_a_mistake_in_a_job_is_one_clear_line(cluster, launch):
     launched = launch("k=50")
     assert launched.ends() == 2
     assert launched.told().strip().splitlines()[-1] == "layeratlas: dataset.n: mutual_knn needs at least 51 items (k + 1); got 40"
+
+
+def readme_commands() -> list[str]:
+    section = (ROOT / "README.md").read_text(encoding="utf-8").split("## Sweeps and clusters")[1]
+    export, *commands = section.split("```")[1].strip().splitlines()
+    assert len(commands) == 4
+    return [f"{export}; {command.replace('uv run src/run.py', f'{sys.executable} {SCRIPT}')}" for command in commands]
+
+
+def test_the_four_commands_of_the_readme_work_as_they_stand(cluster, tmp_path):
+    """On 40 texts, without statistics; the store is the user's, where the models are converted already."""
+    environment = os.environ | cluster.environment | {"PYTHONPATH": str(SCRIPT.parent), "HF_HUB_OFFLINE": "1"}
+    for command in readme_commands():
+        less = "" if "summarize" in command else " dataset.n=40 layers=every_6 statistics=off"
+        done = subprocess.run(
+            command + less, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    (run,) = layeratlas.read_sweep(tmp_path / "multirun" / "pairs")
+    assert (run.result["a"]["model"], run.result["b"]["model"]) == ("SmolLM2-135M-Instruct-Q4_1", "gemma-3-270m-Q4_K_M")
+    assert (tmp_path / "multirun" / "pairs" / "summary.parquet").exists()
+    extracted = sorted((tmp_path / "multirun").rglob("extracted.json"))
+    assert [json.loads(path.read_text())["b"]["model"] for path in extracted] == [
+        "SmolLM2-135M-Instruct-Q4_1",
+        "gemma-3-270m-Q4_K_M",
+    ]

@@ -114,7 +114,7 @@ def _b_follows_a(config: DictConfig) -> DictConfig:
 
 def prefetch(config: DictConfig, folder: Path) -> None:
     """Bring the dataset and both models onto this machine, for runs without a network."""
-    corpus, _, items = _texts(config)
+    corpus, _, items = _texts(_b_follows_a(config))
     logger.info("prefetch %s: on this machine (%d items drawn)", corpus.name, items.n)
     for name in "ab":
         model = instantiate(config[f"model_{name}"], _convert_="all")

@@ -21,15 +21,17 @@ import numpy as np
 import pandas as pd
 import safetensors.torch
 import torch
+from hydra import compose, initialize_config_dir
 
 import layeratlas
+from layeratlas import stages
 from layeratlas.activations import ITEMS, Side
 from layeratlas.layers import all_layers
-from layeratlas.models import Checkpoint
+from layeratlas.models import AbstractModel
 from layeratlas.store import Store
 
 SCRIPT = Path(__file__).resolve().parents[2] / "src" / "run.py"
-N, WIDTH, MAX_LENGTH = 2048, 128, 512
+N, WIDTH = 2048, 128
 LAYERS = {
     "gemma-2b": 18,
     "llama-3.2-1b": 16,
@@ -64,7 +66,7 @@ def main(models: int = len(LAYERS), launcher: str = "local_parallel") -> None:
         texts = folder / "texts.txt"
         texts.write_text("\n".join(f"text {i}" for i in range(N)))
         chosen = dict(list(LAYERS.items())[:models])
-        folders = [fill(folder, name, layers) for name, layers in chosen.items()]
+        folders = [fill(folder, name, layers, texts) for name, layers in chosen.items()]
         start_up = seconds(["-c", "import run, layeratlas.stages, layeratlas.figures"])
         print(f"{len(chosen)} models, {sum(chosen.values())} blocks, n = {N}; Python and imports {start_up:.1f} s")
         for name in ("signatures made", "signatures in the store"):
@@ -74,37 +76,36 @@ def main(models: int = len(LAYERS), launcher: str = "local_parallel") -> None:
         print(f"one pair in a process of its own: {alone:.1f} s, {alone - start_up:.1f} s beyond start-up and imports")
 
 
-def fill(folder: Path, name: str, layers: int) -> Path:
+def fill(folder: Path, name: str, layers: int, texts: Path) -> Path:
     """Put a model of this many blocks into the store, as an extraction of these texts would have left it."""
     checkpoint = folder / name
     checkpoint.mkdir()
     (checkpoint / "config.json").write_text(json.dumps({"name": name}))
+    side = side_of(checkpoint, texts, folder / "store")
     generator = torch.Generator().manual_seed(layers)
     common = torch.randn(N, WIDTH, generator=torch.Generator().manual_seed(0))
-    side = Side(Checkpoint(id=str(checkpoint), dtype="float32"), [f"text {i}" for i in ordered()], MAX_LENGTH, label="texts en")
     stored = Store(folder / "store")
     for i, shard in enumerate(side.shards):
-        rows = slice(256 * i, 256 * i + len(shard.texts))
-        noise = (torch.randn(len(shard.texts), WIDTH, generator=generator) for _ in range(layers + 2))
-        vectors = {layer: common[rows] + x for layer, x in zip(all_layers(layers, final_norm=True), noise, strict=True)}
+        signal = common[256 * i : 256 * i + len(shard.texts)]
+        noise = (torch.randn(len(signal), WIDTH, generator=generator) for _ in range(layers + 2))
+        vectors = {layer: signal + x for layer, x in zip(all_layers(layers, final_norm=True), noise, strict=True)}
         record = {"record": json.dumps({"model": name, "texts": side.label})}
-        tokens = pd.DataFrame({"tokens": 4, "bytes": [len(text) for text in shard.texts], "truncated": False, "last_token": "x"})
-        for pooling in ("last", "mean"):
-            with stored.building(side.folder(pooling), shard.key, ".safetensors") as path:
-                path.write_bytes(safetensors.torch.save(vectors, metadata=record))
+        with stored.building(side.folder("last"), shard.key, ".safetensors") as path:
+            path.write_bytes(safetensors.torch.save(vectors, metadata=record))
+        sizes = [len(text) for text in shard.texts]
         with stored.building(side.folder(ITEMS), shard.key, ".parquet") as path:
-            tokens.to_parquet(path)
+            pd.DataFrame({"tokens": sizes, "bytes": sizes, "truncated": False, "last_token": "x"}).to_parquet(path)
     return checkpoint
 
 
-def ordered() -> list[int]:
-    """The items in the order in which a run draws them."""
-    from layeratlas.corpora import Local, draw
-
-    texts = Path(tempfile.mkdtemp()) / "texts.txt"
-    texts.write_text("\n".join(f"text {i}" for i in range(N)))
-    corpus = Local(n=None, max_length=MAX_LENGTH, path=str(texts), id_column="id", group_column=None)
-    return [int(item) for item in draw(corpus, "en", "en", 0).ids]
+def side_of(checkpoint: Path, texts: Path, store: Path) -> Side:
+    """What a run of this model looks up in the store."""
+    os.environ |= {"LAYERATLAS_STORE": str(store), "LAYERATLAS_RUN_ID": "benchmark"}
+    with initialize_config_dir(str(SCRIPT.parents[1] / "conf"), version_base="1.3"):
+        plan = stages._plan(compose("config", one([checkpoint, checkpoint], texts, store)))
+    model = plan.models["a"]
+    assert isinstance(model, AbstractModel)
+    return plan.side("a", model)
 
 
 def one(folders: list[Path], texts: Path, store: Path) -> list[str]:

@@ -69,7 +69,7 @@ PartitionName=debug Nodes=localhost Default=YES MaxTime=INFINITE State=UP
 class Cluster:
     """A cluster with a partition `debug` of one node, which claims `cpus` CPUs and one GPU (there is none)."""
 
-    def __init__(self, folder: Path, cpus: int = 4) -> None:
+    def __init__(self, folder: Path, cpus: int = 8) -> None:
         if len(str(folder)) > 80:
             raise ValueError(f"{folder}: too long for the name of a socket")
         self.folder = folder
