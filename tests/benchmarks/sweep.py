@@ -1,7 +1,7 @@
 """What a sweep over all pairs costs once the store is filled: 24 models with the layer counts of Wolfram and Schein (2025).
 
     uv run tests/benchmarks/sweep.py                     all 276 pairs, 2048 items; some minutes
-    uv run tests/benchmarks/sweep.py 8 local_parallel    the first 8 models, with another launcher
+    uv run tests/benchmarks/sweep.py 8 basic quick       the first 8 models, another launcher, with permutations and intervals
 
 The activations are noise around a common signal, written into a store of their own (1 GB at 128 dimensions a layer): what is
 timed never loads a model. A first sweep finds no signatures in the store and makes them, the second finds them there. Of each sweep
@@ -60,7 +60,7 @@ LAYERS = {
 }
 
 
-def main(models: int = len(LAYERS), launcher: str = "local_parallel") -> None:
+def main(models: int = len(LAYERS), launcher: str = "local_parallel", statistics: str = "off") -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         texts = folder / "texts.txt"
@@ -69,10 +69,11 @@ def main(models: int = len(LAYERS), launcher: str = "local_parallel") -> None:
         folders = [fill(folder, name, layers, texts) for name, layers in chosen.items()]
         start_up = seconds(["-c", "import run, layeratlas.stages, layeratlas.figures"])
         print(f"{len(chosen)} models, {sum(chosen.values())} blocks, n = {N}; Python and imports {start_up:.1f} s")
+        what = [f"statistics={statistics}", "hydra.sweeper.summarize=false"]
         for name in ("signatures made", "signatures in the store"):
-            wall = sweep(folder / name.replace(" ", "-"), folders, texts, folder / "store", launcher)
+            wall = sweep(folder / name.replace(" ", "-"), folders, texts, folder / "store", [f"hydra/launcher={launcher}", *what])
             told(folder / name.replace(" ", "-"), name, wall)
-        alone = seconds([str(SCRIPT), *one(folders[:2], texts, folder / "store"), f"hydra.run.dir={folder / 'alone'}"])
+        alone = seconds([str(SCRIPT), *one(folders[:2], texts, folder / "store"), what[0], f"hydra.run.dir={folder / 'alone'}"])
         print(f"one pair in a process of its own: {alone:.1f} s, {alone - start_up:.1f} s beyond start-up and imports")
 
 
@@ -94,7 +95,9 @@ def fill(folder: Path, name: str, layers: int, texts: Path) -> Path:
             path.write_bytes(safetensors.torch.save(vectors, metadata=record))
         sizes = [len(text) for text in shard.texts]
         with stored.building(side.folder(ITEMS), shard.key, ".parquet") as path:
-            pd.DataFrame({"tokens": sizes, "bytes": sizes, "truncated": False, "last_token": "x"}).to_parquet(path)
+            pd.DataFrame({"tokens": sizes, "bytes": sizes, "characters": sizes, "truncated": False, "last_token": "x"}).to_parquet(
+                path
+            )
     return checkpoint
 
 
@@ -115,11 +118,11 @@ def one(folders: list[Path], texts: Path, store: Path) -> list[str]:
     return [*sides, "stage=compare", "dataset=local", f"dataset.path={texts}", f"store.dir={store}"]
 
 
-def sweep(into: Path, folders: list[Path], texts: Path, store: Path, launcher: str) -> float:
+def sweep(into: Path, folders: list[Path], texts: Path, store: Path, options: list[str]) -> float:
     every = ",".join(map(str, folders))
     arguments = [override for override in one(folders[:2], texts, store) if not re.match(r"model_[ab]\.id", override)]
     sides = [f"model_{side}.id={every}" for side in "ab"]
-    return seconds([str(SCRIPT), "-m", f"hydra/launcher={launcher}", f"hydra.sweep.dir={into}", *arguments, *sides])
+    return seconds([str(SCRIPT), "-m", *options, f"hydra.sweep.dir={into}", *arguments, *sides])
 
 
 def seconds(arguments: list[str]) -> float:
