@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from layeratlas.affinity import Affinity
-from layeratlas.analyses import Diagonal
+from layeratlas.analyses import Comparison, Diagonal
+from layeratlas.arrays import Activations
 from layeratlas.statistics.diagonal import diagonal_means, generalised_diagonal, on_off_diagonal
 
 quick = settings(deadline=None, derandomize=True, max_examples=40)
@@ -27,6 +28,12 @@ def affinity_of(matrix: np.ndarray, rows: list[str], columns: list[str], chance:
     matrix = np.asarray(matrix, dtype=float)
     chance = np.broadcast_to(np.asarray(chance, dtype=float), matrix.shape).copy()
     return Affinity(matrix, chance, rows, columns, depths(rows), depths(columns), 64, list(rows), list(columns))
+
+
+def compared(*arguments) -> Comparison:
+    """An analysis of the matrix alone needs no activations."""
+    nothing = Activations({}, 0)
+    return Comparison(affinity_of(*arguments), nothing, nothing)
 
 
 def blocks(count: int) -> list[str]:
@@ -167,7 +174,7 @@ def test_the_analysis_reads_blocks_only():
     chance = np.full((7, 5), 77.0)
     chance[1:-1, 1:-1] = 0.1 + 0.2 * generalised_diagonal(5, 3)
     found = Diagonal()(
-        affinity_of(full, ["embed", *blocks(5), "final_norm"], ["embed", *blocks(3), "final_norm"], chance),
+        compared(full, ["embed", *blocks(5), "final_norm"], ["embed", *blocks(3), "final_norm"], chance),
     )
     alone = on_off_diagonal(TALL)
     statistics = found.statistics["diagonal"]
@@ -179,7 +186,7 @@ def test_the_analysis_reads_blocks_only():
 
 def test_the_headline_is_the_contrast_with_what_chance_gives_and_the_published_p():
     chance = 0.1 + 0.05 * generalised_diagonal(5, 3)
-    headline = Diagonal()(affinity_of(TALL, blocks(5), blocks(3), chance)).headline
+    headline = Diagonal()(compared(TALL, blocks(5), blocks(3), chance)).headline
     assert headline.value == pytest.approx(0.5)
     assert headline.chance == pytest.approx(0.05)
     assert headline.p == on_off_diagonal(TALL).student_p
@@ -189,7 +196,7 @@ def test_the_headline_is_the_contrast_with_what_chance_gives_and_the_published_p
 
 def test_best_matches_of_both_sides_are_the_maxima_of_rows_and_columns():
     matrix = np.array([[0.9, 0.2], [0.7, 0.8], [0.1, 0.85], [0.3, 0.4]])
-    table = Diagonal()(affinity_of(matrix, blocks(4), blocks(2))).table
+    table = Diagonal()(compared(matrix, blocks(4), blocks(2))).table
     assert table.to_dict("records") == [
         {"side": "a", "layer": "block_1", "depth": 0.25, "best_layer": "block_1", "best_depth": 0.5, "best_affinity": 0.9},
         {"side": "a", "layer": "block_2", "depth": 0.5, "best_layer": "block_2", "best_depth": 1.0, "best_affinity": 0.8},
@@ -202,4 +209,4 @@ def test_best_matches_of_both_sides_are_the_maxima_of_rows_and_columns():
 
 def test_the_analysis_refuses_a_model_of_one_block():
     with pytest.raises(ValueError, match=r"^a 3 x 1 matrix is too small to compare its diagonal with the rest$"):
-        Diagonal()(affinity_of(np.ones((4, 2)), ["embed", *blocks(3)], ["embed", "block_1"]))
+        Diagonal()(compared(np.ones((4, 2)), ["embed", *blocks(3)], ["embed", "block_1"]))

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from layeratlas.affinity import Affinity
-from layeratlas.analyses.base import AbstractAnalysis, Findings, Headline
+from layeratlas.analyses.base import AbstractAnalysis, Comparison, Findings, Headline
 from layeratlas.statistics.diagonal import diagonal_means, on_off_diagonal
 
 
@@ -20,8 +20,8 @@ class Diagonal(AbstractAnalysis):
 
     name: ClassVar[str] = "diagonal"
 
-    def __call__(self, affinity: Affinity) -> Findings:
-        blocks = affinity.blocks()
+    def __call__(self, comparison: Comparison) -> Findings:
+        blocks = comparison.affinity.blocks()
         found = on_off_diagonal(blocks.matrix)
         chance_on, chance_off = diagonal_means(blocks.chance)
         headline = Headline(
