@@ -18,14 +18,14 @@ from pathlib import Path
 
 import hydra
 import platformdirs
-from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from layeratlas.errors import ConfigError, Skipped
+from layeratlas.errors import ConfigError, JobError, Skipped
+from layeratlas.jobs import TimedOut, at_work
 
 logger = logging.getLogger(__name__)
 
@@ -37,44 +37,52 @@ def run(config: DictConfig) -> None:
     """One job. It raises what went wrong: leaving the process here would end the other jobs of a sweep."""
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
-    try:
-        if hydra_config.output_subdir is None:  # a stage that looks but makes no run
+    if hydra_config.output_subdir is None:  # a stage that looks but makes no run
+        try:
             _stage(config, folder)
-        else:
-            with gaps_marked(folder / "skipped.json", hydra_config), traced(folder / "error.txt"):
-                _stage(config, folder)
-    except Exception as error:
-        error.add_note(
-            f"traceback in {folder / 'error.txt'}" if hydra_config.output_subdir else "no run folder, so no traceback is kept"
-        )
-        if hydra_config.mode == RunMode.MULTIRUN:  # Hydra tells only of the first job that failed
-            logger.error("job %s failed: %s", hydra_config.job.num, one_line(error))
-        raise
+        except Exception as error:
+            error.add_note("no run folder, so no traceback is kept")
+            raise
+    elif hydra_config.mode == RunMode.MULTIRUN:
+        _job(config, folder)
+    else:
+        with traced(folder / "error.txt"):
+            _stage(config, folder)
+
+
+def _job(config: DictConfig, folder: Path) -> None:
+    """One job of a sweep, whose errors may have to travel between processes: they lose their cause there, and some cannot."""
+    try:
+        with at_work(folder), gaps_marked(folder / "skipped.json"), traced(folder / "error.txt"):
+            _stage(config, folder)
+    except (Exception, TimedOut) as error:
+        logger.error("job %s failed: %s", folder.name, one_line(error))
+        raise (ConfigError if is_mistake(error) else JobError)(one_line(error)) from error
 
 
 @contextmanager
-def gaps_marked(file: Path, hydra_config: HydraConf) -> Iterator[None]:
-    """Note in a sweep's job what it asked for in vain, `{"reason": ...}`, and let the sweep go on; alone, it is a mistake."""
+def gaps_marked(file: Path) -> Iterator[None]:
+    """Note what a job asked for in vain, `{"reason": ...}`, and let the sweep go on; a run by itself has made a mistake."""
     file.unlink(missing_ok=True)
     try:
         yield
     except Skipped as gap:
-        if hydra_config.mode != RunMode.MULTIRUN:
-            raise
         file.write_text(json.dumps({"reason": str(gap)}, ensure_ascii=False) + "\n", encoding="utf-8")
-        logger.warning("job %s skipped: %s", hydra_config.job.num, gap)
+        logger.warning("job %s skipped: %s", file.parent.name, gap)
 
 
 @contextmanager
 def traced(file: Path) -> Iterator[None]:
-    """Keep the traceback of what goes wrong, for jobs that nobody watches."""
+    """Keep what goes wrong for those who did not watch: what it is in the first line, then the traceback."""
     file.unlink(missing_ok=True)
     try:
         yield
     except Skipped:
         raise
-    except Exception:
-        file.write_text(traceback.format_exc(), encoding="utf-8")
+    except (Exception, TimedOut) as error:
+        trace = traceback.format_exc()
+        error.add_note(f"traceback in {file}")
+        file.write_text(f"{one_line(error)}\n\n{trace}", encoding="utf-8")
         raise
 
 
@@ -90,7 +98,8 @@ def main() -> int:
     try:
         run()
     except Exception as error:
-        print(f"layeratlas: {one_line(error)}", file=sys.stderr)
+        where = "" if is_mistake(error) else "".join(f" ({note})" for note in getattr(error, "__notes__", []))
+        print(f"layeratlas: {one_line(error)}{where}", file=sys.stderr)
         return 2 if is_mistake(error) else 1
     except KeyboardInterrupt:
         print("layeratlas: interrupted; the same command goes on from the last finished shard", file=sys.stderr)
@@ -105,7 +114,7 @@ def free_k(argument: str) -> str:
 
 def is_mistake(error: BaseException) -> bool:
     """Whether the config or the command line is to blame: anything that fails before a job starts, and what we or Hydra refuse."""
-    started = bool(getattr(error, "__notes__", []))
+    started = isinstance(error, JobError) or bool(getattr(error, "__notes__", []))
     blamed = (ConfigError, HydraException, OmegaConfBaseException)
     return not started or any(isinstance(cause, blamed) for cause in causes(error))
 
@@ -118,7 +127,7 @@ def one_line(error: BaseException) -> str:
         return f"{missing[0].full_key}: has no value; give one as {missing[0].full_key}=..."
     if unknown := re.match(r"Could not override '([\w.@]+)'", text):
         return f"there is no option {unknown[1]!r}{suggestion(unknown[1])}; --help lists what can be set"
-    return text if is_mistake(error) else f"{type(error).__name__}: {text} ({'; '.join(error.__notes__)})"
+    return text if isinstance(error, JobError) or is_mistake(error) else f"{type(error).__name__}: {text}"
 
 
 def suggestion(key: str) -> str:

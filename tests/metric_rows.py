@@ -163,8 +163,8 @@ METRICS = [
     Row(SVCCA(variance=0.9), needs_items=True),
     Row(PWCCA(), needs_items=True),
     Row(EigenspaceOverlap(), needs_items=True),
-    Row(LinearRegressionCVAToB(ridge=0.01, folds=5), ordered=True),
-    Row(LinearRegressionCVBToA(ridge=0.01, folds=5), ordered=True),
+    Row(LinearRegressionCVAToB(ridge=0.01, folds=3), ordered=True),
+    Row(LinearRegressionCVBToA(ridge=0.01, folds=3), ordered=True),
     Row(PermutationMatch()),
     Row(SoftMatch()),
 ]

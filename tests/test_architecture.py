@@ -33,11 +33,16 @@ ORDER = (
     "analyses",
     "results",
     "figures",
+    "jobs",
+    "sweeps",
+    "sweep_figures",
+    "summary",
     "stages",
+    "layeratlas_sweeper",
 )
 OWNERS = {
-    "hydra": {"run", "stages"},
-    "omegaconf": {"run", "stages"},
+    "hydra": {"run", "stages", "layeratlas_sweeper"},
+    "omegaconf": {"run", "stages", "layeratlas_sweeper"},
     "transformers": {"models"},
     "huggingface_hub": {"models"},
     "datasets": {"corpora"},

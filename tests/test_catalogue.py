@@ -182,11 +182,11 @@ def test_a_converted_model_is_removed_by_its_name(store):
 def test_what_was_removed_is_made_again_when_it_is_needed(store, checkpoint):
     side = Side(checkpoint("gpt2"), TEXTS, 64)
     extractor = Extractor(store, {"last": pooling.last}, Batching(64, 4096), torch.device("cpu"))
-    before = extractor(side, "last", "all").activations
+    before = dict(extractor(side, "last", "all").activations.layers)
     entry = next(iter(set(catalogue(store).query("model == 'tiny-gpt2'")["entry"])))
     remove(store, entry)
     after = extractor(side, "last", "all").activations
-    assert all(torch.equal(after.layers[name], before.layers[name]) for name in before.names)
+    assert all(torch.equal(after.layers[name], before[name]) for name in before)
 
 
 def test_what_killed_processes_left_is_removed_and_nothing_else(store):

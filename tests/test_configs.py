@@ -1,12 +1,14 @@
 """Every YAML composes, resolves and binds to what it names."""
 
 import inspect
+import unicodedata
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_class, get_method
 from omegaconf import DictConfig, OmegaConf
+from scripts import share_of_script
 
 from layeratlas.corpora import Language
 
@@ -14,6 +16,7 @@ CONF = Path(__file__).parent.parent / "conf"
 GROUPS = ("model", "dataset", "control", "language", "pooling", "normalization", "metric", "k", "statistics", "analysis", "stage")
 FILES = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 PATHS = {"stored": ["model_a.path=x"]} | {name: ["dataset.path=x"] for name in ("local", "common_words", "wikipedia_leads")}
+PATHS |= {name: ["sweep_dir=x"] for name in ("status", "summarize")}
 SIDED = {"model": "model@model_a", "language": "language@language_a"}
 
 
@@ -68,17 +71,55 @@ def test_a_dataset_file_states_every_field_that_a_user_may_set(name):
     assert set(node) - {"_target_"} == set(inspect.signature(get_class(node._target_)).parameters)
 
 
-@pytest.mark.parametrize("name", [path.stem for path in (CONF / "language").glob("*.yaml")])
-def test_a_language_file_is_named_by_its_code(name):
-    node = OmegaConf.load(CONF / "language" / f"{name}.yaml")
-    assert node.code == name
-    assert {"code", "flores", "name", "native_name", "script", "direction"} <= set(node)
-    assert Language(**node).code == name
+LANGUAGES = {path.stem: OmegaConf.load(path) for path in sorted((CONF / "language").glob("*.yaml"))}
+# The languages of Global-MMLU (Singh et al., 2024).
+GLOBAL_MMLU = """
+am ar bn cs de el en es fa fil fr ha he hi id ig it ja ko ky
+lt mg ms ne nl ny pl pt ro ru si sn so sr sv sw te tr uk vi
+yo zh
+"""
+
+
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_a_language_file_is_named_by_its_code_and_has_every_field(name):
+    node = LANGUAGES[name]
+    assert node.code == Language(**node).code == name
+    fields = ["code", "flores", "name", "native_name", "script", "direction", "family", "resource", "sentence_final"]
+    assert list(node) == fields
+    assert all(node[field] for field in fields)
+    assert node.resource in ("high", "mid", "low")
+    assert len(set(node.sentence_final)) == len(node.sentence_final) >= 2
+    assert all(unicodedata.category(mark) == "Po" for mark in node.sentence_final)
+
+
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_a_language_is_written_in_its_script_and_direction(name):
+    node = LANGUAGES[name]
+    assert share_of_script(node.native_name, node.script) == 1
+    assert node.flores.endswith(f"_{node.script}")
+    assert (node.direction == "rtl") == (unicodedata.bidirectional(node.native_name[0]) in ("R", "AL"))
+
+
+def test_no_two_languages_have_a_code_or_name_in_common():
+    for field in ("code", "flores", "name", "native_name"):
+        values = [node[field] for node in LANGUAGES.values()]
+        assert len(set(values)) == len(values)
+
+
+def test_the_languages_of_global_mmlu_are_there():
+    codes = GLOBAL_MMLU.split()
+    assert len(codes) == 42
+    assert [code for code in codes if code not in LANGUAGES] == []
 
 
 def test_the_language_of_b_follows_that_of_a():
     assert composed("language@language_a=hi").language_b.code == "hi"
     assert composed("language@language_a=hi", "language@language_b=de").language_b.code == "de"
+
+
+def test_no_control_can_be_swept_beside_the_others():
+    assert composed().control is composed("control=none").control is None
+    assert composed("control=cipher").control.sides == ["a", "b"]
 
 
 def test_k_reaches_the_metric_from_the_group_and_as_a_free_number():
@@ -96,3 +137,12 @@ def test_every_key_of_the_main_config_has_a_comment():
     lines = (CONF / "config.yaml").read_text(encoding="utf-8").split("\nhydra:")[0].splitlines()
     bare = [line for line in lines if line.strip() and "#" not in line and not line.rstrip().endswith(":") and "_self_" not in line]
     assert bare == []
+
+
+@pytest.mark.parametrize("name", [path.stem for path in (CONF / "hydra" / "launcher").glob("*.yaml")])
+def test_a_launcher_preset_holds_only_what_its_launcher_knows(name):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        launcher = compose("config", [f"hydra/launcher={name}"], return_hydra_config=True).hydra.launcher
+    assert launcher._target_.split(".")[1] in ("hydra_submitit_launcher", "hydra_joblib_launcher")
+    if "timeout_min" in launcher:  # a signal that comes before submitit listens to it kills the job
+        assert launcher.timeout_min * 60 - launcher.signal_delay_s > 120

@@ -1,4 +1,6 @@
 import math
+from dataclasses import replace
+from itertools import combinations_with_replacement
 
 import numpy as np
 import pytest
@@ -7,12 +9,26 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from layeratlas.affinity import Affinity
-from layeratlas.analyses import Comparison, Diagonal
+from layeratlas.analyses import Comparison, Diagonal, Findings
 from layeratlas.arrays import Activations
-from layeratlas.statistics.diagonal import diagonal_means, generalised_diagonal, on_off_diagonal
+from layeratlas.statistics import Inference
+from layeratlas.statistics.diagonal import (
+    best_match_depth_rank,
+    cell_depth_rank,
+    circular_shift_p,
+    contrast,
+    diagonal_means,
+    generalised_diagonal,
+    layer_permutation_p,
+    monotone_match,
+    monotone_share,
+    on_off_diagonal,
+    proportional_band,
+)
 
 quick = settings(deadline=None, derandomize=True, max_examples=40)
 sizes = st.integers(1, 30)
+DIAGONAL = Diagonal(band=0.1, draws=99, seed=0)
 
 
 def drawn(picture: str) -> np.ndarray:
@@ -30,10 +46,10 @@ def affinity_of(matrix: np.ndarray, rows: list[str], columns: list[str], chance:
     return Affinity(matrix, chance, rows, columns, depths(rows), depths(columns), 64, list(rows), list(columns))
 
 
-def compared(*arguments) -> Comparison:
-    """An analysis of the matrix alone needs no activations."""
+def asked(affinity: Affinity) -> Findings:
+    """The analysis reads the matrix alone."""
     nothing = Activations({}, 0)
-    return Comparison(affinity_of(*arguments), nothing, nothing)
+    return DIAGONAL(Comparison(affinity, nothing, nothing))
 
 
 def blocks(count: int) -> list[str]:
@@ -173,8 +189,8 @@ def test_the_analysis_reads_blocks_only():
     full[1:-1, 1:-1] = TALL
     chance = np.full((7, 5), 77.0)
     chance[1:-1, 1:-1] = 0.1 + 0.2 * generalised_diagonal(5, 3)
-    found = Diagonal()(
-        compared(full, ["embed", *blocks(5), "final_norm"], ["embed", *blocks(3), "final_norm"], chance),
+    found = asked(
+        affinity_of(full, ["embed", *blocks(5), "final_norm"], ["embed", *blocks(3), "final_norm"], chance),
     )
     alone = on_off_diagonal(TALL)
     statistics = found.statistics["diagonal"]
@@ -184,20 +200,18 @@ def test_the_analysis_reads_blocks_only():
     assert not {*found.table["layer"], *found.table["best_layer"]} & {"embed", "final_norm"}
 
 
-def test_the_headline_is_the_contrast_with_what_chance_gives_and_the_published_p():
+def test_the_headline_is_the_contrast_with_what_chance_gives():
     chance = 0.1 + 0.05 * generalised_diagonal(5, 3)
-    headline = Diagonal()(compared(TALL, blocks(5), blocks(3), chance)).headline
+    headline = asked(affinity_of(TALL, blocks(5), blocks(3), chance)).headline
     assert headline.value == pytest.approx(0.5)
     assert headline.chance == pytest.approx(0.05)
-    assert headline.p == on_off_diagonal(TALL).student_p
-    assert "as published" in headline.text
-    assert (headline.ci_low, headline.ci_high, headline.attainable_p) == (None, None, None)
+    assert (headline.ci_low, headline.ci_high, headline.p, headline.attainable_p) == (None, None, None, None)
 
 
 def test_best_matches_of_both_sides_are_the_maxima_of_rows_and_columns():
     matrix = np.array([[0.9, 0.2], [0.7, 0.8], [0.1, 0.85], [0.3, 0.4]])
-    table = Diagonal()(compared(matrix, blocks(4), blocks(2))).table
-    assert table.to_dict("records") == [
+    table = asked(affinity_of(matrix, blocks(4), blocks(2))).table
+    assert table.drop(columns=["monotone_layer", "monotone_depth"]).to_dict("records") == [
         {"side": "a", "layer": "block_1", "depth": 0.25, "best_layer": "block_1", "best_depth": 0.5, "best_affinity": 0.9},
         {"side": "a", "layer": "block_2", "depth": 0.5, "best_layer": "block_2", "best_depth": 1.0, "best_affinity": 0.8},
         {"side": "a", "layer": "block_3", "depth": 0.75, "best_layer": "block_2", "best_depth": 1.0, "best_affinity": 0.85},
@@ -209,4 +223,87 @@ def test_best_matches_of_both_sides_are_the_maxima_of_rows_and_columns():
 
 def test_the_analysis_refuses_a_model_of_one_block():
     with pytest.raises(ValueError, match=r"^a 3 x 1 matrix is too small to compare its diagonal with the rest$"):
-        Diagonal()(compared(np.ones((4, 2)), ["embed", *blocks(3)], ["embed", "block_1"]))
+        asked(affinity_of(np.ones((4, 2)), ["embed", *blocks(3)], ["embed", "block_1"]))
+
+
+# --- with inference ---------------------------------------------------------------------------------------------------------
+
+
+@quick
+@given(rows=st.integers(2, 7), columns=st.integers(2, 7), seed=st.integers(0, 10_000))
+def test_the_monotone_match_is_the_best_of_all_that_never_run_backwards(rows, columns, seed):
+    matrix = np.random.default_rng(seed).random((rows, columns))
+    found = monotone_match(matrix)
+    assert (np.diff(found) >= 0).all()
+    paths = combinations_with_replacement(range(columns), rows)
+    best = max(matrix[np.arange(rows), list(path)].sum() for path in paths)
+    assert matrix[np.arange(rows), found].sum() == pytest.approx(best)
+    assert 0 < monotone_share(matrix) <= 1
+
+
+def test_a_matrix_whose_best_matches_never_run_backwards_is_wholly_monotone():
+    assert monotone_share(np.eye(6) + 0.1) == 1
+    assert monotone_share(np.eye(6)[::-1] + 0.1) < 0.6
+
+
+def test_the_proportional_band_holds_the_same_share_of_any_shape():
+    depths = {size: [(i + 1) / size for i in range(size)] for size in (16, 32, 80)}
+    shares = [proportional_band(depths[a], depths[b], 0.1).mean() for a, b in ((32, 32), (80, 16), (16, 32))]
+    assert max(shares) - min(shares) < 0.03
+    np.testing.assert_array_equal(proportional_band([0.5, 1.0], [0.4, 0.5, 1.0], 0.1), drawn("##. ..#"))
+
+
+def test_the_contrast_of_many_matrices_is_that_of_each():
+    matrices = np.random.default_rng(0).random((4, 6, 3))
+    on = generalised_diagonal(6, 3)
+    np.testing.assert_allclose(contrast(matrices, on), [on_off_diagonal(matrix).contrast for matrix in matrices])
+
+
+def test_a_contrast_needs_cells_on_both_sides():
+    for on, which in ((np.ones((2, 3), bool), "every"), (np.zeros((2, 3), bool), "no")):
+        with pytest.raises(ValueError, match=rf"^{which} cell of a 2 x 3 matrix lies on its diagonal, so there"):
+            contrast(np.ones((2, 3)), on)
+
+
+def test_a_clear_diagonal_has_the_smallest_shift_p_there_is():
+    matrix, on = np.eye(10), generalised_diagonal(10, 10)
+    assert circular_shift_p(matrix, on, axis=0) == pytest.approx(1 / 10)
+    assert circular_shift_p(np.ones((10, 10)), on, axis=1) == 1
+
+
+def test_layer_permutations_find_a_planted_diagonal_and_not_noise():
+    rng, on = np.random.default_rng(0), generalised_diagonal(12, 9)
+    noise = rng.random((12, 9))
+    assert layer_permutation_p(noise + on, on, 99, rng) == 0.01
+    assert np.mean([layer_permutation_p(rng.random((12, 9)), on, 19, rng) <= 0.05 for _ in range(200)]) == pytest.approx(
+        0.05, abs=0.04
+    )
+
+
+def test_rank_correlations_with_depth_are_scipys():
+    rng = np.random.default_rng(1)
+    a, b = np.arange(1, 8) / 7, np.arange(1, 5) / 4
+    matrix = rng.random((7, 4)) - np.abs(a[:, None] - b)
+    assert best_match_depth_rank(matrix, a, b) == pytest.approx(stats.spearmanr(a, b[matrix.argmax(axis=1)]).statistic)
+    nearness = -np.abs(a[:, None] - b).ravel()
+    assert cell_depth_rank(matrix, a, b) == pytest.approx(stats.spearmanr(nearness, matrix.ravel()).statistic)
+
+
+def test_with_draws_and_intervals_the_headline_says_how_sure_it_is():
+    rng = np.random.default_rng(0)
+    matrix = 0.2 + 0.3 * generalised_diagonal(8, 6) + 0.02 * rng.random((8, 6))
+    affinity = replace(
+        affinity_of(matrix, blocks(8), blocks(6)),
+        null_draws=0.25 + 0.02 * rng.standard_normal((199, 8, 6)),
+        left_out=matrix + 0.01 * rng.standard_normal((20, 8, 6)),
+        inference=Inference(permutations=199, groups=20, alpha=0.05, level=0.95, within_groups=False, by_group=False, block=1),
+    )
+    found = asked(affinity)
+    headline = found.headline
+    assert headline.ci_low < headline.value < headline.ci_high
+    assert headline.p == headline.attainable_p == 1 / 200
+    diagonal = found.statistics["diagonal"]
+    assert diagonal["band"]["ci_low"] < diagonal["band"]["value"] < diagonal["band"]["ci_high"]
+    assert diagonal["monotone_share_a"]["value"] <= 1
+    assert {"best_depth_ci_low", "monotone_depth_ci_high", "best_affinity_ci_low"} <= set(found.table.columns)
+    assert (found.table["best_affinity_ci_low"] < found.table["best_affinity"]).all()

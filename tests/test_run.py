@@ -13,6 +13,7 @@ from conftest import TEXTS
 
 import layeratlas
 import run
+from layeratlas.sweeps import read_plan, states
 
 SCRIPT = Path(run.__file__)
 
@@ -87,6 +88,7 @@ def test_the_files_agree_with_each_other_and_with_the_contract(command, tiny, tm
         "range": [0.0, 1.0],
         "min_n": 4,
         "self_value": 1.0,
+        "symmetric": True,
     }
     assert read.result["dataset"]["n"] == 40
     assert read.result["a"]["model"] == "tiny-llama"
@@ -284,7 +286,7 @@ def test_a_resumed_sweep_keeps_what_is_finished_and_refuses_another_config(comma
     assert first.stat().st_mtime_ns == before
     assert (tmp_path / "sweep" / "1" / "result.json").exists()
     assert command("-m", *tiny, "k=4,5") == 2
-    assert "holds a finished run of another config (differs in k, metric)" in last_line(capfd)
+    assert "holds a sweep of other jobs: " in last_line(capfd)
     assert first.stat().st_mtime_ns == before
 
 
@@ -296,8 +298,80 @@ def test_a_sweep_over_models_and_languages_extracts_each_side_once(command, tiny
     monkeypatch.setattr(AbstractModel, "load", lambda self, *a: loaded.append(self.name) or original(self, *a))
     ids = ",".join(str(checkpoint_folder(name)) for name in ("llama", "gpt2"))
     assert command("-m", *tiny, f"model_a.id={ids}", f"model_b.id={ids}", "language@language_b=en,de") == 0
-    assert len(layeratlas.read_sweep(tmp_path / "sweep")) == 8
+    assert len(layeratlas.read_sweep(tmp_path / "sweep")) == 5  # one en-en pair; en-de both ways, and each model with itself
     assert sorted(loaded) == ["tiny-gpt2", "tiny-gpt2", "tiny-llama", "tiny-llama"]
+
+
+def test_a_sweep_of_both_sides_runs_each_pair_once_and_is_summarised(command, tiny, checkpoint_folder, tmp_path, capfd):
+    ids = ",".join(str(checkpoint_folder(name)) for name in ("llama", "gpt2", "gpt_neox"))
+    assert command("-m", *tiny, f"model_a.id={ids}", f"model_b.id={ids}", "statistics=off") == 0
+    models = [(run.result["a"]["model"], run.result["b"]["model"]) for run in layeratlas.read_sweep(tmp_path / "sweep")]
+    assert models == [("tiny-llama", "tiny-gpt2"), ("tiny-llama", "tiny-gpt_neox"), ("tiny-gpt2", "tiny-gpt_neox")]
+    assert len(pd.read_csv(tmp_path / "sweep" / "summary.csv")) == 3
+    (tmp_path / "sweep" / "summary.csv").unlink()
+    capfd.readouterr()
+    assert command("stage=status", f"sweep_dir={tmp_path / 'sweep'}", where=()) == 0
+    assert "3 done, 6 skipped" in (told := capfd.readouterr().out)
+    assert told.count("the same comparison as job") == 3
+    assert command("stage=summarize", f"sweep_dir={tmp_path / 'sweep'}", where=()) == 0
+    assert len(pd.read_csv(tmp_path / "sweep" / "summary.csv")) == 3
+
+
+def test_pairs_can_be_listed(command, tiny, tmp_path):
+    sides = [override for override in tiny if not override.startswith("model@")]
+    assert command("-m", *sides, "hydra.sweeper.pairs=[[gpt2,gpt2],[gpt2,pythia-410m]]", "statistics=off") == 0
+    assert [job.overrides[:2] for job in read_plan(tmp_path / "sweep")] == [
+        ["model@model_a=gpt2", "model@model_b=gpt2"],
+        ["model@model_a=gpt2", "model@model_b=pythia-410m"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["hydra.sweeper.pairs=[[gpt2,gpt2]]"], "hydra.sweeper.pairs=[['gpt2', 'gpt2']]: expected [[a, b], [c, d]], and no model@"),
+        (["hydra.sweep.subdir=x"], "hydra.sweep.subdir=x: must stay ${hydra.job.num}"),
+        (["model@model_a=nope,gpt2"], "Could not find 'model/nope'"),
+    ],
+)
+def test_a_mistake_in_a_sweep_is_told_before_any_job_starts(command, tiny, tmp_path, capfd, arguments, message):
+    assert command("-m", *tiny, *arguments) == 2
+    assert message in last_line(capfd)
+    assert not (tmp_path / "sweep" / "jobs.json").exists()
+
+
+def test_an_interrupted_sweep_goes_on_with_what_it_lacks(command, tiny, tmp_path, capfd, monkeypatch):
+    from layeratlas import stages
+
+    def once(*arguments, **options):
+        if (tmp_path / "sweep" / "0" / "result.json").exists():
+            raise KeyboardInterrupt
+        return original(*arguments, **options)
+
+    original = stages._run
+    monkeypatch.setattr(stages, "_run", once)
+    assert command("-m", *tiny, "k=3,4,5", "statistics=off") == 130
+    assert f"the rest is done by: src/run.py -m hydra.sweep.dir={tmp_path / 'sweep'}" in capfd.readouterr().out
+    assert [state.state for state in states(tmp_path / "sweep")] == ["done", "missing", "missing"]
+    monkeypatch.setattr(stages, "_run", original)
+    first = (tmp_path / "sweep" / "0" / "result.json").stat().st_mtime_ns
+    assert command("-m") == 0
+    assert [run.result["metric"]["k"] for run in layeratlas.read_sweep(tmp_path / "sweep")] == [3, 4, 5]
+    assert (tmp_path / "sweep" / "0" / "result.json").stat().st_mtime_ns == first
+
+
+def test_extraction_of_side_a_alone_where_side_b_was_not_chosen(command, tiny, tmp_path, monkeypatch):
+    from layeratlas.models.base import AbstractModel
+
+    loaded = []
+    original = AbstractModel.load
+    monkeypatch.setattr(AbstractModel, "load", lambda self, *a: loaded.append(self.name) or original(self, *a))
+    one_sided = [override for override in tiny if "model_b" not in override]
+    assert command("-m", *one_sided, "stage=extract", "dataset.n=8,12") == 0
+    assert loaded == ["tiny-llama", "tiny-llama"]
+    assert json.loads((tmp_path / "sweep" / "1" / "extracted.json").read_text())["b"]["model"] == "tiny-llama"
+    assert command("-m") == 0
+    assert len(loaded) == 2
 
 
 def test_a_sweep_over_languages_marks_those_that_the_dataset_lacks_and_goes_on(command, tiny, tmp_path, capfd):
@@ -350,7 +424,7 @@ def test_a_prefetch_fetches_the_dataset_before_the_models(command, tiny, tmp_pat
 
 def test_two_runs_of_the_same_second_get_folders_of_their_own(command, tiny, tmp_path):
     for _ in range(2):
-        assert command(*tiny, where=[]) == 0
+        assert command(*tiny, where=()) == 0
     assert len(list((tmp_path / "outputs").glob("*/*/result.json"))) == 2
 
 
@@ -373,8 +447,8 @@ def test_the_script_runs_as_a_program_from_any_folder(tiny, tmp_path):
     arguments = [*tiny, f"hydra.run.dir={tmp_path / 'out'}"]
     done = subprocess.run([sys.executable, str(SCRIPT), *arguments], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    summary = [line.split("] - ")[-1] for line in done.stdout.splitlines()][-5:]
-    assert [line.split()[0] for line in summary] == ["models", "items", "metric", "diagonal", "files"]
+    summary = [line.split("] - ")[-1] for line in done.stdout.splitlines()][-6:]
+    assert [line.split()[0] for line in summary] == ["models", "items", "metric", "diagonal", "headline", "files"]
 
 
 @pytest.mark.slow

@@ -811,7 +811,7 @@ def save_vectors(form: str, extracted: Extracted, folder: Path) -> Path:
     arrays = {name: vectors.numpy() for name, vectors in extracted.activations.layers.items()}
     path = folder / ("theirs" if form == ".npy" else f"theirs{form}")
     if form == ".safetensors":
-        safetensors.torch.save_file(extracted.activations.layers, path)
+        safetensors.torch.save_file(dict(extracted.activations.layers), path)
     elif form == ".npz":
         np.savez(path, **arrays)
     else:

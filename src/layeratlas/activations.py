@@ -114,9 +114,9 @@ class Extractor:
             tables = [pd.concat([pd.read_parquet(files[t]) for files in found], ignore_index=True) for t in self._tables]
             tokens = pd.concat(tables, axis=1)
             record = record_of(vectors[0])
-            stored = StoredLayers(vectors, layers)
+            stored = StoredLayers(self.store.root, vectors, layers)
         except FileNotFoundError as error:
-            raise vanished(error) from error
+            raise vanished(self.store.root, error) from error
         lengths = torch.tensor(tokens["tokens"].to_numpy(), dtype=torch.float32)
         return Extracted(Activations(stored, stored.n_blocks, lengths, side.source(pooling)), tokens, record)
 
@@ -229,11 +229,11 @@ def _tokenised(model: Any, shards: Sequence[Shard]) -> Iterator[tuple[Shard, Any
 class StoredLayers(Mapping[str, Tensor]):
     """Layers as they lie in a side's shards, each read when it is asked for."""
 
-    def __init__(self, shards: Sequence[Path], wanted: str | Sequence[str]) -> None:
+    def __init__(self, root: Path, shards: Sequence[Path], wanted: str | Sequence[str]) -> None:
         with safe_open(shards[0], "pt") as shard:
             stored = set(shard.keys())
         self.n_blocks = sum(name.startswith("block_") for name in stored)
-        self._shards = shards
+        self._root, self._shards = root, shards
         self._names = select(wanted, [name for name in all_layers(self.n_blocks, final_norm=True) if name in stored])
 
     def __getitem__(self, name: str) -> Tensor:
@@ -245,7 +245,7 @@ class StoredLayers(Mapping[str, Tensor]):
                 with safe_open(path, "pt") as shard:
                     parts.append(shard.get_tensor(name))
             except FileNotFoundError as error:
-                raise vanished(error) from error
+                raise vanished(self._root, error) from error
         return torch.cat(parts)
 
     def __iter__(self) -> Iterator[str]:
@@ -255,5 +255,5 @@ class StoredLayers(Mapping[str, Tensor]):
         return len(self._names)
 
 
-def vanished(error: FileNotFoundError) -> ConfigError:
-    return ConfigError(f"store.dir: {error.filename or error} vanished before it was read")
+def vanished(root: Path, error: FileNotFoundError) -> ConfigError:
+    return ConfigError(f"store.dir={root}: {error.filename or error} vanished before it was read")

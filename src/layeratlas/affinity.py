@@ -1,8 +1,8 @@
 """Signatures of both sides' layers to their affinity matrix, with what chance alone would give."""
 
 import math
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,24 @@ from torch import Tensor
 from layeratlas.arrays import Activations
 from layeratlas.metrics.base import AbstractMetric
 from layeratlas.signatures import Signer
+from layeratlas.statistics import Inference
+from layeratlas.statistics.nulls import null_of
+from layeratlas.statistics.resampling import jackknife_interval
+
+Matrix = Float[np.ndarray, "layers_a layers_b"]
+Matrices = Float[np.ndarray, "_ layers_a layers_b"]
 
 
 @dataclass(frozen=True)
 class Affinity:
-    """Layers of a (rows) against layers of b (columns). `depth` is NaN for layers that are no blocks."""
+    """Layers of a (rows) against layers of b (columns). `depth` is NaN for layers that are no blocks.
 
-    matrix: Float[np.ndarray, "layers_a layers_b"]
-    chance: Float[np.ndarray, "layers_a layers_b"]
+    `inferred` holds what `infer` makes of each cell, by the names of the columns of affinity.parquet. `null_draws` are whole
+    matrices with the items of b in random orders, `left_out` those without each group of items in turn; None: not computed.
+    """
+
+    matrix: Matrix
+    chance: Matrix
     layers_a: list[str]
     layers_b: list[str]
     depth_a: list[float]
@@ -28,33 +38,44 @@ class Affinity:
     n: int
     signatures_a: Sequence[Any]
     signatures_b: Sequence[Any]
+    inferred: dict[str, Matrix] = field(default_factory=dict)
+    null_draws: Matrices | None = None
+    left_out: Matrices | None = None
+    inference: Inference | None = None
 
     def blocks(self) -> "Affinity":
         """The part of the matrix that has a depth, without `embed` and `final_norm`."""
         rows, columns = ([i for i, depth in enumerate(depths) if math.isfinite(depth)] for depths in (self.depth_a, self.depth_b))
-        return Affinity(
-            matrix=self.matrix[np.ix_(rows, columns)],
-            chance=self.chance[np.ix_(rows, columns)],
+        return replace(
+            self._mapped(lambda matrices: matrices[..., np.array(rows)[:, None], np.array(columns)]),
             layers_a=[self.layers_a[i] for i in rows],
             layers_b=[self.layers_b[j] for j in columns],
             depth_a=[self.depth_a[i] for i in rows],
             depth_b=[self.depth_b[j] for j in columns],
-            n=self.n,
             signatures_a=[self.signatures_a[i] for i in rows],
             signatures_b=[self.signatures_b[j] for j in columns],
         )
 
     def transposed(self) -> "Affinity":
-        return Affinity(
-            matrix=self.matrix.T,
-            chance=self.chance.T,
+        return replace(
+            self._mapped(lambda matrices: np.swapaxes(matrices, -1, -2)),
             layers_a=self.layers_b,
             layers_b=self.layers_a,
             depth_a=self.depth_b,
             depth_b=self.depth_a,
-            n=self.n,
             signatures_a=self.signatures_b,
             signatures_b=self.signatures_a,
+        )
+
+    def _mapped(self, of: Callable[[np.ndarray], np.ndarray]) -> "Affinity":
+        """The same done to every array whose last two axes are the layers."""
+        return replace(
+            self,
+            matrix=of(self.matrix),
+            chance=of(self.chance),
+            inferred={name: of(values) for name, values in self.inferred.items()},
+            null_draws=None if self.null_draws is None else of(self.null_draws),
+            left_out=None if self.left_out is None else of(self.left_out),
         )
 
 
@@ -102,6 +123,30 @@ def diagnoses(metric: AbstractMetric, affinity: Affinity) -> list[str]:
             if trouble := metric.diagnose(signature):
                 found.setdefault((side, trouble), []).append(layer)
     return [f"metric {metric.name}, side {side}, {', '.join(layers)}: {trouble}" for (side, trouble), layers in found.items()]
+
+
+def with_null(metric: AbstractMetric, affinity: Affinity, inference: Inference, groups: Sequence[str], seed: int) -> Affinity:
+    """Add the null of each cell: its items of b in random orders, the same for all layers."""
+    if not inference.permutations:
+        return affinity
+    orders = torch.from_numpy(inference.orders(groups, seed))
+    draws = metric.permuted_affinity(affinity.signatures_a, affinity.signatures_b, orders).cpu().numpy()
+    about = metric.about
+    maximum = about.bounds[1] if about.self_value == about.bounds[1] and math.isfinite(about.bounds[1]) else None
+    null = null_of(affinity.matrix, draws, alpha=inference.alpha, maximum=maximum)
+    found = {name: values for name, values in vars(null).items() if values is not None}
+    return replace(affinity, inferred=affinity.inferred | found, null_draws=draws, inference=inference)
+
+
+def with_intervals(metric: AbstractMetric, affinity: Affinity, inference: Inference, groups: Sequence[str]) -> Affinity:
+    """Add an interval for each cell, from leaving out each group of items in turn. Raises ValueError if a metric cannot."""
+    if not inference.groups:
+        return affinity
+    subsets = [torch.from_numpy(kept) for kept in inference.subsets(groups)]
+    left_out = metric.subset_affinity(affinity.signatures_a, affinity.signatures_b, subsets).cpu().numpy()
+    low, high = jackknife_interval(affinity.matrix, left_out, level=inference.level, bounds=metric.about.bounds)
+    inferred = affinity.inferred | {"ci_low": low, "ci_high": high}
+    return replace(affinity, inferred=inferred, left_out=left_out, inference=inference)
 
 
 def _require_same_items(layers_a: Collection[Tensor], layers_b: Collection[Tensor]) -> None:

@@ -11,3 +11,7 @@ class Skipped(ConfigError):
 
 class ActivationError(RuntimeError):
     """Activations that cannot be trusted (not finite, zero, constant, duplicated): model, layer and item are named."""
+
+
+class JobError(RuntimeError):
+    """A job of a sweep that failed, told in one line; unlike its cause it survives the way from one process to another."""

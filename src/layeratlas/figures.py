@@ -20,7 +20,7 @@ _TICKS = 10
 
 def draw_affinity(run: Run) -> None:
     """Heat map of the affinity matrix, with the best match of each row and column, as figures/affinity.png and .pdf."""
-    _save(affinity_figure(run), run.folder / "figures", "affinity")
+    save(affinity_figure(run), run.folder / "figures", "affinity")
 
 
 def affinity_figure(run: Run) -> Figure:
@@ -86,7 +86,7 @@ def _caption(result: dict[str, Any], chance: np.ndarray) -> str:
     return f"{metric['name']} ({metric['estimator']}{k})\n{items}, chance {spread}"
 
 
-def _save(figure: Figure, folder: Path, name: str) -> None:
+def save(figure: Figure, folder: Path, name: str) -> None:
     folder.mkdir(exist_ok=True)
     figure.savefig(folder / f"{name}.png", dpi=200)
     figure.savefig(folder / f"{name}.pdf")

@@ -24,6 +24,7 @@ from layeratlas.errors import ConfigError
 
 SCHEMA_VERSION = 1
 RESULT = "result.json"
+EXTRACTED, PREFETCHED = "extracted.json", "prefetched.json"  # what stages leave that compare nothing
 _VERSIONS = ("layeratlas", "torch", "transformers", "datasets", "numpy", "scipy", "pandas", "hydra-core", "omegaconf")
 
 
@@ -68,6 +69,7 @@ def write_arrays(folder: Path, affinity: Affinity) -> None:
         "depth_a": np.array(affinity.depth_a),
         "depth_b": np.array(affinity.depth_b),
         "chance": affinity.chance,
+        **affinity.inferred,
     }
     _write(folder / "affinity.npz", lambda path: np.savez_compressed(path, allow_pickle=False, **arrays))
 
@@ -82,13 +84,22 @@ def write_neighbors(folder: Path, affinity: Affinity, k: int) -> None:
 
 
 def write_table(folder: Path, name: str, table: pd.DataFrame) -> None:
+    folder.mkdir(exist_ok=True)
     _write(folder / f"{name}.parquet", table.to_parquet)
+
+
+def write_csv(folder: Path, name: str, table: pd.DataFrame) -> None:
+    _write(folder / f"{name}.csv", lambda path: table.to_csv(path, index=False))
 
 
 def write_result(folder: Path, result: Mapping[str, Any]) -> None:
     """Write result.json; a number that is undefined (the t of two constants, say) is null there."""
-    text = json.dumps(_finite({"schema_version": SCHEMA_VERSION, **result}), indent=2, ensure_ascii=False, allow_nan=False)
-    _write(folder / RESULT, lambda path: path.write_text(text + "\n", encoding="utf-8"))
+    write_json(folder, RESULT, {"schema_version": SCHEMA_VERSION, **result})
+
+
+def write_json(folder: Path, name: str, content: Mapping[str, Any]) -> None:
+    text = json.dumps(_finite(dict(content)), indent=2, ensure_ascii=False, allow_nan=False)
+    _write(folder / name, lambda path: path.write_text(text + "\n", encoding="utf-8"))
 
 
 def tidy(affinity: Affinity, constants: Mapping[str, Any]) -> pd.DataFrame:
@@ -103,6 +114,7 @@ def tidy(affinity: Affinity, constants: Mapping[str, Any]) -> pd.DataFrame:
             "depth_b": np.array(affinity.depth_b)[columns],
             "affinity": affinity.matrix.ravel(),
             "chance": affinity.chance.ravel(),
+            **{name: values.ravel() for name, values in affinity.inferred.items()},
         }
     )
 
@@ -120,16 +132,17 @@ def provenance(config: Mapping[str, Any], device: str) -> dict[str, Any]:
     }
 
 
-def finished_with(folder: Path, config: Mapping[str, Any]) -> bool:
-    """Whether this folder holds a finished run of this very config; a run of another config is refused, not overwritten.
+def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a config another run: all but where it computes, and from which store."""
+    return {key: value for key, value in config.items() if key not in ("store", "device")}
 
-    Where a run computes, and from which store, does not make it another run.
-    """
+
+def finished_with(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Whether this folder holds a finished run of this very config; a run of another config is refused, not overwritten."""
     if not (folder / RESULT).is_file():
         return False
-    before = read_run(folder).result["provenance"]["config"]
-    keys = {*before, *config} - {"store", "device"}
-    if differing := sorted(key for key in keys if before.get(key) != config.get(key)):
+    before, now = comparable(read_run(folder).result["provenance"]["config"]), comparable(config)
+    if differing := sorted(key for key in {*before, *now} if before.get(key) != now.get(key)):
         raise ConfigError(f"{folder} holds a finished run of another config (differs in {', '.join(differing)}); it is kept")
     return True
 

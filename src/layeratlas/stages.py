@@ -13,9 +13,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from layeratlas import pooling, results
+from layeratlas import pooling, results, sweeps
 from layeratlas.activations import Extracted, Extractor, Side
-from layeratlas.affinity import Affinity, compare, diagnoses
+from layeratlas.affinity import Affinity, compare, diagnoses, with_intervals, with_null
 from layeratlas.analyses import AbstractAnalysis, Comparison, Findings, Headline
 from layeratlas.arrays import Pooling
 from layeratlas.balance import balance, imbalances
@@ -28,6 +28,8 @@ from layeratlas.models import AbstractModel, Needs, StoredActivations, pick_devi
 from layeratlas.normalization import DropTopDimensions
 from layeratlas.selftest import drift_table
 from layeratlas.signatures import Signer
+from layeratlas.statistics import Inference
+from layeratlas.statistics.nulls import attainable_p, survivable
 from layeratlas.store import Store
 
 logger = logging.getLogger(__name__)
@@ -49,6 +51,7 @@ class _Plan:
     extractor: Extractor
     exact: bool
     signer: Signer
+    inference: Inference
 
     @property
     def dataset(self) -> str:
@@ -99,21 +102,53 @@ def from_store(config: DictConfig, folder: Path) -> None:
 
 def extraction(config: DictConfig, folder: Path) -> None:
     """Fill the store with both sides' activations, and compare nothing."""
-    plan = _plan(config)
+    plan, notes = _plan(_b_follows_a(config)), _Notes()
     for name, model in plan.models.items():
         if isinstance(model, AbstractModel):
-            plan.extractor.fill(plan.side(name, model), list(plan.extractor.poolings))
+            with notes.timed(name):
+                plan.extractor.fill(plan.side(name, model), list(plan.extractor.poolings))
+    sides = {side: {"model": model.name, "language": plan.languages[side].code} for side, model in plan.models.items()}
+    results.write_json(folder, results.EXTRACTED, {**sides, "n": plan.items.n, "timing": notes.timing})
+
+
+def _b_follows_a(config: DictConfig) -> DictConfig:
+    """Where side b's model was not chosen, it is side a's, whatever was set of that: one job then extracts one model."""
+    chosen = HydraConfig.get()
+    same = chosen.runtime.choices["model@model_b"] == chosen.runtime.choices["model@model_a"]
+    if same and not any(override.lstrip("+~").startswith("model_b.") for override in chosen.overrides.task):
+        config.model_b = config.model_a
+    return config
 
 
 def prefetch(config: DictConfig, folder: Path) -> None:
     """Bring the dataset and both models onto this machine, for runs without a network."""
-    corpus, _, items = _texts(config)
+    corpus, _, items = _texts(_b_follows_a(config))
     logger.info("prefetch %s: on this machine (%d items drawn)", corpus.name, items.n)
     for name in "ab":
         model = instantiate(config[f"model_{name}"], _convert_="all")
         if isinstance(model, AbstractModel):
             model.prefetch(_store(config))
             logger.info("prefetch %s: on this machine (%s)", model.name, model.fingerprint())
+    results.write_json(folder, results.PREFETCHED, {f"model_{name}": config[f"model_{name}"].get("id") for name in "ab"})
+
+
+def status(config: DictConfig, folder: Path) -> None:
+    """List the jobs of a sweep: done, running, failed with the first line of the error, missing, skipped with the reason."""
+    for sweep in _sweeps(config):
+        found = sweeps.states(sweep)
+        logger.info("sweep %s: %s\n%s", sweep, sweeps.count(found), sweeps.listing(found, found))
+        if waiting := sweeps.queued(sweep):
+            logger.info("SLURM jobs of this sweep that wait or run: %s", " ".join(waiting))
+
+
+def summarize(config: DictConfig, folder: Path) -> None:
+    """Write one sweep's tables and figures, or those of several sweeps together."""
+    from layeratlas.summary import summarize  # statsmodels and seaborn take seconds to import
+
+    found = _sweeps(config)
+    if len(found) > 1 and config.summary_dir is None:
+        raise ConfigError("summary_dir: has no value; several sweeps are summarised in a folder of their own")
+    summarize(found, Path(config.summary_dir or found[0]))
 
 
 def inspect_store(config: DictConfig, folder: Path) -> None:
@@ -158,6 +193,8 @@ def _run(config: DictConfig, folder: Path, *, only_stored: bool) -> None:
     with notes.timed("compare"):
         _require_one_width(plan, extracted)
         affinity = compare(plan.signer, extracted["a"].activations, extracted["b"].activations)
+    with notes.timed("infer"):
+        affinity = _infer(plan, affinity, notes)
     for doubt in diagnoses(plan.metric, affinity):
         notes.warn(doubt)
     _write_arrays(folder, plan, extracted, affinity)
@@ -173,6 +210,10 @@ def _run(config: DictConfig, folder: Path, *, only_stored: bool) -> None:
 
 def _resolved(config: DictConfig) -> dict[str, Any]:
     return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+
+
+def _sweeps(config: DictConfig) -> list[Path]:
+    return [Path(sweep) for sweep in ([config.sweep_dir] if isinstance(config.sweep_dir, str) else config.sweep_dir)]
 
 
 def _store(config: DictConfig) -> Store:
@@ -223,6 +264,7 @@ def _plan(config: DictConfig) -> _Plan:
             OmegaConf.to_container(config.normalization, resolve=True),
             _store(config),
         ),
+        inference=instantiate(config.statistics, _convert_="all"),
     )
     _require_one_space(plan, config)
     return plan
@@ -313,6 +355,25 @@ def _write_arrays(folder: Path, plan: _Plan, extracted: dict[str, Extracted], af
         results.write_neighbors(folder, affinity, plan.metric.k)
 
 
+def _infer(plan: _Plan, affinity: Affinity, notes: _Notes) -> Affinity:
+    """Null and intervals of every cell; an interval that cannot be had is a warning and does not cost the null."""
+    metric, inference, groups = plan.metric, plan.inference, plan.items.groups
+    affinity = with_null(metric, affinity, inference, groups, plan.resolved["seed"])
+    if inference.permutations and not survivable(affinity.matrix.size, inference.permutations, inference.alpha):
+        logger.info(
+            "null      the smallest p of %d permutations is %.2g: too large for a Bonferroni correction over %d layer pairs;"
+            " p_fwer and p_fdr do not need one",
+            *(inference.permutations, attainable_p(inference.permutations), affinity.matrix.size),
+        )
+    try:
+        return with_intervals(metric, affinity, inference, groups)
+    except ConfigError:
+        raise
+    except ValueError as error:
+        notes.warn(f"no intervals: {error}; statistics.groups=0 does without, more groups or metric.listed=N may do with")
+        return affinity
+
+
 def _analyse(plan: _Plan, comparison: Comparison, notes: _Notes) -> dict[str, Findings]:
     """Every analysis that can be made of this run; one that cannot is a warning and does not cost the others."""
     findings = {}
@@ -362,6 +423,7 @@ def _result(
             "range": list(metric.about.bounds),
             "min_n": metric.min_n,
             "self_value": metric.about.self_value,
+            "symmetric": metric.about.symmetric,
             "normalization": _normalization(plan.resolved["normalization"]),
         },
         "pooling": plan.pooling,
@@ -423,6 +485,16 @@ def _draw(folder: Path) -> None:
         logger.exception("figures: not drawn; the numbers in %s are complete", folder)
 
 
+def _spoken(headline: dict[str, Any], level: float) -> str:
+    """Value, chance, interval, p and the smallest p that could have been."""
+    said = f"{headline['text']}: {headline['value']:.4f}, chance {headline['chance']:.4f}"
+    if headline["ci_low"] is not None:
+        said += f", {level:.0%} interval {headline['ci_low']:.4f} to {headline['ci_high']:.4f}"
+    if headline["p"] is not None:
+        said += f", permutation p = {headline['p']:.2g} (smallest attainable {headline['attainable_p']:.2g})"
+    return said
+
+
 def _summarise(run: results.Run) -> None:
     result, chance = run.result, run.arrays["chance"]
     metric, dataset, headline = result["metric"], result["dataset"], result["headline"]
@@ -435,9 +507,7 @@ def _summarise(run: results.Run) -> None:
     logger.info("items     n = %d of %s, pooling %s", dataset["n"], dataset["name"], result["pooling"])
     logger.info("metric    %s%s: mean %.4f, chance %.4f", metric["name"], k, run.arrays["affinity"].mean(), chance.mean())
     if diagonal := result["statistics"].get("diagonal"):
-        p = "undefined" if diagonal["student_p"] is None else f"{diagonal['student_p']:.2g}"
         means = (diagonal[key] for key in ("on_mean", "off_mean", "chance_on", "chance_off"))
-        logger.info("diagonal  on %.4f, off %.4f (chance %.4f, %.4f); published one-sided t-test over cells: p = %s", *means, p)
-    else:
-        logger.info("headline  %s: %.4f, chance %.4f", headline["text"], headline["value"], headline["chance"])
+        logger.info("diagonal  on %.4f, off %.4f (chance %.4f, %.4f)", *means)
+    logger.info("headline  %s", _spoken(headline, result["provenance"]["config"]["statistics"]["level"]))
     logger.info("files     %s", run.folder)

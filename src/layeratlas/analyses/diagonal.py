@@ -1,50 +1,138 @@
 """Do layers at similar depths match?"""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
 from layeratlas.affinity import Affinity
 from layeratlas.analyses.base import AbstractAnalysis, Comparison, Findings, Headline
-from layeratlas.statistics.diagonal import diagonal_means, on_off_diagonal
+from layeratlas.statistics.diagonal import (
+    best_match_depth_rank,
+    cell_depth_rank,
+    circular_shift_p,
+    contrast,
+    diagonal_means,
+    generalised_diagonal,
+    layer_permutation_p,
+    monotone_match,
+    monotone_share,
+    on_off_diagonal,
+    proportional_band,
+)
+from layeratlas.statistics.nulls import add_one_p, attainable_p
+from layeratlas.statistics.resampling import jackknife_interval
+
+Statistic = Callable[[np.ndarray], np.ndarray]  # of matrices (..., layers_a, layers_b)
+
+_ANY = (-np.inf, np.inf)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Diagonal(AbstractAnalysis):
-    """Means on and off the generalised diagonal with the published t-test, and each block's best match in the other model.
+    """Contrast on and off the diagonal, with interval and null over items, and how one model's depths map onto the other's.
 
-    Reads blocks only: `embed` and `final_norm` have no depth.
+    Reads blocks only: `embed` and `final_norm` have no depth. The headline is the contrast of the generalised diagonal; beside it
+    stand the proportional band of half width `band`, the published t-tests, `draws` layer permutations, circular shifts,
+    rank correlations with depth, and for each block its best and its monotone match.
     """
+
+    band: float
+    draws: int
+    seed: int
 
     name: ClassVar[str] = "diagonal"
 
     def __call__(self, comparison: Comparison) -> Findings:
         blocks = comparison.affinity.blocks()
-        found = on_off_diagonal(blocks.matrix)
+        published = on_off_diagonal(blocks.matrix)
+        on = generalised_diagonal(*blocks.matrix.shape)
         chance_on, chance_off = diagonal_means(blocks.chance)
+        generalised = _inferred(blocks, lambda matrices: contrast(matrices, on))
         headline = Headline(
-            text="on-diagonal minus off-diagonal mean affinity (p: one-sided t-test over cells, as published)",
-            value=found.contrast,
+            text="on-diagonal minus off-diagonal mean affinity",
+            value=published.contrast,
             chance=chance_on - chance_off,
-            p=found.student_p,
+            **{key: generalised[key] for key in ("ci_low", "ci_high", "p", "attainable_p")},
         )
-        summary = asdict(found) | {"contrast": found.contrast, "chance_on": chance_on, "chance_off": chance_off}
-        table = pd.concat([_best_matches(blocks, "a"), _best_matches(blocks.transposed(), "b")], ignore_index=True)
+        summary = asdict(published) | {"chance_on": chance_on, "chance_off": chance_off}
+        summary |= {"contrast": published.contrast, "generalised": generalised, "band": self._band(blocks)}
+        summary |= self._layer_tests(blocks, on) | _depth_ranks(blocks) | _monotone(blocks)
+        table = pd.concat([_matches(blocks, "a"), _matches(blocks.transposed(), "b")], ignore_index=True)
         return Findings(table, statistics={"diagonal": summary}, headline=headline)
 
+    def _band(self, blocks: Affinity) -> dict[str, Any]:
+        on = proportional_band(blocks.depth_a, blocks.depth_b, self.band)
+        return {"width": self.band, "cells_on": int(on.sum())} | _inferred(blocks, lambda matrices: contrast(matrices, on))
 
-def _best_matches(blocks: Affinity, side: str) -> pd.DataFrame:
-    """For each row, the column that it is most alike."""
-    best = blocks.matrix.argmax(axis=1)
-    return pd.DataFrame(
+    def _layer_tests(self, blocks: Affinity, on: np.ndarray) -> dict[str, Any]:
+        """Tests that take layers for the random units: their assumptions do not hold for the smooth layers of a network."""
+        rng = np.random.default_rng([self.seed, 2])
+        return {
+            "circular_shift_p": [circular_shift_p(blocks.matrix, on, axis) for axis in (0, 1)],
+            "circular_shift_attainable_p": [1 / size for size in blocks.matrix.shape],
+            "layer_permutation_p": layer_permutation_p(blocks.matrix, on, self.draws, rng),
+            "layer_permutation_attainable_p": attainable_p(self.draws),
+        }
+
+
+def _depth_ranks(blocks: Affinity) -> dict[str, float]:
+    back = blocks.transposed()
+    return {
+        "best_match_depth_rank_a": best_match_depth_rank(blocks.matrix, blocks.depth_a, blocks.depth_b),
+        "best_match_depth_rank_b": best_match_depth_rank(back.matrix, back.depth_a, back.depth_b),
+        "cell_depth_rank": cell_depth_rank(blocks.matrix, blocks.depth_a, blocks.depth_b),
+    }
+
+
+def _monotone(blocks: Affinity) -> dict[str, Any]:
+    sides = {"monotone_share_a": blocks, "monotone_share_b": blocks.transposed()}
+    return {name: _inferred(side, _each(monotone_share)) for name, side in sides.items()}
+
+
+def _inferred(blocks: Affinity, statistic: Statistic) -> dict[str, Any]:
+    """A statistic of the matrix with its jackknife interval over items and its permutation p; None where not computed."""
+    value = float(statistic(blocks.matrix))
+    found: dict[str, Any] = {"value": value} | dict.fromkeys(("ci_low", "ci_high", "p", "attainable_p"))
+    if blocks.left_out is not None and blocks.inference is not None:
+        interval = jackknife_interval(value, statistic(blocks.left_out), level=blocks.inference.level, bounds=_ANY)
+        found |= {"ci_low": float(interval.low), "ci_high": float(interval.high)}
+    if blocks.null_draws is not None:
+        found |= {"p": float(add_one_p(np.array(value), statistic(blocks.null_draws)))}
+        found |= {"attainable_p": attainable_p(len(blocks.null_draws))}
+    return found
+
+
+def _each(of: Callable[[np.ndarray], float]) -> Statistic:
+    return lambda matrices: np.array([of(m) for m in matrices]) if matrices.ndim == 3 else np.array(of(matrices))
+
+
+def _matches(blocks: Affinity, side: str) -> pd.DataFrame:
+    """For each row, the column that it is most alike, and its column if depth is never to run backwards; with intervals."""
+    best, monotone, depths = blocks.matrix.argmax(axis=1), monotone_match(blocks.matrix), np.array(blocks.depth_b)
+    table = pd.DataFrame(
         {
             "side": side,
             "layer": blocks.layers_a,
             "depth": blocks.depth_a,
             "best_layer": np.array(blocks.layers_b)[best],
-            "best_depth": np.array(blocks.depth_b)[best],
+            "best_depth": depths[best],
             "best_affinity": blocks.matrix.max(axis=1),
+            "monotone_layer": np.array(blocks.layers_b)[monotone],
+            "monotone_depth": depths[monotone],
         }
     )
+    if blocks.left_out is None or blocks.inference is None:
+        return table
+    left_out = {
+        "best_depth": depths[blocks.left_out.argmax(axis=2)],
+        "best_affinity": blocks.left_out.max(axis=2),
+        "monotone_depth": depths[np.stack([monotone_match(matrix) for matrix in blocks.left_out])],
+    }
+    for name, values in left_out.items():
+        bounds = (0.0, 1.0) if name.endswith("depth") else _ANY
+        interval = jackknife_interval(table[name].to_numpy(), values, level=blocks.inference.level, bounds=bounds)
+        table[f"{name}_ci_low"], table[f"{name}_ci_high"] = interval
+    return table

@@ -15,6 +15,7 @@ from layeratlas.corpora.controls import ShuffledWords as ShuffledWords
 from layeratlas.corpora.exam import Exam as Exam
 from layeratlas.corpora.factbook import Factbook as Factbook
 from layeratlas.corpora.hub import HubCorpus as HubCorpus
+from layeratlas.corpora.kolibri import Kolibri as Kolibri
 from layeratlas.corpora.language import Language as Language
 from layeratlas.corpora.lines import Lines as Lines
 from layeratlas.corpora.lines import StatementPairs as StatementPairs
@@ -23,6 +24,7 @@ from layeratlas.corpora.parallel import Flores as Flores
 from layeratlas.corpora.parallel import OpusBooks as OpusBooks
 from layeratlas.corpora.random_strings import RandomStrings as RandomStrings
 from layeratlas.corpora.speeches import Speeches as Speeches
+from layeratlas.corpora.stimuli import Stimuli as Stimuli
 from layeratlas.corpora.web import ShuffledWeb as ShuffledWeb
 from layeratlas.corpora.web import StreamedWeb as StreamedWeb
 from layeratlas.corpora.web import WikipediaLeads as WikipediaLeads

@@ -296,7 +296,7 @@ class Cosine(AbstractCosine):
 
 @dataclass(frozen=True)
 class WhitenedCosine(AbstractCosine):
-    """Cosine after whitening by the covariance that noise in the activations gives an RDM (Diedrichsen et al., 2021, eq. 19).
+    """Cosine after whitening by the covariance that noise in the activations gives an RDM (Diedrichsen et al., 2021).
 
     It is the cosine of the double-centred matrices: with squared Euclidean distances, linear CKA (the biased estimator).
     """
@@ -360,13 +360,14 @@ def _sorted(values: Pairs) -> tuple[Tensor, Int[Tensor, " pairs"]]:
     if values.dtype == torch.float64:
         return values.sort()
     bits = (values + 0.0).view(torch.int32)  # -0.0 + 0.0 is 0.0
-    bits = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
-    keys = (bits.long() << 32) | torch.arange(len(values), device=values.device)
+    keys = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).long()
+    keys <<= 32
+    keys |= torch.arange(len(values), device=values.device)
     if keys.device.type == "cpu":
         keys.numpy().sort()
     else:
         keys = keys.sort().values
-    return keys >> 32, keys & 0xFFFFFFFF
+    return (keys >> 32).int(), keys.bitwise_and_(0xFFFFFFFF)
 
 
 def _require_different(pairs: Pairs) -> None:
@@ -397,7 +398,7 @@ class RSA(AbstractMetric[PairMatrix]):
     """Similarity, by `comparison`, of two layers' matrices of dissimilarities by `rdm` (Kriegeskorte et al., 2008).
 
     The signature is the RDM as the comparison needs it: n^2 / 2 numbers a layer, 8 MB for 2 000 items and 800 MB for 20 000 in
-    float32. From float32 on, ranks above 2^24 (more than 5 800 items) are rounded, a relative error of 1e-7.
+    float32. Ranks of more than 2^24 pairs (5 800 items) are rounded to float32, by less than 1e-7 of the largest.
     """
 
     rdm: AbstractDissimilarity

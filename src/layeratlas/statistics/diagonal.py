@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from scipy import stats
 
 FloatMatrix = Float[np.ndarray, "rows columns"]
+Depths = Sequence[float] | Float[np.ndarray, " _"]
 
 
 def generalised_diagonal(rows: int, columns: int) -> Bool[np.ndarray, "rows columns"]:
@@ -75,7 +76,7 @@ def on_off_diagonal(matrix: FloatMatrix) -> OnOffDiagonal:
     )
 
 
-def proportional_band(depth_a: Sequence[float], depth_b: Sequence[float], width: float) -> Bool[np.ndarray, "rows columns"]:
+def proportional_band(depth_a: Depths, depth_b: Depths, width: float) -> Bool[np.ndarray, "rows columns"]:
     """Cells whose two relative depths differ by at most `width`: the same share of the matrix whatever its shape."""
     return np.abs(np.asarray(depth_a)[:, None] - np.asarray(depth_b)) <= width + 1e-12
 
@@ -83,10 +84,9 @@ def proportional_band(depth_a: Sequence[float], depth_b: Sequence[float], width:
 def contrast(matrices: Float[np.ndarray, "*draws rows columns"], on: Bool[np.ndarray, "rows columns"]) -> np.ndarray:
     """Mean on the marked cells minus mean off them, of each matrix. Raises ValueError where nothing is left on one side."""
     if on.all() or not on.any():
-        raise ValueError(
-            f"{'all' if on.all() else 'none'} of the cells of a {on.shape[0]} x {on.shape[1]} matrix are on the diagonal"
-        )
-    return matrices[..., on].mean(axis=-1) - matrices[..., ~on].mean(axis=-1)
+        which = "every cell" if on.all() else "no cell"
+        raise ValueError(f"{which} of a {on.shape[0]} x {on.shape[1]} matrix lies on its diagonal, so there is nothing to contrast")
+    return np.asarray(matrices[..., on].mean(axis=-1) - matrices[..., ~on].mean(axis=-1))
 
 
 def circular_shift_p(matrix: FloatMatrix, on: Bool[np.ndarray, "rows columns"], axis: int) -> float:
@@ -110,12 +110,12 @@ def layer_permutation_p(matrix: FloatMatrix, on: Bool[np.ndarray, "rows columns"
     return float((1 + (values >= contrast(tall, mask) - 1e-12).sum()) / (draws + 1))
 
 
-def best_match_depth_rank(matrix: FloatMatrix, depth_a: Sequence[float], depth_b: Sequence[float]) -> float:
+def best_match_depth_rank(matrix: FloatMatrix, depth_a: Depths, depth_b: Depths) -> float:
     """Spearman correlation of each row's depth with the depth of its best column (Wolfram and Schein, 2025, figure 5a)."""
     return _spearman(np.asarray(depth_a), np.asarray(depth_b)[matrix.argmax(axis=1)])
 
 
-def cell_depth_rank(matrix: FloatMatrix, depth_a: Sequence[float], depth_b: Sequence[float]) -> float:
+def cell_depth_rank(matrix: FloatMatrix, depth_a: Depths, depth_b: Depths) -> float:
     """Spearman correlation over all cells of affinity with minus the difference of the two relative depths."""
     nearness = -np.abs(np.asarray(depth_a)[:, None] - np.asarray(depth_b))
     return _spearman(nearness.ravel(), matrix.ravel())
@@ -131,7 +131,7 @@ def monotone_match(matrix: FloatMatrix) -> Int[np.ndarray, " rows"]:
 
     How one model is stretched and squeezed into the other if depth is never to run backwards.
     """
-    rows, columns = matrix.shape
+    rows = len(matrix)
     total = np.empty_like(matrix)
     total[0] = matrix[0]
     for i in range(1, rows):
@@ -144,5 +144,9 @@ def monotone_match(matrix: FloatMatrix) -> Int[np.ndarray, " rows"]:
 
 
 def monotone_share(matrix: FloatMatrix) -> float:
-    """Mean affinity of the monotone match over that of each row's best match: 1 if the best matches never run backwards."""
-    return float(matrix[np.arange(len(matrix)), monotone_match(matrix)].mean() / matrix.max(axis=1).mean())
+    """Mean affinity of the monotone match over that of each row's best match: 1 if the best matches never run backwards.
+
+    NaN where the best matches are no more alike than 0.
+    """
+    best = float(matrix.max(axis=1).mean())
+    return float(matrix[np.arange(len(matrix)), monotone_match(matrix)].mean()) / best if best > 0 else float("nan")

@@ -20,7 +20,8 @@ def unit_square(matrices: Sequence[Matrix], bins: int = 40, *, both_orientations
     places = [np.meshgrid(*(np.linspace(0, 1, size) for size in m.shape), indexing="ij") for m in oriented]
     rows, columns = (np.concatenate([place[axis].ravel() for place in places]) for axis in (0, 1))
     values = np.concatenate([m.ravel() for m in oriented])
-    return stats.binned_statistic_2d(rows, columns, values, bins=bins, range=[[0, 1], [0, 1]]).statistic
+    edges = np.linspace(0, 1, bins + 1)
+    return stats.binned_statistic_2d(rows, columns, values, bins=[edges, edges]).statistic
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def orders(
         return np.stack([_blocks(n, block, rng) for _ in range(draws)])
     members = [np.flatnonzero(np.asarray(groups) == group) for group in dict.fromkeys(groups)]
     if all(len(places) == 1 for places in members):
-        raise ConfigError("statistics.within=group: every item is a group of its own, so nothing can be permuted")
+        raise ConfigError("statistics.within_groups=true: every item is a group of its own, so nothing can be permuted")
     found = np.tile(np.arange(n), (draws, 1))
     for row in found:
         for places in members:
@@ -79,7 +79,7 @@ def null_of(observed: Matrix, draws: Draws, *, alpha: float, maximum: float | No
 
 def add_one_p(observed: np.ndarray, draws: np.ndarray) -> np.ndarray:
     """(1 + number of draws >= observed) / (draws + 1): never 0, and valid at every level (Phipson and Smyth, 2010)."""
-    return (1 + (draws >= observed).sum(axis=0)) / (len(draws) + 1)
+    return np.asarray((1 + (draws >= observed).sum(axis=0)) / (len(draws) + 1))
 
 
 def attainable_p(draws: int) -> float:
@@ -112,7 +112,10 @@ class GaussianTail:
 
 
 def published_gaussian_tail(value: float, n: int, k: int, permutation_variance: float) -> GaussianTail:
-    """The paper takes overlaps for independent hypergeometric variables: mean k / (n - 1), sd |k - n + 1| / ((n - 1) sqrt(n (n - 2)))."""
+    """The paper takes overlaps for independent hypergeometric variables.
+
+    Mean k / (n - 1), standard deviation |k - n + 1| / ((n - 1) sqrt(n (n - 2))).
+    """
     mean = k / (n - 1)
     sd = abs(k - n + 1) / ((n - 1) * math.sqrt(n * (n - 2)))
     published = float(stats.norm.logsf((value - mean) / sd)) / math.log(10)

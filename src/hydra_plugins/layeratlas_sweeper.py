@@ -1,0 +1,156 @@
+"""Hydra's grid, but each pair of sides once, on record before it starts, and to be gone on with where it was left.
+
+Hydra takes sweepers from the package `hydra_plugins` alone.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.utils import get_class
+from omegaconf import OmegaConf
+
+from layeratlas import sweeps
+from layeratlas.errors import ConfigError, JobError
+from layeratlas.sweeps import Job
+
+logger = logging.getLogger(__name__)
+
+_SUBDIR = "${hydra.job.num}"
+
+
+class PairsSweeper(BasicSweeper):
+    """Every combination of the swept values, without those that repeat another with its sides exchanged.
+
+    `pairs` lists models to compare, [[a, b], [a, c]], in place of sweeping both sides' models. `max_batch_size` jobs are given
+    to the launcher at once. After the last job the sweep is summarised, if `summarize`.
+    """
+
+    def __init__(
+        self,
+        max_batch_size: int | None,
+        params: dict[str, str] | None,
+        pairs: Sequence[Sequence[str]] | None,
+        self_pairs: bool,
+        summarize: bool,
+    ) -> None:
+        super().__init__(max_batch_size, params)
+        self.pairs = pairs
+        self.self_pairs = self_pairs
+        self.summarize = summarize
+
+    def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
+        assert self.config is not None
+        folder = Path(self.config.hydra.sweep.dir)
+        jobs = self._jobs(arguments, folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not sweeps.read_plan(folder):
+            OmegaConf.save(self.config, folder / "multirun.yaml")
+        sweeps.write_plan(folder, jobs)
+        found = sweeps.states(folder)
+        todo = [state.job for state in found if sweeps.to_do(state)]
+        logger.info("sweep %s: %d jobs to run of %d (%s)", folder, len(todo), len(found), sweeps.count(found))
+        try:
+            returns, errors = self._launch(todo)
+        except KeyboardInterrupt:
+            _tell(folder)
+            raise
+        _tell(folder)
+        if self.summarize:
+            _summarize(folder)
+        if errors:
+            raise _worst(errors, sweeps.states(folder))
+        return returns
+
+    def _jobs(self, arguments: list[str], folder: Path) -> list[Job]:
+        """What is to be done here: as asked for, under the numbers of a sweep begun here earlier, or what that one still lacks."""
+        assert self.config is not None
+        if (subdir := OmegaConf.to_container(self.config.hydra.sweep, resolve=False)["subdir"]) != _SUBDIR:  # type: ignore[index]
+            raise ConfigError(f"hydra.sweep.subdir={subdir}: must stay {_SUBDIR}; a sweep is resumed by its jobs' numbers")
+        before = sweeps.read_plan(folder)
+        if waiting := sweeps.queued(folder):
+            raise ConfigError(
+                f"hydra.sweep.dir={folder}: SLURM jobs {' '.join(waiting)} of this sweep still wait or run; wait, or scancel them"
+            )
+        if before and not arguments and not self.params and not self.pairs:
+            combinations, self_pairs = [job.overrides for job in before if not job.skipped], True
+        else:
+            combinations, self_pairs = self._combinations(arguments), self.self_pairs or bool(self.pairs)
+        jobs = sweeps.plan(combinations, self._compose, _symmetric, self_pairs=self_pairs)
+        return sweeps.continued(jobs, before, folder) if before else jobs
+
+    def _combinations(self, arguments: list[str]) -> list[list[str]]:
+        assert self.hydra_context is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        (grid,) = self.split_arguments(overrides, None)
+        if self.pairs is None:
+            return grid
+        if any(len(pair) != 2 for pair in self.pairs) or any("model@model_" in override for override in grid[0]):
+            raise ConfigError(
+                f"hydra.sweeper.pairs={self.pairs}: expected [[a, b], [c, d]], and no model@model_a or model@model_b beside it"
+            )
+        return [[f"model@model_a={a}", f"model@model_b={b}", *rest] for a, b in self.pairs for rest in grid]
+
+    def _compose(self, overrides: Sequence[str]) -> dict[str, Any]:
+        assert self.hydra_context is not None
+        assert self.config is not None
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+        ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        return OmegaConf.to_container(ours, resolve=True)  # type: ignore[return-value]
+
+    def _launch(self, todo: Sequence[Job]) -> tuple[list[Sequence[JobReturn]], list[Exception]]:
+        """Every batch, whatever became of the one before; what the jobs returned, and what they or the launcher raised."""
+        assert self.launcher is not None
+        returns, errors = [], []
+        size = self.max_batch_size or len(todo) or 1
+        for start in range(0, len(todo), size):
+            batch = [[*job.overrides, f"hydra.sweep.subdir={job.number}"] for job in todo[start : start + size]]
+            try:
+                returns.append(self.launcher.launch(batch, initial_job_idx=start))
+            except Exception as error:  # a job that died takes the answers of its siblings with it; their files tell
+                errors.append(JobError(" ".join(str(error).split())[:300]))
+            else:
+                errors += [job._return_value for job in returns[-1] if job.status == JobStatus.FAILED]
+        return returns, errors
+
+
+def _symmetric(config: dict[str, Any]) -> bool:
+    about = getattr(get_class(config["metric"]["_target_"]), "about", None)
+    return bool(getattr(about, "symmetric", False))
+
+
+def _tell(folder: Path) -> None:
+    found = sweeps.states(folder)
+    for state in found:
+        if state.state == "failed":
+            logger.error("job %d failed: %s", state.job.number, state.detail)
+    logger.info("sweep %s: %s", folder, sweeps.count(found))
+    if any(state.state in ("failed", "missing") for state in found):
+        logger.info("the rest is done by: src/run.py -m hydra.sweep.dir=%s", folder)
+    if waiting := sweeps.queued(folder):
+        logger.warning("SLURM jobs %s of this sweep wait or run on; scancel %s ends them", *[" ".join(waiting)] * 2)
+
+
+def _summarize(folder: Path) -> None:
+    """A convenience: `stage=summarize` does the same at any time, so what goes wrong here costs nothing."""
+    try:
+        from layeratlas.summary import summarize  # statsmodels and matplotlib take seconds to import
+
+        summarize([folder], folder)
+    except Exception:
+        logger.exception("the sweep is not summarised; stage=summarize sweep_dir=%s can be run again", folder)
+
+
+def _worst(errors: Sequence[Exception], found: Sequence[sweeps.JobState]) -> Exception:
+    """One error to end with: a crash rather than a mistake in what was asked for."""
+    if all(isinstance(error, ConfigError) for error in errors):
+        return errors[0]
+    failed = [state for state in found if state.state == "failed"]
+    if not failed:
+        return next(error for error in errors if not isinstance(error, ConfigError))
+    return JobError(f"{len(failed)} of {len(found)} jobs failed; job {failed[0].job.number}: {failed[0].detail}")

@@ -1,0 +1,17 @@
+"""Many tests at once."""
+
+import numpy as np
+from jaxtyping import Float
+
+PValues = Float[np.ndarray, " tests"]
+METHODS = {"bonferroni": "bonferroni", "holm": "holm", "bh": "fdr_bh"}
+
+
+def corrected(p: PValues, method: str) -> PValues:
+    """p-values corrected for their number: `bonferroni`, `holm` (family-wise), `bh` (false discovery rate); NaN is no test."""
+    from statsmodels.stats.multitest import multipletests  # takes a second to import
+
+    result, tested = np.full(len(p), np.nan), np.isfinite(p)
+    if tested.any():
+        result[tested] = multipletests(p[tested], method=METHODS[method])[1]
+    return result

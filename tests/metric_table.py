@@ -1,0 +1,40 @@
+"""The README's table of metrics, from what they declare.
+
+uv run tests/metric_table.py    writes it into the README
+"""
+
+import re
+from pathlib import Path
+
+from metric_rows import METRICS
+
+README = Path(__file__).parent.parent / "README.md"
+HEAD = "| metric | definition | estimator | range | chance | unchanged by | cost | source |"
+SHORT = {"feature_permutation": "order of dimensions", "feature_scale": "scale of dimensions", "item_scale": "scale of items"}
+
+
+def table() -> str:
+    abouts = {row.metric.name: row.metric.about for row in reversed(METRICS)}
+    lines = [HEAD, "|" + "---|" * HEAD.count(" |")]
+    for row in METRICS:
+        about = abouts.pop(row.metric.name, None)
+        if about is None:
+            continue
+        low, high = (f"{bound:g}".replace("inf", "∞") for bound in about.bounds)
+        kept = sorted(about.invariances - ({"feature_permutation"} if "rotation" in about.invariances else set()))
+        unchanged = ", ".join(SHORT.get(name, name) for name in kept) or "nothing"
+        cells = [f"`{about.name}`", about.definition, about.estimator, f"{low} to {high}", about.chance, unchanged, about.cost]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in [*cells, about.source]) + " |")
+    return "\n".join(lines)
+
+
+def written(text: str) -> str:
+    """The table as it stands in the README."""
+    found = re.search(r"^\| metric \| definition .*?(?=\n\n)", text, re.MULTILINE | re.DOTALL)
+    assert found, "the README has no table of metrics"
+    return found[0]
+
+
+if __name__ == "__main__":
+    text = README.read_text(encoding="utf-8")
+    README.write_text(text.replace(written(text), table()), encoding="utf-8")

@@ -1,0 +1,175 @@
+"""Summaries of sweeps written by hand: tables, corrected tests, pictures, and what is missing."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from layeratlas import results, sweeps
+from layeratlas.affinity import Affinity
+from layeratlas.layers import block
+from layeratlas.results import tidy
+from layeratlas.statistics.multiplicity import corrected
+from layeratlas.statistics.unit_square import mean_unit_square, resampled
+from layeratlas.summary import summarize
+from layeratlas.sweeps import Job
+
+LAYERS = {"ant": 4, "bee": 6, "cat": 5}
+PAIRS = [("ant", "bee"), ("ant", "cat"), ("bee", "cat")]
+
+
+def banded(rows, columns):
+    """Affinities that are largest at equal depths."""
+    x, y = np.linspace(0, 1, rows)[:, None], np.linspace(0, 1, columns)
+    return 1 - np.abs(x - y)
+
+
+def write_run(folder, a, b, p=0.01, **config):
+    folder.mkdir(parents=True)
+    matrix = banded(LAYERS[a], LAYERS[b])
+    names = {side: [block(k) for k in range(1, LAYERS[side] + 1)] for side in (a, b)}
+    depths = {side: [k / LAYERS[side] for k in range(1, LAYERS[side] + 1)] for side in (a, b)}
+    affinity = Affinity(matrix, np.full_like(matrix, 0.1), names[a], names[b], depths[a], depths[b], 50, [], [])
+    results.write_arrays(folder, affinity)
+    results.write_table(folder, "affinity", tidy(affinity, {"model_a": a, "model_b": b, "dataset": "texts"}))
+    results.write_table(folder, "diagonal", pd.DataFrame({"layer": names[a], "best": 1.0}))
+    resolved = {"model_a": {"id": a}, "model_b": {"id": b}, "dataset": {"field_a": "text", "field_b": "text"}, "seed": 0} | config
+    result = {
+        "metric": {"name": "mutual_knn", "estimator": "overlap", "k": 10, "symmetric": True},
+        "pooling": "last",
+        "a": {"model": a, "language": "en", "layers": names[a]},
+        "b": {"model": b, "language": "en", "layers": names[b]},
+        "dataset": {"name": "texts", "n": 50},
+        "headline": {"text": "contrast", "value": 0.5, "chance": 0.0, "ci_low": 0.4, "ci_high": 0.6, "p": p, "attainable_p": None},
+        "statistics": {"diagonal": {"on_mean": 0.9, "student_p": p / 2, "cells": {"on": 3}}},
+        "warnings": [],
+        "timing": {"compare": 1.0},
+        "provenance": {"config": resolved},
+    }
+    results.write_result(folder, result)
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """Three pairs under two seeds; the last job has failed, one never started, and two mirrors are not run."""
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    plan = [Job(i, ["stage=all", f"job={i}"], str(i)) for i in range(7)] + [Job(7, ["stage=all", "job=7"], None, "a twin", 0)]
+    sweeps.write_plan(folder, plan)
+    for number, (pair, seed) in enumerate([(pair, seed) for seed in (0, 1) for pair in PAIRS][:5]):
+        write_run(folder / str(number), *pair, p=0.01 * (number + 1), seed=seed)
+    (folder / "5").mkdir()
+    (folder / "5" / "error.txt").write_text("ValueError: a cat\n\nTraceback")
+    return folder
+
+
+def test_a_row_per_finished_run_with_all_its_numbers(sweep):
+    table = summarize([sweep], sweep)
+    assert len(table) == 5
+    pd.testing.assert_frame_equal(pd.read_parquet(sweep / "summary.parquet"), table)
+    assert len(pd.read_csv(sweep / "summary.csv")) == 5
+    assert {"model_a", "language_b", "metric", "k", "value", "ci_low", "p", "diagonal.on_mean", "diagonal.cells.on"} <= set(table)
+    assert table["config.seed"].tolist() == ["0", "0", "0", "1", "1"]
+    assert table[["model_a", "model_b"]].to_numpy().tolist() == [list(pair) for pair in [*PAIRS, *PAIRS[:2]]]
+
+
+def test_p_values_are_corrected_over_the_pairs_of_a_condition(sweep):
+    table = summarize([sweep], sweep)
+    np.testing.assert_allclose(table["p_bonferroni"], [0.03, 0.06, 0.09, 0.08, 0.1])
+    np.testing.assert_allclose(table["p_holm"], [0.03, 0.04, 0.04, 0.08, 0.08])
+    np.testing.assert_allclose(table["p_bh"][:3], stats.false_discovery_control([0.01, 0.02, 0.03]))
+    np.testing.assert_allclose(table["diagonal.student_p_bonferroni"], table["p_bonferroni"] / 2)
+    told = pd.read_csv(sweep / "headline.csv")
+    assert list(told) == [
+        "config.seed",
+        "model_a",
+        "model_b",
+        "value",
+        "chance",
+        "ci_low",
+        "ci_high",
+        "p",
+        *(f"p_{m}" for m in ("bonferroni", "holm", "bh")),
+    ]
+
+
+def test_what_is_missing_is_said(sweep, caplog):
+    caplog.set_level("INFO")
+    summarize([sweep], sweep)
+    assert "5 done, 1 failed, 1 missing, 1 skipped" in caplog.text
+    assert "job=5  (ValueError: a cat)" in caplog.text
+    listed = pd.read_csv(sweep / "jobs.csv")
+    assert listed["state"].tolist() == ["done"] * 5 + ["failed", "missing", "skipped"]
+
+
+def test_pictures_of_each_condition(sweep):
+    summarize([sweep], sweep)
+    names = {path.relative_to(sweep / "figures").as_posix() for path in (sweep / "figures").rglob("*.png")}
+    condition = "texts-50-en-en-last-mutual_knn-10-{}"
+    pictures = ("pairs", "pairs_unit_square", "mean_unit_square", "depth_curves", "on_off_diagonal")
+    assert names == {f"{condition.format(seed)}/{picture}.png" for seed in (0, 1) for picture in pictures}
+
+
+def test_the_tables_of_the_runs_are_joined(sweep):
+    summarize([sweep], sweep)
+    diagonal = pd.read_parquet(sweep / "tables" / "diagonal.parquet")
+    assert len(diagonal) == 4 + 4 + 6 + 4 + 4
+    assert diagonal["job"].unique().tolist() == list("01234")
+    assert set(pd.read_parquet(sweep / "tables" / "affinity.parquet")["config.seed"]) == {"0", "1"}
+
+
+def test_a_summary_made_again_is_the_same(sweep):
+    summarize([sweep], sweep)
+    before = {path: path.read_bytes() for path in sweep.rglob("*") if path.suffix in (".parquet", ".csv", ".png")}
+    summarize([sweep], sweep)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_several_sweeps_are_summarised_together(sweep, tmp_path):
+    write_run(tmp_path / "more" / "0", "bee", "cat", seed=1)
+    table = summarize([sweep, tmp_path / "more"], tmp_path / "both")
+    assert table["sweep"].tolist() == ["sweep"] * 5 + ["more"]
+    np.testing.assert_allclose(table["p_bonferroni"][3:], [0.12, 0.15, 0.03])
+
+
+def test_a_sweep_without_a_result_yet_is_no_error(tmp_path, caplog):
+    sweeps.write_plan(tmp_path, [Job(0, ["x=1"], "0")])
+    assert summarize([tmp_path], tmp_path).empty
+    assert "nothing to summarise yet" in caplog.text
+
+
+def test_a_side_against_itself_is_no_test(tmp_path):
+    write_run(tmp_path / "0", "ant", "ant")
+    write_run(tmp_path / "1", "ant", "bee")
+    table = summarize([tmp_path], tmp_path)
+    assert np.isnan(table["p_holm"][0])
+    assert table["p_holm"][1] == pytest.approx(0.01)
+
+
+def test_models_of_one_name_are_told_apart(tmp_path):
+    write_run(tmp_path / "0", "ant", "bee", model_a={"id": "ant", "revision": "step1"})
+    write_run(tmp_path / "1", "ant", "bee", model_a={"id": "ant", "revision": "step2"})
+    assert summarize([tmp_path], tmp_path)["model_a"].tolist() == ["ant revision=step1", "ant revision=step2"]
+
+
+def test_a_plot_that_fails_costs_no_table(sweep, monkeypatch):
+    monkeypatch.setattr("layeratlas.summary.draw_condition", lambda *arguments: 1 / 0)
+    assert len(summarize([sweep], sweep)) == 5
+
+
+def test_corrections_leave_out_what_is_no_test():
+    np.testing.assert_array_equal(np.isnan(corrected(np.array([0.01, np.nan]), "holm")), [False, True])
+    assert corrected(np.array([0.01, np.nan]), "bonferroni")[0] == pytest.approx(0.01)
+
+
+def test_a_matrix_stretched_to_a_square():
+    np.testing.assert_array_equal(resampled(np.array([[1, 2], [3, 4.0]]), 4), np.repeat(np.repeat([[1, 2], [3, 4]], 2, 0), 2, 1))
+
+
+def test_the_mean_square_has_as_many_bins_as_the_models_fill():
+    assert mean_unit_square([np.ones((3, 3))]).shape == (3, 3)
+    np.testing.assert_allclose(mean_unit_square([np.eye(3), np.zeros((3, 3))]), np.eye(3) / 2)
+    square = mean_unit_square([banded(80, 70), banded(60, 50)])
+    assert square.shape == (40, 40)
+    assert np.diag(square).mean() > 0.95
+    assert mean_unit_square([np.array([[2.0]])]).shape == (1, 1)

@@ -1,0 +1,184 @@
+"""Sweeps: which pairs are run, what the files say of each job, how a sweep is gone on with."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from layeratlas import jobs, sweeps
+from layeratlas.errors import ConfigError
+from layeratlas.sweeps import Job, continued, mirrored, plan
+
+
+def grid(models_a, models_b, **constants):
+    rest = [f"{key}={value}" for key, value in constants.items()]
+    return [[f"model@model_a={a}", f"model@model_b={b}", *rest] for a in models_a for b in models_b]
+
+
+def composed(overrides):
+    """What Hydra makes of these: language b follows language a."""
+    config = dict(override.replace("model@", "").replace("language@", "").split("=") for override in overrides)
+    language = config.get("language_a", "en")
+    return {"language_a": language, "language_b": config.get("language_b", language), "metric": "knn", "store": "x"} | config
+
+
+def planned(combinations, symmetric=True, self_pairs=False):
+    return plan(combinations, composed, lambda config: symmetric, self_pairs=self_pairs)
+
+
+def pairs(jobs):
+    return ["".join(override[-1] for override in job.overrides[:2]) for job in jobs if not job.skipped]
+
+
+def test_each_unordered_pair_is_run_once_and_its_mirror_points_to_it():
+    jobs = planned(grid("ABC", "ABC"))
+    assert pairs(jobs) == ["AB", "AC", "BC"]
+    assert [job.number for job in jobs] == list(range(9))
+    mirror = next(job for job in jobs if job.overrides[:2] == ["model@model_a=C", "model@model_b=A"])
+    assert (mirror.twin, mirror.skipped) == (1, "the same comparison as job 1")
+    assert "self_pairs=true" in next(job.skipped for job in jobs if job.overrides[0][-1] == job.overrides[1][-1])
+
+
+def test_self_pairs_are_run_if_asked_for():
+    assert pairs(planned(grid("AB", "AB"), self_pairs=True)) == ["AA", "AB", "BB"]
+
+
+def test_against_a_reference_nothing_is_left_out():
+    assert pairs(planned(grid("A", "ABC"))) == ["AA", "AB", "AC"]
+    assert pairs(planned(grid("ABC", "C"))) == ["AC", "BC", "CC"]
+
+
+def test_both_orders_are_run_where_the_sides_differ_in_more_than_the_model():
+    jobs = planned(grid("AB", "AB", **{"language@language_a": "en", "language@language_b": "de"}))
+    assert pairs(jobs) == ["AA", "AB", "BA", "BB"]
+
+
+def test_languages_are_sides_too():
+    combinations = [
+        [*job, f"language@language_a={x}", f"language@language_b={y}"] for job in grid("AB", "AB") for x in "xy" for y in "xy"
+    ]
+    jobs = planned(combinations)
+    assert len([job for job in jobs if not job.skipped]) == 6  # of 4 sides
+    assert len(jobs) == 16
+
+
+def test_a_mirror_is_found_where_the_language_of_b_follows():
+    jobs = planned([[*job, f"language@language_a={x}"] for job in grid("AB", "AB") for x in ("en", "de")])
+    assert [job.overrides for job in jobs if not job.skipped] == [
+        [*grid("A", "B")[0], f"language@language_a={x}"] for x in ("en", "de")
+    ]
+
+
+def test_checkpoints_of_one_model_are_pairs():
+    combinations = [[f"model_a.revision={x}", f"model_b.revision={y}"] for x in "123" for y in "123"]
+    assert len([job for job in planned(combinations) if not job.skipped]) == 3
+
+
+def test_an_asymmetric_metric_is_run_in_both_orders():
+    assert pairs(planned(grid("AB", "AB"), symmetric=False)) == ["AB", "BA"]
+
+
+def test_a_value_given_twice_is_run_once():
+    jobs = planned(grid("A", "BB"))
+    assert pairs(jobs) == ["AB"]
+    assert jobs[1].twin == 0
+
+
+def test_a_mirror_of_a_kind_that_was_seen_is_not_composed():
+    seen = []
+    plan(grid("ABCDE", "ABCDE"), lambda overrides: seen.append(1) or composed(overrides), lambda config: True, self_pairs=False)
+    assert len(seen) == 5 + 10 + 1
+
+
+def test_a_config_with_its_sides_exchanged():
+    config = {"model_a": {"id": 1}, "model_b": {"id": 2}, "dataset": {"field_a": "x", "field_b": "y", "n": 3}, "alpha": [1]}
+    other = {"model_b": {"id": 1}, "model_a": {"id": 2}, "dataset": {"field_b": "x", "field_a": "y", "n": 3}, "alpha": [1]}
+    assert mirrored(config) == other
+    assert mirrored(other) == config
+
+
+def test_a_sweep_goes_on_under_its_old_numbers_and_refuses_other_jobs(tmp_path):
+    before = planned(grid("A", "BC"))
+    again = continued(planned([["model@model_b=C", "model@model_a=A"], *grid("A", "B")]), before, tmp_path)
+    assert [job.overrides for job in again] == [grid("A", "B")[0], ["model@model_b=C", "model@model_a=A"]]
+    with pytest.raises(ConfigError, match="holds a sweep of other jobs: model@model_a=A model@model_b=D is not in it"):
+        continued(planned(grid("A", "BD")), before, tmp_path)
+    with pytest.raises(ConfigError, match="model@model_a=A model@model_b=C is job 1 in it"):
+        continued(planned(grid("A", "B")), before, tmp_path)
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """A sweep of seven jobs, one in each state, and one twin."""
+    sweeps.write_plan(
+        tmp_path, [Job(i, ["stage=all", f"x={i}"], str(i)) for i in range(7)] + [Job(7, ["stage=all", "x=7"], None, "twin", 0)]
+    )
+    for number in range(6):
+        (tmp_path / str(number)).mkdir()
+    (tmp_path / "0" / "result.json").write_text("{}")
+    (tmp_path / "1" / "error.txt").write_text("ValueError: no such thing\n\nTraceback ...")
+    (tmp_path / "2" / "skipped.json").write_text('{"reason": "no de in it"}')
+    (tmp_path / "3" / "running.json").write_text(json.dumps({"host": "elsewhere", "pid": 1, "slurm": "7_3", "since": "now"}))
+    (tmp_path / "4" / "running.json").write_text(json.dumps({"host": "elsewhere", "pid": 1, "slurm": None, "since": "now"}))
+    os.utime(tmp_path / "4" / "running.json", (time.time() - 3600,) * 2)
+    (tmp_path / "5" / "extracted.json").write_text("{}")
+    return tmp_path
+
+
+def test_the_state_of_each_job_is_told_from_files_alone(sweep):
+    found = sweeps.states(sweep)
+    assert [state.state for state in found] == ["done", "failed", "skipped", "running", "failed", "done", "missing", "skipped"]
+    assert found[1].detail == "ValueError: no such thing"
+    assert found[2].detail == "no de in it"
+    assert found[3].detail == "SLURM job 7_3, process 1 on elsewhere, since now"
+    assert found[4].detail.startswith("killed without a word")
+    assert sweeps.count(found) == "2 done, 1 running, 2 failed, 1 missing, 2 skipped"
+    assert sweeps.listing(found, found).splitlines()[1] == "    1  failed   x=1  (ValueError: no such thing)"
+
+
+def test_a_folder_without_a_sweep_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="no sweep here"):
+        sweeps.states(tmp_path)
+    with pytest.raises(ConfigError, match="no such folder"):
+        sweeps.states(tmp_path / "nowhere")
+
+
+def test_a_job_shows_that_it_runs_and_leaves_no_trace(tmp_path):
+    with jobs.at_work(tmp_path):
+        assert str(os.getpid()) in (jobs.sign_of_life(tmp_path) or "")
+        assert jobs.killed(tmp_path) is None
+    assert jobs.sign_of_life(tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_job_is_told_from_a_running_one(tmp_path):
+    work = f"with at_work(pathlib.Path({str(tmp_path)!r})): os.kill(os.getpid(), 9)"
+    code = f"import os, pathlib\nfrom layeratlas.jobs import at_work\n{work}"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    assert jobs.sign_of_life(tmp_path) is None
+    assert jobs.killed(tmp_path)
+
+
+def swallow_everything():
+    try:
+        os.kill(os.getpid(), signal.SIGUSR2)
+        time.sleep(1)
+    except Exception:
+        pytest.fail("a time-out was swallowed")
+
+
+def test_a_time_out_passes_broad_excepts(tmp_path):
+    def expires(number, frame):
+        raise RuntimeError("timed-out too many times")
+
+    before = signal.signal(signal.SIGUSR2, expires)
+    try:
+        with pytest.raises(jobs.TimedOut, match="too many times"), jobs.at_work(tmp_path):
+            swallow_everything()
+        assert signal.getsignal(signal.SIGUSR2) is expires
+    finally:
+        signal.signal(signal.SIGUSR2, before)
