@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from layeratlas.affinity import Affinity
-from layeratlas.analyses import Diagonal
+from layeratlas.analyses import Comparison, Diagonal, Findings
+from layeratlas.arrays import Activations
 from layeratlas.statistics import Inference
 from layeratlas.statistics.diagonal import (
     best_match_depth_rank,
@@ -43,6 +44,12 @@ def affinity_of(matrix: np.ndarray, rows: list[str], columns: list[str], chance:
     matrix = np.asarray(matrix, dtype=float)
     chance = np.broadcast_to(np.asarray(chance, dtype=float), matrix.shape).copy()
     return Affinity(matrix, chance, rows, columns, depths(rows), depths(columns), 64, list(rows), list(columns))
+
+
+def asked(affinity: Affinity) -> Findings:
+    """The analysis reads the matrix alone."""
+    nothing = Activations({}, 0)
+    return DIAGONAL(Comparison(affinity, nothing, nothing))
 
 
 def blocks(count: int) -> list[str]:
@@ -182,7 +189,7 @@ def test_the_analysis_reads_blocks_only():
     full[1:-1, 1:-1] = TALL
     chance = np.full((7, 5), 77.0)
     chance[1:-1, 1:-1] = 0.1 + 0.2 * generalised_diagonal(5, 3)
-    found = DIAGONAL(
+    found = asked(
         affinity_of(full, ["embed", *blocks(5), "final_norm"], ["embed", *blocks(3), "final_norm"], chance),
     )
     alone = on_off_diagonal(TALL)
@@ -195,7 +202,7 @@ def test_the_analysis_reads_blocks_only():
 
 def test_the_headline_is_the_contrast_with_what_chance_gives():
     chance = 0.1 + 0.05 * generalised_diagonal(5, 3)
-    headline = DIAGONAL(affinity_of(TALL, blocks(5), blocks(3), chance)).headline
+    headline = asked(affinity_of(TALL, blocks(5), blocks(3), chance)).headline
     assert headline.value == pytest.approx(0.5)
     assert headline.chance == pytest.approx(0.05)
     assert (headline.ci_low, headline.ci_high, headline.p, headline.attainable_p) == (None, None, None, None)
@@ -203,7 +210,7 @@ def test_the_headline_is_the_contrast_with_what_chance_gives():
 
 def test_best_matches_of_both_sides_are_the_maxima_of_rows_and_columns():
     matrix = np.array([[0.9, 0.2], [0.7, 0.8], [0.1, 0.85], [0.3, 0.4]])
-    table = DIAGONAL(affinity_of(matrix, blocks(4), blocks(2))).table
+    table = asked(affinity_of(matrix, blocks(4), blocks(2))).table
     assert table.drop(columns=["monotone_layer", "monotone_depth"]).to_dict("records") == [
         {"side": "a", "layer": "block_1", "depth": 0.25, "best_layer": "block_1", "best_depth": 0.5, "best_affinity": 0.9},
         {"side": "a", "layer": "block_2", "depth": 0.5, "best_layer": "block_2", "best_depth": 1.0, "best_affinity": 0.8},
@@ -216,7 +223,7 @@ def test_best_matches_of_both_sides_are_the_maxima_of_rows_and_columns():
 
 def test_the_analysis_refuses_a_model_of_one_block():
     with pytest.raises(ValueError, match=r"^a 3 x 1 matrix is too small to compare its diagonal with the rest$"):
-        DIAGONAL(affinity_of(np.ones((4, 2)), ["embed", *blocks(3)], ["embed", "block_1"]))
+        asked(affinity_of(np.ones((4, 2)), ["embed", *blocks(3)], ["embed", "block_1"]))
 
 
 # --- with inference ---------------------------------------------------------------------------------------------------------
@@ -291,7 +298,7 @@ def test_with_draws_and_intervals_the_headline_says_how_sure_it_is():
         left_out=matrix + 0.01 * rng.standard_normal((20, 8, 6)),
         inference=Inference(permutations=199, groups=20, alpha=0.05, level=0.95, within_groups=False, by_group=False, block=1),
     )
-    found = DIAGONAL(affinity)
+    found = asked(affinity)
     headline = found.headline
     assert headline.ci_low < headline.value < headline.ci_high
     assert headline.p == headline.attainable_p == 1 / 200

@@ -187,6 +187,73 @@ def test_an_empty_dataset_is_one_clear_line(command, tiny, tmp_path, capfd):
     assert last_line(capfd) == "layeratlas: dataset empty: no items in language en"
 
 
+@pytest.mark.parametrize("stage", ["all", "extract"])
+def test_vectors_of_two_models_are_not_compared_directly_and_nothing_is_extracted(command, tiny, tmp_path, capfd, stage):
+    assert command(*tiny, "metric=paired_cosine", f"stage={stage}") == 2
+    needed = "layeratlas: metric paired_cosine compares vectors of one space: give both sides the same model, e.g. model_b.id="
+    line = last_line(capfd)
+    assert line.startswith(needed)
+    assert line.endswith("/tiny-llama")
+    assert not (tmp_path / "store").exists()
+
+
+def test_the_line_to_type_names_the_file_of_the_other_sides_model(command, capfd):
+    models = ["model@model_a=smollm2-135m-instruct", "model@model_b=gemma3-270m"]
+    assert command(*models, "dataset.n=8", "metric=mexa") == 2
+    assert last_line(capfd).endswith("give both sides the same model, e.g. model@model_b=smollm2-135m-instruct")
+
+
+def test_the_suggested_line_is_all_that_is_needed(command, tiny, tmp_path, capfd):
+    assert command(*tiny, "metric=retrieval_at_1", "language@language_b=de") == 2
+    suggested = last_line(capfd).rsplit("e.g. ", 1)[1]
+    assert command(*tiny, "metric=retrieval_at_1", "language@language_b=de", suggested) == 0
+    np.testing.assert_allclose(layeratlas.read_run(tmp_path / "out").arrays["chance"], 1 / 40)
+
+
+def test_one_checkpoint_with_and_without_its_weights_is_two_spaces(command, tiny, checkpoint_folder, capfd):
+    same = f"model_b.id={checkpoint_folder('llama')}"
+    assert command(*tiny, same, "model_b.random_init=1", "metric=csls") == 2
+    assert last_line(capfd).endswith("e.g. model_b.random_init=null")
+
+
+def test_dimensions_dropped_layer_by_layer_leave_no_common_space(command, tiny, checkpoint_folder, capfd):
+    same = f"model_b.id={checkpoint_folder('llama')}"
+    assert command(*tiny, same, "metric=paired_cosine", "normalization=drop_top_dimensions") == 2
+    assert "metric paired_cosine compares vectors of one space: normalization may not drop dimensions" in last_line(capfd)
+
+
+@pytest.mark.parametrize(("width", "code"), [(5, 2), (4, 0)])
+def test_stored_vectors_of_one_space_have_one_width(command, tiny, tmp_path, capfd, width, code):
+    rng = np.random.default_rng(0)
+    for side, d in (("a", 4), ("b", width)):
+        np.savez(tmp_path / f"{side}.npz", block_1=rng.standard_normal((40, d)), block_2=rng.standard_normal((40, d)))
+    data = [argument for argument in tiny if argument.startswith(("dataset", "store", "k="))]
+    stored = [f"model@model_{s}=stored" for s in "ab"] + [f"model_{s}.path={tmp_path / s}.npz" for s in "ab"]
+    assert command(*data, *stored, "metric=paired_cosine_centered", "analysis=[]") == code
+    if code:
+        expected = "layeratlas: metric paired_cosine_centered compares vectors of one space; got layers of 4 and 5 dimensions"
+        assert last_line(capfd) == expected
+
+
+def test_the_geometry_of_every_layer_is_a_table(command, tiny, tmp_path):
+    assert command(*tiny, "analysis=[geometry]", "layers=all") == 0
+    read = layeratlas.read_run(tmp_path / "out")
+    table = read.table("geometry")
+    assert list(table["side"]) == ["a"] * 5 + ["b"] * 5
+    assert list(table["layer"][:5]) == ["embed", "block_1", "block_2", "block_3", "final_norm"]
+    assert np.isfinite(table.drop(columns=["side", "layer", "depth"])).all(axis=None)
+    assert read.result["analyses"]["geometry"] == {"top_dimensions": 1}
+
+
+def test_a_saturated_metric_says_so_in_the_log_and_in_the_result(command, tiny, tmp_path):
+    assert command(*tiny, "metric=diffusion_nmi_published", "metric.sigma=0.001", "analysis=[]") == 0
+    warnings = layeratlas.read_run(tmp_path / "out").result["warnings"]
+    saturated = [text for text in warnings if "nearly the identity" in text]
+    assert [text.split(":")[0] for text in saturated] == [
+        f"metric diffusion_nmi_published, side {side}, block_1, block_2, block_3" for side in "ab"
+    ]
+
+
 def test_a_crash_leaves_its_traceback_and_exit_code_1(command, tiny, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr("layeratlas.stages.compare", lambda *a: 1 / 0)
     assert command(*tiny) == 1

@@ -112,6 +112,19 @@ def compare(signer: Signer, a: Activations, b: Activations) -> Affinity:
     )
 
 
+def diagnoses(metric: AbstractMetric, affinity: Affinity) -> list[str]:
+    """What makes values doubtful, one line for each side and trouble, which names the layers that have it."""
+    sides = {"a": (affinity.layers_a, affinity.signatures_a)}
+    if affinity.signatures_b is not affinity.signatures_a:
+        sides["b"] = (affinity.layers_b, affinity.signatures_b)
+    found: dict[tuple[str, str], list[str]] = {}
+    for side, (layers, signatures) in sides.items():
+        for layer, signature in zip(layers, signatures, strict=True):
+            if trouble := metric.diagnose(signature):
+                found.setdefault((side, trouble), []).append(layer)
+    return [f"metric {metric.name}, side {side}, {', '.join(layers)}: {trouble}" for (side, trouble), layers in found.items()]
+
+
 def with_null(metric: AbstractMetric, affinity: Affinity, inference: Inference, groups: Sequence[str], seed: int) -> Affinity:
     """Add the null of each cell: its items of b in random orders, the same for all layers."""
     if not inference.permutations:

@@ -15,8 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from layeratlas import pooling, results, sweeps
 from layeratlas.activations import Extracted, Extractor, Side
-from layeratlas.affinity import Affinity, compare, with_intervals, with_null
-from layeratlas.analyses import AbstractAnalysis, Findings, Headline
+from layeratlas.affinity import Affinity, compare, diagnoses, with_intervals, with_null
+from layeratlas.analyses import AbstractAnalysis, Comparison, Findings, Headline
 from layeratlas.arrays import Pooling
 from layeratlas.balance import balance, imbalances
 from layeratlas.batching import Batching
@@ -25,6 +25,7 @@ from layeratlas.corpora import AbstractControl, AbstractCorpus, Language, Paired
 from layeratlas.errors import ConfigError
 from layeratlas.metrics import AbstractMetric, AbstractNeighborMetric
 from layeratlas.models import AbstractModel, Needs, StoredActivations, pick_device
+from layeratlas.normalization import DropTopDimensions
 from layeratlas.selftest import drift_table
 from layeratlas.signatures import Signer
 from layeratlas.statistics import Inference
@@ -56,6 +57,13 @@ class _Plan:
     def dataset(self) -> str:
         """What results call the texts."""
         return f"{self.corpus.name}+{self.control.name}" if self.control else self.corpus.name
+
+    @property
+    def in_one_space(self) -> str | None:
+        """What compares vectors of both sides directly, so that they must be of one space; None if nothing does."""
+        if self.metric.about.same_space:
+            return f"metric {self.metric.name}"
+        return next((f"analysis {name}" for name, analysis in self.analyses.items() if analysis.same_space), None)
 
     def side(self, name: str, model: AbstractModel) -> Side:
         drawn = self.items.sides[name]
@@ -183,12 +191,15 @@ def _run(config: DictConfig, folder: Path, *, only_stored: bool) -> None:
     with notes.timed("extract"):
         extracted = _extract(plan, extractor, config.layers)
     with notes.timed("compare"):
+        _require_one_width(plan, extracted)
         affinity = compare(plan.signer, extracted["a"].activations, extracted["b"].activations)
     with notes.timed("infer"):
         affinity = _infer(plan, affinity, notes)
+    for doubt in diagnoses(plan.metric, affinity):
+        notes.warn(doubt)
     _write_arrays(folder, plan, extracted, affinity)
     with notes.timed("analyse"):
-        findings = _analyse(plan, affinity, notes)
+        findings = _analyse(plan, Comparison(affinity, extracted["a"].activations, extracted["b"].activations), notes)
     for name, found in findings.items():
         results.write_table(folder, name, found.table)
     _warn_about_texts(plan, extracted, notes)
@@ -228,7 +239,7 @@ def _plan(config: DictConfig) -> _Plan:
         needed = f"{metric.name} needs at least {metric.min_n} items"
         reason = " (k + 1)" if isinstance(metric, AbstractNeighborMetric) else ""
         raise ConfigError(f"dataset.n: {needed}{reason}; got {items.n}")
-    return _Plan(
+    plan = _Plan(
         resolved=_resolved(config),
         corpus=corpus,
         control=control,
@@ -255,6 +266,40 @@ def _plan(config: DictConfig) -> _Plan:
         ),
         inference=instantiate(config.statistics, _convert_="all"),
     )
+    _require_one_space(plan, config)
+    return plan
+
+
+def _require_one_space(plan: _Plan, config: DictConfig) -> None:
+    """Refuse different models, or dimensions left out layer by layer, where vectors of both sides are compared directly."""
+    a, b = plan.models.values()
+    if not plan.in_one_space:
+        return
+    if isinstance(plan.signer.normalization, DropTopDimensions):
+        raise ConfigError(
+            f"{plan.in_one_space} compares vectors of one space: normalization may not drop dimensions; choose another"
+        )
+    if isinstance(a, AbstractModel) and isinstance(b, AbstractModel) and a.weights != b.weights:
+        typed = _same_model(config)
+        raise ConfigError(f"{plan.in_one_space} compares vectors of one space: give both sides the same model, e.g. {typed}")
+
+
+def _require_one_width(plan: _Plan, extracted: dict[str, Extracted]) -> None:
+    """For vectors that somebody else extracted, nothing but their width tells of their space."""
+    widths = sorted({side.activations.width for side in extracted.values()})
+    if plan.in_one_space and len(widths) > 1:
+        raise ConfigError(
+            f"{plan.in_one_space} compares vectors of one space; got layers of {widths[0]} and {widths[1]} dimensions"
+        )
+
+
+def _same_model(config: DictConfig) -> str:
+    """What to type to make model b that of side a."""
+    chosen = HydraConfig.get().runtime.choices
+    if chosen["model@model_a"] != chosen["model@model_b"]:
+        return f"model@model_b={chosen['model@model_a']}"
+    fields = {key: (config.model_a.get(key), config.model_b.get(key)) for key in ("id", "revision", "adapter", "random_init")}
+    return " ".join(f"model_b.{key}={'null' if a is None else a}" for key, (a, b) in fields.items() if a != b)
 
 
 def _pooling(name: str) -> Pooling:
@@ -329,12 +374,12 @@ def _infer(plan: _Plan, affinity: Affinity, notes: _Notes) -> Affinity:
         return affinity
 
 
-def _analyse(plan: _Plan, affinity: Affinity, notes: _Notes) -> dict[str, Findings]:
-    """Every analysis that can be made of this matrix; one that cannot is a warning and does not cost the others."""
+def _analyse(plan: _Plan, comparison: Comparison, notes: _Notes) -> dict[str, Findings]:
+    """Every analysis that can be made of this run; one that cannot is a warning and does not cost the others."""
     findings = {}
     for name, analysis in plan.analyses.items():
         try:
-            findings[name] = analysis(affinity)
+            findings[name] = analysis(comparison)
         except ValueError as error:
             notes.warn(f"analysis {name} was not made: {error}")
     return findings

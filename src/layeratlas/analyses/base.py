@@ -1,4 +1,4 @@
-"""What every analysis is: a question put to one run's affinity matrix."""
+"""What every analysis is: a question put to one run."""
 
 import abc
 from dataclasses import dataclass, field
@@ -7,6 +7,16 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from layeratlas.affinity import Affinity
+from layeratlas.arrays import Activations
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a run has of its two sides: their affinity, and the activations that it was made of, before any normalisation."""
+
+    affinity: Affinity
+    a: Activations
+    b: Activations
 
 
 @dataclass(frozen=True)
@@ -33,8 +43,11 @@ class Findings:
 
 
 class AbstractAnalysis(abc.ABC):
+    """`same_space`: both sides must be vectors of one space."""
+
     name: ClassVar[str]
+    same_space: ClassVar[bool] = False
 
     @abc.abstractmethod
-    def __call__(self, affinity: Affinity) -> Findings:
-        """Raises ValueError where the matrix cannot answer the question."""
+    def __call__(self, comparison: Comparison) -> Findings:
+        """Raises ValueError where the run cannot answer the question."""

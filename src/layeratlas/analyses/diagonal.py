@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from layeratlas.affinity import Affinity
-from layeratlas.analyses.base import AbstractAnalysis, Findings, Headline
+from layeratlas.analyses.base import AbstractAnalysis, Comparison, Findings, Headline
 from layeratlas.statistics.diagonal import (
     best_match_depth_rank,
     cell_depth_rank,
@@ -45,8 +45,8 @@ class Diagonal(AbstractAnalysis):
 
     name: ClassVar[str] = "diagonal"
 
-    def __call__(self, affinity: Affinity) -> Findings:
-        blocks = affinity.blocks()
+    def __call__(self, comparison: Comparison) -> Findings:
+        blocks = comparison.affinity.blocks()
         published = on_off_diagonal(blocks.matrix)
         on = generalised_diagonal(*blocks.matrix.shape)
         chance_on, chance_off = diagonal_means(blocks.chance)

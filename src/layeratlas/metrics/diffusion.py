@@ -16,6 +16,7 @@ from layeratlas.metrics.base import About, AbstractMetric, centred, checked
 from layeratlas.metrics.gram import Gaussian, blocks, median_gaussian
 
 _WHOLE_SPECTRUM = 1024  # up to here all eigenvalues take less time than the few largest by iteration
+_ROUNDING = 1e-14  # of an eigenvalue whose largest is 1
 _CLOSE = 0.01  # relative gap below which neighbouring eigenvalues of a finite sample are one
 
 _ARBITRARY = "the embedding then holds arbitrary directions, so do not read its values"
@@ -79,7 +80,7 @@ class DiffusionNMIPublished(AbstractMetric[PublishedMap]):
         values, vectors = torch.linalg.eig(kernel / (kernel.sum(dim=1, keepdim=True) + 1e-8))
         order = values.real.argsort(descending=True, stable=True)
         kept = order[1 : self.dimensions + 1]
-        if values.real[kept].min() <= 0:
+        if values.real[kept].min() <= _ROUNDING:
             raise ValueError(
                 f"fewer than {self.dimensions + 1} eigenvalues of its kernel are positive, so that powers of them are undefined:"
                 f" sigma={self.sigma} is too wide, or items repeat"
@@ -183,7 +184,7 @@ class DiffusionNMI(AbstractMetric[DiffusionMap]):
         constant = 1 / weights / (1 / weights).norm()
         walk.addr_(constant, constant, alpha=-1)  # leaves 0 for its eigenvalue 1, which has no unique eigenvector if others are 1
         values, vectors = _largest(walk, self.dimensions + 1)
-        if values[-2] <= 1e-12:
+        if values[-2] <= _ROUNDING:
             raise ValueError(f"its kernel has fewer than {self.dimensions} dimensions beside the constant one: items repeat")
         coordinates = weights[:, None] * vectors[:, :-1]
         basis = torch.linalg.qr(coordinates - coordinates.mean(dim=0)).Q

@@ -15,6 +15,7 @@ from layeratlas.metrics.base import checked
 from layeratlas.metrics.gram import blocks
 from layeratlas.metrics.neighbors import EuclideanNeighbors, unit_vectors
 
+_ROUNDING = 1e-9  # of the log of two equal distances
 _DISCARDED = 0.1
 _LEAST_DISTINCT = 5
 
@@ -46,7 +47,7 @@ def intrinsic_dimension(x: LayerActivations) -> float:
         raise ValueError(f"needs at least {_LEAST_DISTINCT} distinct items; got {len(distinct)}")
     squared = EuclideanNeighbors()(distinct, 2).similarities.neg().clamp(min=torch.finfo(torch.float64).tiny)
     log_mu = (squared[:, 1] / squared[:, 0]).log().div(2).sort().values[: int(len(distinct) * (1 - _DISCARDED))]
-    if not log_mu.any():
+    if log_mu[-1] < _ROUNDING:
         raise ValueError("each item has two equally near neighbours, as on a grid, so that the dimension is undefined")
     below = torch.arange(1, len(log_mu) + 1, dtype=torch.float64, device=x.device) / len(distinct)
     return float(log_mu @ -torch.log1p(-below) / log_mu.square().sum())
@@ -54,7 +55,7 @@ def intrinsic_dimension(x: LayerActivations) -> float:
 
 def anisotropy(x: LayerActivations) -> float:
     """Mean cosine of two different items (Ethayarajh, 2019): 0 if they point everywhere, near 1 in a narrow cone."""
-    unit = unit_vectors(checked(x, 2)).double()
+    unit = unit_vectors(checked(x, 2).double())
     n = len(unit)
     return float((unit.sum(dim=0).square().sum() - unit.square().sum()) / (n * (n - 1)))
 
@@ -89,7 +90,7 @@ def uniformity(x: LayerActivations) -> float:
     With t = 2 in Wang and Isola (2020), eq. 2. 0 if all items point in one direction; the lower, the more evenly they cover the
     sphere: -4 for many dimensions.
     """
-    unit = unit_vectors(checked(x, 2)).double()
+    unit = unit_vectors(checked(x, 2).double())
     n, total = len(unit), 0.0
     for block in blocks(n, layers=2):
         kernel = (4 * (unit[block] @ unit.T - 1)).exp()  # |u - v|^2 = 2 - 2 u.v

@@ -77,6 +77,11 @@ class AbstractModel(abc.ABC):
     def name(self) -> str:
         return self.id.rstrip("/").rsplit("/", 1)[-1] + ("" if self.random_init is None else f"-random{self.random_init}")
 
+    @property
+    def weights(self) -> tuple[str, str | None, int | None]:
+        """What tells whether two models' layers are vectors of one space."""
+        return self.fingerprint(), self.adapter, self.random_init
+
     @abc.abstractmethod
     def fingerprint(self) -> str:
         """Name of the exact bytes of the checkpoint, found as cheaply as can be."""
