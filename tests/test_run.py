@@ -31,7 +31,16 @@ def tiny(checkpoint_folder, texts_file, tmp_path):
     """Overrides that compare two tiny models on the test's own texts and write below tmp_path."""
     models = [f"model@model_{s}=gpt2" for s in "ab"]
     folders = [f"model_a.id={checkpoint_folder('llama')}", f"model_b.id={checkpoint_folder('gpt2')}"]
-    return [*models, *folders, "dataset=local", f"dataset.path={texts_file}", "k=3", f"store.dir={tmp_path / 'store'}"]
+    return [
+        *models,
+        *folders,
+        "dataset=local",
+        f"dataset.path={texts_file}",
+        "k=3",
+        "statistics.permutations=19",
+        "statistics.groups=4",
+        f"store.dir={tmp_path / 'store'}",
+    ]
 
 
 @pytest.fixture
