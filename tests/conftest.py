@@ -9,6 +9,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before anything of Hugging Face is importe
 import pytest
 import torch
 import transformers
+from matplotlib.figure import Figure
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
@@ -45,6 +46,13 @@ TEXTS = [
 @pytest.fixture(autouse=True)
 def threads(request: pytest.FixtureRequest) -> None:
     torch.set_num_threads(THREADS if request.node.get_closest_marker("slow") else 1)
+
+
+@pytest.fixture(autouse=True)
+def unsaved_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Saving a picture takes longer than a whole tiny run: only the tests marked `pictures`, and the slow ones, do it."""
+    if not any(request.node.get_closest_marker(name) for name in ("pictures", "slow", "browser")):
+        monkeypatch.setattr(Figure, "savefig", lambda self, path, **options: Path(path).touch())
 
 
 @pytest.fixture

@@ -86,6 +86,7 @@ def test_a_foreign_library_is_known_to_its_owner_alone(path):
         assert owners is None or module_of(path) in owners, f"{path.name} imports {name}"
 
 
+@pytest.mark.slow
 def test_a_filled_store_needs_no_transformers():
     import subprocess
     import sys

@@ -14,7 +14,8 @@ from layeratlas.corpora import Language
 
 CONF = Path(__file__).parent.parent / "conf"
 GROUPS = ("model", "dataset", "control", "language", "pooling", "normalization", "metric", "k", "statistics", "analysis", "stage")
-FILES = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+NAMES = {group: [path.stem for path in sorted((CONF / group).glob("*.yaml"))] for group in GROUPS}
+FILES = [(group, name) for group, names in NAMES.items() for name in names]
 PATHS = {"stored": ["model_a.path=x"]} | {name: ["dataset.path=x"] for name in ("local", "common_words", "wikipedia_leads")}
 PATHS |= {name: ["sweep_dir=x"] for name in ("status", "summarize")}
 SIDED = {"model": "model@model_a", "language": "language@language_a"}
@@ -37,10 +38,14 @@ def targets(node: object) -> list[dict]:
     return []
 
 
-@pytest.mark.parametrize(("group", "name"), FILES, ids=lambda value: value)
-def test_every_file_binds_each_of_its_keys_to_its_target(group, name):
-    choice = f"{group}=[{name}]" if group == "analysis" else f"{SIDED.get(group, group)}={name}"
-    config = composed(choice, *PATHS.get(name, []))
+@pytest.mark.parametrize("row", range(max(map(len, NAMES.values()))))
+def test_every_file_binds_each_of_its_keys_to_its_target(row):
+    """One composition binds a file of each group: the first of each, then the second of each, and so on."""
+    chosen = {group: names[min(row, len(names) - 1)] for group, names in NAMES.items()}
+    choices = [
+        f"{group}=[{name}]" if group == "analysis" else f"{SIDED.get(group, group)}={name}" for group, name in chosen.items()
+    ]
+    config = composed(*choices, *(more for name in chosen.values() for more in PATHS.get(name, [])))
     resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     found = targets(resolved)
     assert found

@@ -89,6 +89,7 @@ def test_the_seed_decides_which_items_are_drawn_and_in_which_order():
     assert draws[3] == draw(listed(LETTERS, n=6), "en", "de", 3).table["id"].tolist()
 
 
+@pytest.mark.slow
 def test_every_item_is_drawn_about_equally_often():
     counts = Counter(item for seed in range(600) for item in draw(listed(LETTERS, n=4), "en", "en", seed).table["id"])
     assert stats.chisquare([counts[item] for item in LETTERS]).pvalue > 0.001

@@ -30,6 +30,7 @@ Publish = Callable[[str, Configurations], Path]
 def _environment(monkeypatch, tmp_path):
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN", 0)
     for name in ("LAYERATLAS_STORE", "LAYERATLAS_RUN_ID"):
         monkeypatch.setenv(name, "unused")
 

@@ -10,7 +10,7 @@ from scipy import stats
 
 from layeratlas.affinity import Affinity, with_intervals, with_null
 from layeratlas.errors import ConfigError
-from layeratlas.metrics import RSA, AbstractMetric, CKALinear, CKALinearDebiased, CKAMinibatch, MutualKNN
+from layeratlas.metrics import RSA, AbstractMetric, CKALinear, CKALinearDebiased, JaccardKNN, MutualKNN
 from layeratlas.metrics.rsa import CosineDistance, Spearman
 from layeratlas.statistics import Inference
 from layeratlas.statistics.nulls import add_one_p, attainable_p, calibrated, null_of, orders, published_gaussian_tail, survivable
@@ -147,7 +147,7 @@ def test_the_bound_holds_where_it_can_be_checked():
 
 # --- exactness --------------------------------------------------------------------------------------------------------------
 
-EACH_NULL = [MutualKNN(k=3), CKALinear(), CKALinearDebiased(), RSA(CosineDistance(), Spearman()), CKAMinibatch(batch=8)]
+EACH_NULL = [MutualKNN(k=3), CKALinear(), CKALinearDebiased(), RSA(CosineDistance(), Spearman()), JaccardKNN(k=3)]
 
 
 @pytest.mark.slow

@@ -103,14 +103,14 @@ def test_intervals_cover_what_they_are_about(metric):
     mixing = [rng.standard_normal((8, d)) for d in (20, 30)]
 
     def sample() -> list[np.ndarray]:
-        signal = rng.standard_normal((256, 8))
-        return [signal @ m + 2 * rng.standard_normal((256, m.shape[1])) for m in mixing]
+        signal = rng.standard_normal((128, 8))
+        return [signal @ m + 2 * rng.standard_normal((128, m.shape[1])) for m in mixing]
 
     truth = np.mean([affinity_matrix(metric, [x], [y]).item() for x, y in (sample() for _ in range(200))])
     covered = 0
     for _ in range(100):
         x, y = sample()
-        found = with_intervals(metric.with_slack(), compared(metric.with_slack(), [x], [y]), inference(groups=20), ["x"] * 256)
+        found = with_intervals(metric.with_slack(), compared(metric.with_slack(), [x], [y]), inference(groups=20), ["x"] * 128)
         covered += found.inferred["ci_low"].item() <= truth <= found.inferred["ci_high"].item()
     assert 88 <= covered <= 100
     assert torch.get_default_dtype() == torch.float32

@@ -70,6 +70,7 @@ def last_line(capfd) -> str:
     return capfd.readouterr().err.strip().splitlines()[-1]
 
 
+@pytest.mark.pictures
 def test_one_command_leaves_numbers_figures_and_a_result(command, tiny, tmp_path):
     assert command(*tiny) == 0
     names = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
@@ -299,6 +300,7 @@ def test_a_resumed_sweep_keeps_what_is_finished_and_refuses_another_config(comma
     assert first.stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_a_sweep_over_models_and_languages_extracts_each_side_once(command, tiny, checkpoint_folder, tmp_path, monkeypatch):
     from layeratlas.models.base import AbstractModel
 
@@ -349,6 +351,7 @@ def test_a_mistake_in_a_sweep_is_told_before_any_job_starts(command, tiny, tmp_p
     assert not (tmp_path / "sweep" / "jobs.json").exists()
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_goes_on_with_what_it_lacks(command, tiny, tmp_path, capfd, monkeypatch):
     from layeratlas import stages
 
@@ -452,6 +455,7 @@ def test_help_shows_a_person_what_can_be_set(command, capfd):
         assert word in page
 
 
+@pytest.mark.slow
 def test_the_script_runs_as_a_program_from_any_folder(tiny, tmp_path):
     arguments = [*tiny, f"hydra.run.dir={tmp_path / 'out'}"]
     done = subprocess.run([sys.executable, str(SCRIPT), *arguments], cwd=tmp_path, capture_output=True, text=True)

@@ -102,6 +102,7 @@ def test_what_is_missing_is_said(sweep, caplog):
     assert listed["state"].tolist() == ["done"] * 5 + ["failed", "missing", "skipped"]
 
 
+@pytest.mark.pictures
 def test_pictures_of_each_condition(sweep):
     summarize([sweep], sweep)
     names = {path.relative_to(sweep / "figures").as_posix() for path in (sweep / "figures").rglob("*.png")}
@@ -118,6 +119,8 @@ def test_the_tables_of_the_runs_are_joined(sweep):
     assert set(pd.read_parquet(sweep / "tables" / "affinity.parquet")["config.seed"]) == {"0", "1"}
 
 
+@pytest.mark.slow
+@pytest.mark.pictures
 def test_a_summary_made_again_is_the_same(sweep):
     summarize([sweep], sweep)
     before = {path: path.read_bytes() for path in sweep.rglob("*") if path.suffix in (".parquet", ".csv", ".png")}

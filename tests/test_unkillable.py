@@ -366,6 +366,7 @@ def after_shard(monkeypatch: pytest.MonkeyPatch, number: int, happen: Callable[[
     monkeypatch.setattr(forward, "extract", extract)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", [0, 100, 200, 340], ids=lambda room: f"{room} KB left")
 def test_a_disk_that_fills_up_ends_in_one_line_and_the_extraction_goes_on_when_there_is_room(
     disk, llama, tmp_path, caplog, monkeypatch, room
@@ -571,6 +572,7 @@ def test_an_extraction_reads_and_writes_no_pickle(no_pickle, llama, tmp_path):
     assert no_pickle == []
 
 
+@pytest.mark.pictures
 def test_a_run_reads_and_writes_no_pickle(no_pickle, command, tiny, tmp_path):
     assert command(*tiny, "extract.nll=true") == 0
     layeratlas.read_run(tmp_path / "out")
@@ -746,6 +748,7 @@ def test_an_unknown_action_or_entry_ends_in_one_line_and_exit_code_2(command, fi
     assert bytes_of(filled.root) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["stage=store"], ["stage=store", "store.action=verify"], ["stage=selftest"]])
 def test_stages_that_only_look_leave_nothing_in_the_current_folder(command, tiny, filled, tmp_path, arguments):
     before = everything_below(tmp_path)
@@ -821,6 +824,7 @@ def save_vectors(form: str, extracted: Extracted, folder: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("form", "metric"), [(".safetensors", "cka_linear"), (".npz", "cka_linear"), (".npy", "mutual_knn")])
 def test_vectors_of_others_give_the_matrix_of_the_model_that_made_them(command, tiny, texts_file, llama, tmp_path, form, metric):
     texts = [json.loads(line)["en"] for line in texts_file.read_text(encoding="utf-8").splitlines()]

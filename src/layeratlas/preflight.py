@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 _FLOAT32 = 4
 _BYTES_PER_TOKEN = 4  # of English; languages that tokenise worse take longer than estimated
 _HIDDEN_STATES = 16  # tensors the size of a batch's hidden states that are alive at once inside a block, roughly
+_MEASURING = 0.02  # seconds
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,14 @@ def require(expected: Estimate, name: str, store: Path, device: torch.device, *,
 
 def _flops(device: torch.device, dtype: torch.dtype) -> float:
     """Multiply-adds x 2 per second of a matrix product on this device, measured."""
-    a = torch.ones(1024, 1024, device=device, dtype=dtype)
-    seconds = []
-    for _ in range(4):
+    size = 512 if device.type == "cpu" else 4096  # a CPU without bfloat16 arithmetic does a product of 1024 in two seconds
+    a = torch.ones(size, size, device=device, dtype=dtype)
+    seconds: list[float] = []
+    while len(seconds) < 2 or sum(seconds) < _MEASURING:
         start = time.perf_counter()
         (a @ a)[0, 0].item()
         seconds.append(time.perf_counter() - start)
-    return 2 * 1024**3 / min(seconds)
+    return 2 * size**3 / min(seconds)
 
 
 def _size(n: int | float) -> str:
