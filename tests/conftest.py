@@ -28,7 +28,7 @@ ARCHITECTURES: dict[str, tuple[str, dict]] = {
 }
 
 # Tiny tensors gain nothing from threads, and lose a factor of five to them where other processes are running.
-THREADS = torch.get_num_threads()
+THREADS = max(1, torch.get_num_threads() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 torch.set_num_threads(1)
 
 TEXTS = [
