@@ -4,6 +4,7 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -11,6 +12,8 @@ from scipy import stats
 from layeratlas.affinity import Affinity
 from layeratlas.analyses import Comparison, Diagonal, Findings
 from layeratlas.arrays import Activations
+from layeratlas.metrics import MutualKNN
+from layeratlas.signatures import Signer
 from layeratlas.statistics import Inference
 from layeratlas.statistics.diagonal import (
     best_match_depth_rank,
@@ -49,7 +52,7 @@ def affinity_of(matrix: np.ndarray, rows: list[str], columns: list[str], chance:
 def asked(affinity: Affinity) -> Findings:
     """The analysis reads the matrix alone."""
     nothing = Activations({}, 0)
-    return DIAGONAL(Comparison(affinity, nothing, nothing))
+    return DIAGONAL(Comparison(affinity, nothing, nothing, Signer(MutualKNN(k=1), torch.device("cpu"))))
 
 
 def blocks(count: int) -> list[str]:

@@ -209,7 +209,8 @@ def test_only_as_many_top_dimensions_as_there_are(largest):
 
 
 def comparison(a: Activations, b: Activations) -> Comparison:
-    return Comparison(compare(Signer(CKALinear(), torch.device("cpu")), a, b), a, b)
+    signer = Signer(CKALinear(), torch.device("cpu"))
+    return Comparison(compare(signer, a, b), a, b, signer)
 
 
 @pytest.fixture

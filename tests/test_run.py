@@ -2,16 +2,19 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import platformdirs
 import pytest
 from conftest import TEXTS
 
 import layeratlas
+import layeratlas.figures
 import run
 from layeratlas.sweeps import read_plan, states
 
@@ -147,9 +150,25 @@ def test_an_analysis_that_cannot_be_made_is_a_warning_and_costs_no_numbers(comma
 
 
 def test_a_failing_plot_costs_no_numbers(command, tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr("layeratlas.figures.draw_affinity", lambda run: 1 / 0)
+    monkeypatch.setitem(layeratlas.figures.FIGURES, "affinity", lambda run: 1 / 0)
     assert command(*tiny) == 0
     assert layeratlas.read_run(tmp_path / "out").affinity.shape == (3, 3)
+    assert {path.name for path in (tmp_path / "out" / "figures").iterdir()} == {"depth_curves.png", "depth_curves.pdf"}
+    assert "figures: affinity is not drawn" in (tmp_path / "out" / "run.log").read_text()
+
+
+@pytest.mark.pictures
+def test_a_run_with_stability_says_how_reliable_its_matrix_is(command, tiny, tmp_path):
+    assert command(*tiny, "analysis=[diagonal,stability]", "analysis.stability.splits=2") == 0
+    read = layeratlas.read_run(tmp_path / "out")
+    assert 0 < read.result["statistics"]["stability"]["reliability"] <= 1
+    assert set(read.table("stability")["varied"]) == {"n", "half", "k"}
+    names = {path.name for path in (tmp_path / "out" / "figures").glob("*.png")}
+    assert names == {"affinity.png", "depth_curves.png", "stability.png"}
+    agreement = layeratlas.compare_runs(read, read, draws=9)
+    assert agreement.correlation.pearson == pytest.approx(1)
+    assert agreement.apart == []
+    assert agreement.ceiling == pytest.approx(read.result["statistics"]["stability"]["reliability"])
 
 
 @pytest.mark.parametrize(
@@ -464,12 +483,34 @@ def test_the_script_runs_as_a_program_from_any_folder(tiny, tmp_path):
     assert [line.split()[0] for line in summary] == ["models", "items", "metric", "diagonal", "headline", "files"]
 
 
+@pytest.fixture
+def usual_store():
+    """The user's own store, where models are converted already if any run has used them; a fresh one in CI."""
+    return f"store.dir={os.environ.get('LAYERATLAS_STORE', platformdirs.user_cache_dir('layeratlas'))}"
+
+
 @pytest.mark.slow
-def test_the_main_job_compares_the_bundled_models_on_real_text(command, tmp_path):
-    assert command("dataset.n=40", "layers=every_3") == 0
+def test_the_main_job_compares_the_bundled_models_on_real_text(usual_store, command, tmp_path):
+    assert command(usual_store, "dataset.n=40", "layers=every_3") == 0
     read = layeratlas.read_run(tmp_path / "out")
     assert (read.result["a"]["model"], read.result["b"]["model"]) == ("SmolLM2-135M-Instruct-Q4_1", "gemma-3-270m-Q4_K_M")
     assert read.affinity.shape == (10, 6)
     assert isinstance(read.table("diagonal"), pd.DataFrame)
     diagonal = read.result["statistics"]["diagonal"]
     assert diagonal["on_mean"] > diagonal["off_mean"] > diagonal["chance_off"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("a", "b"), [("en", "hi"), ("fr", "am")])
+def test_translations_find_each_other_in_one_model_and_shuffled_ones_do_not(usual_store, command, tmp_path, a, b):
+    asked = [f"model@model_{side}=gemma3-270m" for side in "ab"] + [f"language@language_a={a}", f"language@language_b={b}"]
+    asked += [usual_store, "dataset=concepts", "pooling=mean_content", "metric=retrieval_at_1", "analysis=[]"]
+    assert command(*asked, where=[f"hydra.run.dir={tmp_path / 'pairs'}"]) == 0
+    assert command(*asked, "control=other_items", where=[f"hydra.run.dir={tmp_path / 'shuffled'}"]) == 0
+    pairs, shuffled = (layeratlas.read_run(tmp_path / name) for name in ("pairs", "shuffled"))
+    assert pairs.result["dataset"]["n"] == shuffled.result["dataset"]["n"] == 40
+    layers = [np.diag(read.arrays["affinity"]) for read in (pairs, shuffled)]
+    assert np.unique(shuffled.arrays["chance"]) == pytest.approx(1 / 40)
+    assert layers[0].max() > 4 / 40
+    assert layers[1].mean() < 2 / 40
+    assert pairs.table("affinity")["p_fwer"].min() <= 0.05

@@ -10,7 +10,7 @@ from layeratlas.affinity import Affinity
 from layeratlas.layers import block
 from layeratlas.results import tidy
 from layeratlas.statistics.multiplicity import corrected
-from layeratlas.statistics.unit_square import mean_unit_square, resampled
+from layeratlas.statistics.unit_square import mean_unit_square, resampled, unit_square
 from layeratlas.summary import summarize
 from layeratlas.sweeps import Job
 
@@ -176,3 +176,16 @@ def test_the_mean_square_has_as_many_bins_as_the_models_fill():
     assert square.shape == (40, 40)
     assert np.diag(square).mean() > 0.95
     assert mean_unit_square([np.array([[2.0]])]).shape == (1, 1)
+
+
+def test_the_published_square_has_forty_bins_and_both_orientations():
+    """Layer i of L lies at i / (L - 1); 30 x 18 layers in both orientations fill bins symmetrically, and leave some empty."""
+    matrix = np.random.default_rng(0).random((30, 18))
+    square = unit_square([matrix, matrix.T])
+    assert square.shape == (40, 40)
+    np.testing.assert_array_equal(square, square.T)
+    assert square[0, 0] == matrix[0, 0]
+    assert square[39, 39] == matrix[29, 17]
+    row, column = int(10 / 29 * 40), int(5 / 17 * 40)
+    assert square[row, column] == matrix[10, 5]
+    assert np.isnan(square).any()

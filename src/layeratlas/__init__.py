@@ -1,9 +1,11 @@
 """layeratlas compares what the layers of language models represent.
 
-`affinity_matrix(metric, layers_a, layers_b)` compares arrays; `read_run` and `read_sweep` read what `src/run.py` wrote.
+`affinity_matrix(metric, layers_a, layers_b)` compares arrays; `read_run` and `read_sweep` read what `src/run.py` wrote, and
+`compare_runs` says how far two runs agree.
 """
 
 from layeratlas.affinity import affinity_matrix as affinity_matrix
+from layeratlas.agreement import compare_runs as compare_runs
 from layeratlas.results import Run as Run
 from layeratlas.results import read_run as read_run
 from layeratlas.results import read_sweep as read_sweep

@@ -4,10 +4,8 @@ They lie in shards of 256 consecutive items. Items are sorted by length only ins
 but its own texts: a killed run goes on at the last shard, and a larger draw reuses the shards of a smaller one.
 """
 
-import ctypes
 import json
 import logging
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -153,7 +151,6 @@ class Extractor:
         from layeratlas.forward import extract, token_table  # transformers takes seconds to import; a filled store needs none
 
         self._preflight(side, missing)
-        _return_freed_memory()
         attention = poolings_of_ours.attention_weighted in self.poolings.values()
         model = side.model.load(self.store, self.device, Needs(side.max_length, nll=self.nll, attention=attention))
         batching = Batching(1, self.batching.tokens) if side.exact else self.batching
@@ -199,15 +196,6 @@ def record_of(shard: Path) -> dict[str, Any]:
     """How a shard of activations was made: model, texts, device, batches, and how far padding moved its numbers."""
     with safe_open(shard, "pt") as file:
         return json.loads(file.metadata()["record"])
-
-
-def _return_freed_memory() -> None:
-    """Have glibc give freed blocks back to the system instead of keeping ever more of them (mallopt M_MMAP_THRESHOLD).
-
-    Its default adapts to the largest block seen and then holds on to some hundred megabytes; elsewhere nothing is done.
-    """
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).mallopt(-3, 2**23)
 
 
 def _tokenised(model: Any, shards: Sequence[Shard]) -> Iterator[tuple[Shard, Any]]:

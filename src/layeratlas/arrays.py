@@ -3,7 +3,7 @@
 Axis names used in annotations: `n` items, `b` items of one batch, `t` tokens, `d` dimensions of a layer.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TypeAlias
 
@@ -74,6 +74,28 @@ class Activations:
     def width(self) -> int:
         return self.layers[self.names[0]].shape[1]
 
+    def some(self, kept: Int[Tensor, " m"]) -> "Activations":
+        """Only these items, in this order; nothing that is made of them can be found in the store."""
+        lengths = None if self.lengths is None else self.lengths[kept]
+        return replace(self, layers=_SomeItems(self.layers, kept), lengths=lengths, source=None)
+
     def select(self, wanted: str | Sequence[str]) -> "Activations":
         """Only these layers: a preset or a list of names, as in the config's `layers=`."""
         return replace(self, layers={name: self.layers[name] for name in select(wanted, self.names)})
+
+
+@dataclass(frozen=True)
+class _SomeItems(Mapping[str, Tensor]):
+    """Some rows of each layer, taken when it is asked for."""
+
+    layers: Mapping[str, Tensor]
+    kept: Tensor
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.layers[name][self.kept]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)

@@ -1,5 +1,7 @@
 """Pictures of saved results."""
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +11,32 @@ matplotlib.use("Agg")  # a compute node has no display
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from layeratlas.results import Run
 
+logger = logging.getLogger(__name__)
+
 _TICKS = 10
 
 
-def draw_affinity(run: Run) -> None:
-    """Heat map of the affinity matrix, with the best match of each row and column, as figures/affinity.png and .pdf."""
-    save(affinity_figure(run), run.folder / "figures", "affinity")
+def draw(run: Run) -> None:
+    """Every picture that the run has numbers for, as .png and .pdf. One that cannot be drawn is logged and costs no other."""
+    for name, figure in FIGURES.items():
+        needed = _TABLES.get(name)
+        if needed and not (run.folder / f"{needed}.parquet").is_file():
+            continue
+        try:
+            save(figure(run), run.folder / "figures", name)
+        except Exception:
+            logger.exception("figures: %s is not drawn; the numbers in %s are complete", name, run.folder)
 
 
 def affinity_figure(run: Run) -> Figure:
+    """Heat map of the affinity matrix, with the best match of each row and column."""
     result, matrix = run.result, run.affinity
     rows, columns = matrix.shape
     figure, axes = plt.subplots(figsize=(2.8 + 0.16 * columns, 2.1 + 0.16 * rows), layout="constrained")
@@ -45,6 +58,50 @@ def affinity_figure(run: Run) -> Figure:
     axes.set(xlabel=_side(result["b"]), ylabel=_side(result["a"]))
     axes.set_title(_caption(result, run.arrays["chance"]), fontsize="small")
     figure.legend(loc="outside lower center", fontsize="x-small", frameon=False, ncols=2)
+    return figure
+
+
+def depth_curves_figure(run: Run) -> Figure:
+    """For each block, how deep its best match in the other model lies and how alike the two are, with intervals if computed."""
+    table, result = run.table("diagonal"), run.result
+    figure, (where, how) = plt.subplots(1, 2, figsize=(8.6, 4), layout="constrained")
+    for (side, other), colour in zip((("a", "b"), ("b", "a")), ("tab:blue", "tab:orange"), strict=True):
+        rows = table[table["side"] == side]
+        label = f"{_name(result[side])} in {_name(result[other])}"
+        _curve(where, rows, "best_depth", color=colour, marker=".", linewidth=0, label=label)
+        where.plot(rows["depth"], rows["monotone_depth"], color=colour, linewidth=1.2, label="the same, never backwards")
+        _curve(how, rows, "best_affinity", color=colour, linewidth=1.2, label=label)
+    where.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle="--", label="same depth")
+    where.set(xlabel="depth of a block", ylabel="depth of its best match", xlim=(0, 1.03), ylim=(0, 1.03))
+    how.set(xlabel="depth of a block", ylabel=f"{result['metric']['name']} with its best match (larger = more alike)")
+    how.set(xlim=(0, 1.03), ylim=(0, None))
+    for axes in (where, how):
+        axes.legend(fontsize="x-small", frameon=False)
+    figure.suptitle(_caption(result, run.arrays["chance"]), fontsize="small")
+    return figure
+
+
+def _curve(axes: Axes, rows: pd.DataFrame, column: str, **style: Any) -> None:
+    if f"{column}_ci_low" in rows:
+        low, high = (rows[f"{column}_ci_{end}"] for end in ("low", "high"))
+        axes.fill_between(rows["depth"], low, high, color=style["color"], alpha=0.18, linewidth=0)
+    axes.plot(rows["depth"], rows[column], **style)
+
+
+def stability_figure(run: Run) -> Figure:
+    """Mean affinity and its chance against the number of items, and of neighbours where the metric has some."""
+    table, result = run.table("stability"), run.result
+    panels = {"n": "items", "k": "neighbours"} if (table["varied"] == "k").any() else {"n": "items"}
+    figure, all_axes = plt.subplots(1, len(panels), figsize=(4.3 * len(panels), 3.8), layout="constrained", squeeze=False)
+    for axes, (varied, label) in zip(all_axes[0], panels.items(), strict=True):
+        rows = table[table["varied"] == varied].sort_values(varied)
+        axes.plot(rows[varied], rows["mean_affinity"], marker="o", label="mean over layer pairs")
+        axes.plot(rows[varied], rows["contrast"], marker="s", label="on minus off the diagonal")
+        axes.plot(rows[varied], rows["mean_chance"], marker=".", color="grey", linestyle="--", label="chance")
+        axes.set(xlabel=label, ylabel=f"{result['metric']['name']} (larger = more alike)", xscale="log")
+        axes.legend(fontsize="x-small", frameon=False)
+    reliability = result["statistics"]["stability"]["reliability"]
+    figure.suptitle(f"{_caption(result, run.arrays['chance'])}, split-half reliability {reliability:.2f}", fontsize="small")
     return figure
 
 
@@ -75,7 +132,11 @@ def _tick(layer: str) -> str:
 
 
 def _side(side: dict[str, Any]) -> str:
-    return f"{side['model']} · {side['language']} · block"
+    return f"{_name(side)} · block"
+
+
+def _name(side: dict[str, Any]) -> str:
+    return f"{side['model']} · {side['language']}"
 
 
 def _caption(result: dict[str, Any], chance: np.ndarray) -> str:
@@ -91,3 +152,11 @@ def save(figure: Figure, folder: Path, name: str) -> None:
     figure.savefig(folder / f"{name}.png", dpi=200)
     figure.savefig(folder / f"{name}.pdf")
     plt.close(figure)
+
+
+FIGURES: dict[str, Callable[[Run], Figure]] = {
+    "affinity": affinity_figure,
+    "depth_curves": depth_curves_figure,
+    "stability": stability_figure,
+}
+_TABLES = {"depth_curves": "diagonal", "stability": "stability"}  # the analysis whose table a picture shows

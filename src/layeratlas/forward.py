@@ -4,9 +4,12 @@ Hidden states are pooled inside the forward hooks, on the device, so memory hold
 O(layers x batch x tokens x d).
 """
 
+import ctypes
 import logging
+import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import pandas as pd
 import torch
@@ -77,6 +80,7 @@ def unchecked(
             continue
         _place(pooled, layers, batch, len(texts.texts))
         nll[batch] = scores
+        _return_freed_memory()
         advance(len(batch), sum(texts.lengths[i] for i in batch))
         batch = next(batches, None)
     return Extracted(pooled, _nll_table(nll, texts) if model.head else None)
@@ -116,6 +120,17 @@ def _place(pooled: dict[str, Layers], found: dict[str, Layers], batch: list[int]
     for name, layers in found.items():
         for layer, vectors in layers.items():
             pooled[name].setdefault(layer, torch.empty(n, vectors.shape[1]))[batch] = vectors
+
+
+def _return_freed_memory() -> None:
+    """Have glibc give the blocks that a batch has freed back to the system, or it keeps ever more of them: nothing elsewhere."""
+    if library := _glibc():
+        library.malloc_trim(0)
+
+
+@cache
+def _glibc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 
 
 def _require_tokens(tokens: Tokens, poolings: Mapping[str, Pooling], model: LanguageModel) -> None:

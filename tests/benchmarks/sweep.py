@@ -24,10 +24,10 @@ import torch
 from hydra import compose, initialize_config_dir
 
 import layeratlas
-from layeratlas import stages
 from layeratlas.activations import ITEMS, Side
 from layeratlas.layers import all_layers
 from layeratlas.models import AbstractModel
+from layeratlas.plan import planned
 from layeratlas.store import Store
 
 SCRIPT = Path(__file__).resolve().parents[2] / "src" / "run.py"
@@ -105,7 +105,7 @@ def side_of(checkpoint: Path, texts: Path, store: Path) -> Side:
     """What a run of this model looks up in the store."""
     os.environ |= {"LAYERATLAS_STORE": str(store), "LAYERATLAS_RUN_ID": "benchmark"}
     with initialize_config_dir(str(SCRIPT.parents[1] / "conf"), version_base="1.3"):
-        plan = stages._plan(compose("config", one([checkpoint, checkpoint], texts, store)))
+        plan = planned(compose("config", one([checkpoint, checkpoint], texts, store)))
     model = plan.models["a"]
     assert isinstance(model, AbstractModel)
     return plan.side("a", model)

@@ -6,3 +6,4 @@ from layeratlas.analyses.base import Findings as Findings
 from layeratlas.analyses.base import Headline as Headline
 from layeratlas.analyses.diagonal import Diagonal as Diagonal
 from layeratlas.analyses.geometry import Geometry as Geometry
+from layeratlas.analyses.stability import Stability as Stability

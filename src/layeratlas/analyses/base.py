@@ -1,6 +1,7 @@
 """What every analysis is: a question put to one run."""
 
 import abc
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -8,15 +9,19 @@ import pandas as pd
 
 from layeratlas.affinity import Affinity
 from layeratlas.arrays import Activations
+from layeratlas.signatures import Signer
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a run has of its two sides: their affinity, and the activations that it was made of, before any normalisation."""
+    """What a run has of its two sides: their affinity, the activations that it was made of, before any normalisation, and
+    the `signer` that makes one of the other.
+    """
 
     affinity: Affinity
     a: Activations
     b: Activations
+    signer: Signer
 
 
 @dataclass(frozen=True)
@@ -34,12 +39,13 @@ class Headline:
 
 @dataclass(frozen=True)
 class Findings:
-    """An analysis' results: `table` is saved as `<name>.parquet`, `statistics` and `summary` go into result.json."""
+    """An analysis' results: `table` is saved as `<name>.parquet`, `statistics`, `summary` and `warnings` go into result.json."""
 
     table: pd.DataFrame
     statistics: dict[str, Any] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     headline: Headline | None = None
+    warnings: Sequence[str] = ()
 
 
 class AbstractAnalysis(abc.ABC):

@@ -1,3 +1,3 @@
 """Statistics: pure functions of arrays, and the choice of how much of it a run does."""
 
-from layeratlas.statistics.plan import Inference as Inference
+from layeratlas.statistics.inference import Inference as Inference

@@ -1,6 +1,6 @@
-"""Affinity matrices compared with each other, and brought to one shape."""
+"""Affinity matrices compared with each other, cell by cell."""
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,20 +8,6 @@ from jaxtyping import Float
 from scipy import stats
 
 Matrix = Float[np.ndarray, "rows columns"]
-
-
-def unit_square(matrices: Sequence[Matrix], bins: int = 40, *, both_orientations: bool = True) -> Float[np.ndarray, "bins bins"]:
-    """Mean affinity over relative depths: layer i of L lies at i / (L - 1) (Wolfram and Schein, 2025, figure 5c).
-
-    All cells of all matrices, each pair also the other way round, are averaged within `bins` x `bins` bins; a bin that no
-    cell falls into is NaN.
-    """
-    oriented = [m for matrix in matrices for m in ((matrix, matrix.T) if both_orientations else (matrix,))]
-    places = [np.meshgrid(*(np.linspace(0, 1, size) for size in m.shape), indexing="ij") for m in oriented]
-    rows, columns = (np.concatenate([place[axis].ravel() for place in places]) for axis in (0, 1))
-    values = np.concatenate([m.ravel() for m in oriented])
-    edges = np.linspace(0, 1, bins + 1)
-    return stats.binned_statistic_2d(rows, columns, values, bins=[edges, edges]).statistic
 
 
 @dataclass(frozen=True)
@@ -47,37 +33,51 @@ def correlate(first: Matrix, second: Matrix, *, draws: int, rng: np.random.Gener
         raise ValueError(f"matrices of different layers cannot be compared cell by cell; got {first.shape} and {second.shape}")
     square = first.shape[0] == first.shape[1]
     off = ~np.eye(len(first), dtype=bool) if square else np.ones(first.shape, dtype=bool)
-    observed = _pearson(first[off], second[off])
-    drawn = [_pearson(first[off], _reordered(second, square, rng)[off]) for _ in range(draws)]
+    observed = pearson(first[off], second[off])
+    drawn = [pearson(first[off], _reordered(second, square, rng)[off]) for _ in range(draws)]
     depths = [np.linspace(0, 1, size) for size in first.shape]
     distance = np.abs(depths[0][:, None] - depths[1])
     return MatrixCorrelation(
-        pearson=_pearson(first.ravel(), second.ravel()),
+        pearson=pearson(first.ravel(), second.ravel()),
         spearman=float(stats.spearmanr(first.ravel(), second.ravel()).statistic),
         off_diagonal_pearson=observed,
         off_diagonal_spearman=float(stats.spearmanr(first[off], second[off]).statistic),
-        partial=_pearson(_residual(first[off], distance[off]), _residual(second[off], distance[off])),
+        partial=pearson(_residual(first[off], distance[off]), _residual(second[off], distance[off])),
         mantel_p=float((1 + (np.array(drawn) >= observed - 1e-12).sum()) / (draws + 1)),
     )
 
 
-def incomparable(first: dict[str, object], second: dict[str, object]) -> list[str]:
-    """Which of n, k and estimator differ between two runs, so that their scales do: values cannot be compared, shapes can."""
-    return [key for key in ("n", "k", "estimator") if first.get(key) != second.get(key)]
+def pearson(x: Float[np.ndarray, " cells"], y: Float[np.ndarray, " cells"]) -> float:
+    """Correlation over cells; NaN where either has no variance."""
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    return float(np.corrcoef(x, y)[0, 1])
 
 
 def spearman_brown(half: float) -> float:
-    """Reliability of the whole from the correlation of its halves: the noise ceiling of a correlation with the whole."""
+    """Reliability 2 r / (1 + r) of the whole from the correlation r of its halves (Spearman, 1910; Brown, 1910).
+
+    It is the correlation to expect with the same measure over as many other items; its square root is the noise ceiling, the
+    largest correlation with anything that has no noise.
+    """
     return 2 * half / (1 + half)
+
+
+def items_needed(n: int, reliability: float, wanted: float) -> int:
+    """How many items would have the `wanted` reliability if n have this one (the same formula, solved for the length).
+
+        n * wanted (1 - reliability) / (reliability (1 - wanted))
+
+    Assumes that the variance of the noise falls with 1 / n. Raises ValueError for reliabilities outside (0, 1).
+    """
+    if not (0 < reliability < 1 and 0 < wanted < 1):
+        raise ValueError(f"reliabilities must lie between 0 and 1; got {reliability:g} and {wanted:g}")
+    return math.ceil(n * wanted * (1 - reliability) / (reliability * (1 - wanted)))
 
 
 def _reordered(matrix: Matrix, square: bool, rng: np.random.Generator) -> Matrix:
     rows = rng.permutation(matrix.shape[0])
     return matrix[np.ix_(rows, rows if square else rng.permutation(matrix.shape[1]))]
-
-
-def _pearson(x: np.ndarray, y: np.ndarray) -> float:
-    return float(np.corrcoef(x, y)[0, 1])
 
 
 def _residual(y: np.ndarray, x: np.ndarray) -> np.ndarray:

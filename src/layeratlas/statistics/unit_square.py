@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
+from scipy import stats
 
 FloatMatrix = Float[np.ndarray, "rows columns"]
 AnyMatrix = Float[np.ndarray, "_ _"]  # those of one list may differ in shape
@@ -21,21 +22,20 @@ def resampled(matrix: FloatMatrix, size: int) -> Square:
     return matrix[np.ix_(rows, columns)]
 
 
-def mean_unit_square(matrices: Sequence[AnyMatrix], most: int = 40) -> Square:
+def unit_square(matrices: Sequence[AnyMatrix], bins: int = 40) -> Square:
     """Mean affinity over all matrices' cells by relative position of both layers (Wolfram and Schein, 2025, figure 5c).
 
-    The square has `most` bins a side, or as many as leave none of them empty.
+    A bin that no cell falls into is NaN. As published, give each pair of models in both orientations.
     """
+    positions = [np.meshgrid(*map(relative_positions, matrix.shape), indexing="ij") for matrix in matrices]
+    rows, columns = (np.concatenate([both[axis].ravel() for both in positions]) for axis in (0, 1))
+    values, edges = np.concatenate([matrix.ravel() for matrix in matrices]), np.linspace(0, 1, bins + 1)
+    return stats.binned_statistic_2d(rows, columns, values, bins=[edges, edges]).statistic
+
+
+def mean_unit_square(matrices: Sequence[AnyMatrix], most: int = 40) -> Square:
+    """The unit square in `most` bins a side, or in as many as leave none of them empty."""
     for bins in range(most, 1, -1):
-        totals, counts = np.zeros((bins, bins)), np.zeros((bins, bins))
-        for matrix in matrices:
-            rows, columns = (_bins(length, bins) for length in matrix.shape)
-            np.add.at(totals, np.ix_(rows, columns), matrix)
-            np.add.at(counts, np.ix_(rows, columns), 1)
-        if counts.all():
-            return totals / counts
-    return np.full((1, 1), np.mean(np.concatenate([matrix.ravel() for matrix in matrices])))
-
-
-def _bins(layers: int, bins: int) -> Int[np.ndarray, " layers"]:
-    return np.minimum((relative_positions(layers) * bins).astype(int), bins - 1)
+        if np.isfinite(square := unit_square(matrices, bins)).all():
+            return square
+    return unit_square(matrices, 1)

@@ -1,0 +1,44 @@
+"""Do two runs give the same picture of the same layers: under another language, dataset, pooling or metric?"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from layeratlas.results import Run
+from layeratlas.statistics.matrices import MatrixCorrelation, correlate
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How the two matrices correlate, and which of n, k and estimator set their scales apart: then only shapes can be compared.
+
+    `ceiling` is the largest correlation that their noise allows, sqrt(reliability of one x reliability of the other), where
+    both runs were made with `analysis=[...,stability]`; None otherwise.
+    """
+
+    correlation: MatrixCorrelation
+    apart: list[str]
+    ceiling: float | None
+
+
+def compare_runs(first: Run, second: Run, *, draws: int = 1000, seed: int = 0) -> Agreement:
+    """Compare two runs' matrices cell by cell. Raises ValueError if their layers differ."""
+    for axis in ("layers_a", "layers_b"):
+        layers = [run.arrays[axis].tolist() for run in (first, second)]
+        if layers[0] != layers[1]:
+            raise ValueError(f"{axis} differ: {len(layers[0])} in {first.folder}, {len(layers[1])} in {second.folder}")
+    matrices = (run.arrays["affinity"] for run in (first, second))
+    scales = [_scale(run) for run in (first, second)]
+    reliabilities = [run.result["statistics"].get("stability", {}).get("reliability") for run in (first, second)]
+    known = [r for r in reliabilities if r is not None and r > 0]
+    return Agreement(
+        correlation=correlate(*matrices, draws=draws, rng=np.random.default_rng(seed)),
+        apart=[key for key in scales[0] if scales[0][key] != scales[1][key]],
+        ceiling=float(np.sqrt(np.prod(known))) if len(known) == 2 else None,
+    )
+
+
+def _scale(run: Run) -> dict[str, Any]:
+    metric = run.result["metric"]
+    return {"n": run.result["dataset"]["n"], "k": metric["k"], "estimator": metric["estimator"]}

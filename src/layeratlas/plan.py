@@ -1,0 +1,166 @@
+"""A config's objects, built and checked against each other before anything expensive starts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import get_method, instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from layeratlas import pooling
+from layeratlas.activations import Extracted, Extractor, Side
+from layeratlas.analyses import AbstractAnalysis
+from layeratlas.arrays import Pooling
+from layeratlas.batching import Batching
+from layeratlas.corpora import AbstractControl, AbstractCorpus, Language, PairedItems, draw
+from layeratlas.errors import ConfigError
+from layeratlas.metrics import AbstractMetric, AbstractNeighborMetric
+from layeratlas.models import AbstractModel, StoredActivations, pick_device
+from layeratlas.normalization import DropTopDimensions
+from layeratlas.signatures import Signer
+from layeratlas.statistics import Inference
+from layeratlas.store import Store
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The objects that a config names."""
+
+    resolved: dict[str, Any]
+    corpus: AbstractCorpus
+    control: AbstractControl | None
+    items: PairedItems
+    metric: AbstractMetric
+    analyses: dict[str, AbstractAnalysis]
+    pooling: str
+    models: dict[str, AbstractModel | StoredActivations]
+    languages: dict[str, Language]
+    extractor: Extractor
+    exact: bool
+    signer: Signer
+    inference: Inference
+
+    @property
+    def dataset(self) -> str:
+        """What results call the texts."""
+        return f"{self.corpus.name}+{self.control.name}" if self.control else self.corpus.name
+
+    @property
+    def in_one_space(self) -> str | None:
+        """What compares vectors of both sides directly, so that they must be of one space; None if nothing does."""
+        if self.metric.about.same_space:
+            return f"metric {self.metric.name}"
+        return next((f"analysis {name}" for name, analysis in self.analyses.items() if analysis.same_space), None)
+
+    def side(self, name: str, model: AbstractModel) -> Side:
+        drawn = self.items.sides[name]
+        label = f"{self.dataset} {self.languages[name]}"
+        spans = drawn.spans if any(end for _, end in drawn.spans) else None
+        return Side(model, drawn.texts, self.corpus.max_length, spans, self.exact, label)
+
+
+def planned(config: DictConfig) -> Plan:
+    """Everything that a run of this config needs. Raises ConfigError for what cannot work, before any model is loaded."""
+    metric: AbstractMetric = instantiate(config.metric, _convert_="all").with_slack()
+    poolings = {_short(name): _pooling(name) for name in [config.pooling._target_, *config.extract.poolings]}
+    corpus, control, items = texts_of(config)
+    if items.n < metric.min_n:
+        needed = f"{metric.name} needs at least {metric.min_n} items"
+        reason = " (k + 1)" if isinstance(metric, AbstractNeighborMetric) else ""
+        raise ConfigError(f"dataset.n: {needed}{reason}; got {items.n}")
+    plan = Plan(
+        resolved=resolved(config),
+        corpus=corpus,
+        control=control,
+        items=items,
+        metric=metric,
+        analyses={name: instantiate(node, _convert_="all") for name, node in config.analysis.items()},
+        pooling=_short(config.pooling._target_),
+        models={side: instantiate(config[f"model_{side}"], _convert_="all") for side in "ab"},
+        languages=languages_of(config),
+        extractor=Extractor(
+            store=store_of(config),
+            poolings=poolings,
+            batching=Batching(config.extract.batch_size, config.extract.batch_tokens),
+            device=pick_device(config.device),
+            nll=config.extract.nll,
+        ),
+        exact=config.extract.exact,
+        signer=Signer(
+            metric,
+            pick_device(config.device),
+            instantiate(config.normalization, _convert_="all"),
+            OmegaConf.to_container(config.normalization, resolve=True),
+            store_of(config),
+        ),
+        inference=instantiate(config.statistics, _convert_="all"),
+    )
+    _require_one_space(plan, config)
+    return plan
+
+
+def texts_of(config: DictConfig) -> tuple[AbstractCorpus, AbstractControl | None, PairedItems]:
+    """The dataset, what is done to it, and the items drawn for both sides."""
+    corpus: AbstractCorpus = instantiate(config.dataset, _convert_="all")
+    control: AbstractControl | None = instantiate(config.control, _convert_="all")
+    languages = languages_of(config)
+    return corpus, control, draw(corpus, languages["a"], languages["b"], config.seed, control)
+
+
+def languages_of(config: DictConfig) -> dict[str, Language]:
+    return {side: Language(**OmegaConf.to_container(config[f"language_{side}"], resolve=True)) for side in "ab"}  # type: ignore[arg-type]
+
+
+def store_of(config: DictConfig) -> Store:
+    return Store(Path(config.store.dir).expanduser())
+
+
+def resolved(config: DictConfig) -> dict[str, Any]:
+    """The whole config as it will be stored, every interpolation replaced; raises for a value that was not given."""
+    return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+
+
+def _require_one_space(plan: Plan, config: DictConfig) -> None:
+    """Refuse different models, or dimensions left out layer by layer, where vectors of both sides are compared directly."""
+    a, b = plan.models.values()
+    if not plan.in_one_space:
+        return
+    if isinstance(plan.signer.normalization, DropTopDimensions):
+        raise ConfigError(
+            f"{plan.in_one_space} compares vectors of one space: normalization may not drop dimensions; choose another"
+        )
+    if isinstance(a, AbstractModel) and isinstance(b, AbstractModel) and a.weights != b.weights:
+        typed = _same_model(config)
+        raise ConfigError(f"{plan.in_one_space} compares vectors of one space: give both sides the same model, e.g. {typed}")
+
+
+def require_one_width(plan: Plan, extracted: dict[str, Extracted]) -> None:
+    """For vectors that somebody else extracted, nothing but their width tells of their space."""
+    widths = sorted({side.activations.width for side in extracted.values()})
+    if plan.in_one_space and len(widths) > 1:
+        raise ConfigError(
+            f"{plan.in_one_space} compares vectors of one space; got layers of {widths[0]} and {widths[1]} dimensions"
+        )
+
+
+def _same_model(config: DictConfig) -> str:
+    """What to type to make model b that of side a."""
+    chosen = HydraConfig.get().runtime.choices
+    if chosen["model@model_a"] != chosen["model@model_b"]:
+        return f"model@model_b={chosen['model@model_a']}"
+    fields = {key: (config.model_a.get(key), config.model_b.get(key)) for key in ("id", "revision", "adapter", "random_init")}
+    return " ".join(f"model_b.{key}={'null' if a is None else a}" for key, (a, b) in fields.items() if a != b)
+
+
+def _pooling(name: str) -> Pooling:
+    """A pooling by its dotted path, or by its bare name if it is one of ours."""
+    if "." in name and not name.startswith("layeratlas.pooling."):
+        return get_method(name)
+    if _short(name) not in pooling.__all__:
+        raise ConfigError(f"pooling: there is no {name!r}; available are {', '.join(pooling.__all__)}")
+    return getattr(pooling, _short(name))
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("layeratlas.pooling.")
