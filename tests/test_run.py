@@ -161,14 +161,17 @@ def test_a_failing_plot_costs_no_numbers(command, tiny, tmp_path, monkeypatch):
 def test_a_run_with_stability_says_how_reliable_its_matrix_is(command, tiny, tmp_path):
     assert command(*tiny, "analysis=[diagonal,stability]", "analysis.stability.splits=2") == 0
     read = layeratlas.read_run(tmp_path / "out")
-    assert 0 < read.result["statistics"]["stability"]["reliability"] <= 1
+    stability = read.result["statistics"]["stability"]
+    assert stability["half_correlation_lowest"] <= stability["half_correlation"] <= 1
+    assert any(warning.startswith("stability: mutual_knn of 40 items has a split-half") for warning in read.result["warnings"])
     assert set(read.table("stability")["varied"]) == {"n", "half", "k"}
     names = {path.name for path in (tmp_path / "out" / "figures").glob("*.png")}
     assert names == {"affinity.png", "depth_curves.png", "stability.png"}
     agreement = layeratlas.compare_runs(read, read, draws=9)
     assert agreement.correlation.pearson == pytest.approx(1)
     assert agreement.apart == []
-    assert agreement.ceiling == pytest.approx(read.result["statistics"]["stability"]["reliability"])
+    known = stability["noise_ceiling"]
+    assert agreement.ceiling == (None if known is None else pytest.approx(known**2))
 
 
 @pytest.mark.parametrize(

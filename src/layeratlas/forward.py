@@ -6,12 +6,13 @@ O(layers x batch x tokens x d).
 
 import ctypes
 import logging
+import math
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 
 import pandas as pd
+import psutil
 import torch
 from torch import Tensor
 
@@ -23,6 +24,7 @@ from layeratlas.models.tokenization import Encoding, collate
 
 logger = logging.getLogger(__name__)
 
+_FRAGMENTS = 2**22  # bytes
 _OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 
 Advance = Callable[[int, int], None]
@@ -69,7 +71,7 @@ def unchecked(
     """
     pooled: dict[str, Layers] = {name: {} for name in poolings}
     nll = torch.full((len(texts.texts), 2), torch.nan)
-    batches = batching.batches(texts.lengths)
+    batches, freed = batching.batches(texts.lengths), _FreedMemory()
     batch = next(batches, None)
     while batch is not None:
         try:
@@ -80,7 +82,7 @@ def unchecked(
             continue
         _place(pooled, layers, batch, len(texts.texts))
         nll[batch] = scores
-        _return_freed_memory()
+        freed.after_batch()
         advance(len(batch), sum(texts.lengths[i] for i in batch))
         batch = next(batches, None)
     return Extracted(pooled, _nll_table(nll, texts) if model.head else None)
@@ -122,15 +124,21 @@ def _place(pooled: dict[str, Layers], found: dict[str, Layers], batch: list[int]
             pooled[name].setdefault(layer, torch.empty(n, vectors.shape[1]))[batch] = vectors
 
 
-def _return_freed_memory() -> None:
-    """Have glibc give the blocks that a batch has freed back to the system, or it keeps ever more of them: nothing elsewhere."""
-    if library := _glibc():
-        library.malloc_trim(0)
+class _FreedMemory:
+    """Has glibc give freed blocks back to the system once it keeps more than the first batch left; elsewhere nothing is done.
 
+    Fragments pile up by some hundred megabytes. Doing it after every batch would cost a tenth of the time: pages must be made anew.
+    """
 
-@cache
-def _glibc() -> ctypes.CDLL | None:
-    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
+    def __init__(self) -> None:
+        self._process, self._limit = psutil.Process(), math.inf
+        self._library = ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
+
+    def after_batch(self) -> None:
+        resident = self._process.memory_info().rss
+        self._limit = min(self._limit, resident + _FRAGMENTS)
+        if self._library and resident > self._limit:
+            self._library.malloc_trim(0)
 
 
 def _require_tokens(tokens: Tokens, poolings: Mapping[str, Pooling], model: LanguageModel) -> None:

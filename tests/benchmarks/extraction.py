@@ -93,8 +93,6 @@ def bare_pass(model: LanguageModel, encodings: list[Encoding]) -> None:
 
 
 def our_pass(model: LanguageModel, encodings: list[Encoding]) -> None:
-    """Begins, like every batch but the first, with memory that was given back."""
-    forward._return_freed_memory()
     extract_batch(model, encodings, POOLINGS)
 
 

@@ -47,7 +47,7 @@ class Stability(AbstractAnalysis):
             "half_correlation": float(np.mean(between)),
             "half_correlation_lowest": float(np.min(between)),
             "reliability": reliability,
-            "noise_ceiling": float(np.sqrt(max(reliability, 0.0))),
+            "noise_ceiling": float(np.sqrt(reliability)) if reliability > 0 else None,
         }
         return Findings(pd.DataFrame(rows), {"stability": summary}, warnings=self._doubts(comparison, reliability))
 

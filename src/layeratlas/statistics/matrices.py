@@ -8,6 +8,7 @@ from jaxtyping import Float
 from scipy import stats
 
 Matrix = Float[np.ndarray, "rows columns"]
+AnyMatrix = Float[np.ndarray, "_ _"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class MatrixCorrelation:
     mantel_p: float
 
 
-def correlate(first: Matrix, second: Matrix, *, draws: int, rng: np.random.Generator) -> MatrixCorrelation:
+def correlate(first: Matrix, second: AnyMatrix, *, draws: int, rng: np.random.Generator) -> MatrixCorrelation:
     """Compare two matrices of one pair of models under two conditions.
 
     Permutations reorder the layers of both axes of `second`, jointly if it is square. Raises ValueError for other shapes.
@@ -72,7 +73,7 @@ def items_needed(n: int, reliability: float, wanted: float) -> int:
     """
     if not (0 < reliability < 1 and 0 < wanted < 1):
         raise ValueError(f"reliabilities must lie between 0 and 1; got {reliability:g} and {wanted:g}")
-    return math.ceil(n * wanted * (1 - reliability) / (reliability * (1 - wanted)))
+    return math.ceil(n * wanted * (1 - reliability) / (reliability * (1 - wanted)) - 1e-6)  # not one more for rounding
 
 
 def _reordered(matrix: Matrix, square: bool, rng: np.random.Generator) -> Matrix:
