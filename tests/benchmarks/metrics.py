@@ -93,6 +93,24 @@ def knn_of_pair(x: Tensor, y: Tensor) -> float:
     return float((masks[0] * masks[1]).sum() / (10 * len(x)))
 
 
+def sorted_knn_of_pair(x: Tensor, y: Tensor) -> float:
+    """Neighbours by sorting all similarities, and common ones by comparing lists."""
+    units = (torch.nn.functional.normalize(layer) for layer in (x, y))
+    first, second = ((unit @ unit.T).fill_diagonal_(-2).argsort(dim=1, descending=True)[:, :10] for unit in units)
+    return float((first[:, :, None] == second[:, None, :]).sum() / (10 * len(x)))
+
+
+def centring_cka_of_pair(x: Tensor, y: Tensor) -> float:
+    """tr(K H L H) with the centring matrix H as a matrix, three times."""
+    h = torch.eye(len(x)) - 1 / len(x)
+    k, l = (layer @ layer.T for layer in (x, y))  # noqa: E741
+
+    def hsic(k: Tensor, l: Tensor) -> Tensor:  # noqa: E741
+        return torch.trace(k @ h @ l @ h)
+
+    return float(hsic(k, l) / (hsic(k, k) * hsic(l, l)).sqrt())
+
+
 def cka_of_pair(x: Tensor, y: Tensor) -> float:
     k, l = (layer @ layer.T for layer in (x - x.mean(0), y - y.mean(0)))  # noqa: E741
     return float((k * l).sum() / (k.norm() * l.norm()))
@@ -119,7 +137,9 @@ def per_pair() -> None:
     a, b = sides()
     pairs = [tuple(pair) for pair in np.random.default_rng(0).integers((0, 0), DEPTHS, (SAMPLED, 2))]
     ways = {
-        "mutual_knn, masks": (MutualKNN(k=10), knn_of_pair),
+        "mutual_knn, sorting": (MutualKNN(k=10), sorted_knn_of_pair),
+        "mutual_knn, top-k and masks": (MutualKNN(k=10), knn_of_pair),
+        "cka_linear, centring matrices": (CKALinear(), centring_cka_of_pair),
         "cka_linear, Gram matrices": (CKALinear(), cka_of_pair),
         "rsa_cosine_spearman, scipy": (RSA(CosineDistance(), Spearman()), rsa_of_pair),
         "procrustes, scipy's rotation": (Procrustes(), procrustes_of_pair),
