@@ -69,6 +69,7 @@ class Launched:
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored by what is started in the background
             )
 
     def ends(self) -> int:
