@@ -6,9 +6,10 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
+from golden_layers import golden_layers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metric_rows import affinity, golden_layers, related
+from metric_rows import affinity, related
 
 from layeratlas import affinity_matrix
 from layeratlas.errors import ConfigError

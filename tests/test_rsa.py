@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from golden_layers import shared_and_wide
+from golden_layers import golden_layers
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from hypothesis import given, settings
@@ -85,9 +85,9 @@ def pair_matrix(seed: int, n: int, dtype: torch.dtype = torch.float64) -> PairMa
     ],
 )
 def test_values_are_those_that_several_implementations_agree_on(rdm, comparison, shared, wide):
-    metric, layers = RSA(RDMS[rdm], COMPARISONS[comparison]), shared_and_wide()
+    metric, layers = RSA(RDMS[rdm], COMPARISONS[comparison]), golden_layers()
     assert affinity(metric, *layers["shared"]) == pytest.approx(shared, abs=1e-12)
-    assert affinity(metric, *layers["wide"]) == pytest.approx(wide, abs=1e-12)
+    assert affinity(metric, *layers["independent"]) == pytest.approx(wide, abs=1e-12)
 
 
 @each_comparison

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from golden_layers import shared_and_wide
+from golden_layers import golden_layers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from metric_rows import related
@@ -60,11 +60,11 @@ def rotation(d: int, seed: int = 0) -> np.ndarray:
     ("layers", "similarity", "angle", "distance", "size_shape"),
     [
         ("shared", 0.535800844437628, 1.005340383994176, 0.963534281240031, 211.900835592841),
-        ("wide", 0.938853961975338, 0.351509722486950, 0.349702839635774, 47.895385595157),
+        ("independent", 0.938853961975338, 0.351509722486950, 0.349702839635774, 47.895385595157),
     ],
 )
 def test_values_are_those_that_several_implementations_agree_on(layers, similarity, angle, distance, size_shape):
-    x, y = shared_and_wide()[layers]
+    x, y = golden_layers()[layers]
     assert affinity(Procrustes(), x, y) == pytest.approx(similarity, rel=1e-12)
     assert math.sqrt(2 - 2 * affinity(Procrustes(), x, y)) == pytest.approx(distance, rel=1e-12)
     assert (1 - affinity(ProcrustesAngular(), x, y)) * math.pi / 2 == pytest.approx(angle, rel=1e-12)
@@ -192,7 +192,7 @@ def test_what_fewer_items_than_dimensions_leave_unseen_counts_as_not_explained()
 
 
 def test_independent_wide_layers_have_a_high_procrustes_similarity_and_none_on_held_out_items():
-    x, y = shared_and_wide()["wide"]
+    x, y = golden_layers()["independent"]
     assert affinity(Procrustes(), x, y) > 0.9
     assert abs(affinity(ProcrustesCV(folds=8), x, y)) < 0.05
 
