@@ -336,3 +336,14 @@ def test_layers_of_different_items_are_refused(row):
     x, y = row.layers(seed=0)
     with pytest.raises(ValueError, match=rf"^all layers must hold the same items; got layers of {row.n - 3} and {row.n} items$"):
         affinity_matrix(row.metric, [x], [y[3:]])
+
+
+@each_row
+def test_the_number_of_threads_changes_nothing_beyond_rounding(row):
+    """Sums in another order differ in the last digits of float32."""
+    a, b = (signatures(row, side) for side in many_layers(row, seed=12, n=row.n))
+    found = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        found.append(row.metric.affinity(a, b).numpy())
+    np.testing.assert_allclose(found[1], found[0], rtol=0, atol=1e-6)
