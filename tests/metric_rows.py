@@ -46,17 +46,8 @@ from layeratlas.metrics import (
     SecondOrderCosine,
     SoftMatch,
 )
-from layeratlas.metrics.rsa import (
-    CorrelationDistance,
-    Cosine,
-    CosineDistance,
-    EuclideanDistance,
-    Kendall,
-    Pearson,
-    Spearman,
-    SquaredEuclideanDistance,
-    WhitenedCosine,
-)
+from layeratlas.metrics.rdm import CorrelationDistance, CosineDistance, EuclideanDistance, SquaredEuclideanDistance
+from layeratlas.metrics.rsa import Cosine, Kendall, Pearson, Spearman, WhitenedCosine
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@ import logging
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 
-from layeratlas import pooling
+from layeratlas import forward, pooling
 from layeratlas.arrays import Tokens
 from layeratlas.batching import Batching
 from layeratlas.errors import ActivationError, ConfigError
@@ -449,3 +450,13 @@ def test_after_halving_at_most_half_as_many_of_such_texts_share_a_batch(n, longe
     batching.halve(n, longest)
     largest = max(len(batch) for batch in batching.batches([longest] * n))
     assert largest == max(1, n // 2)
+
+
+def test_memory_is_given_back_once_more_is_kept_than_the_first_batch_left(monkeypatch):
+    trimmed = []
+    freed = forward._FreedMemory()
+    monkeypatch.setattr(freed, "_library", SimpleNamespace(malloc_trim=trimmed.append))
+    for resident, times in ((500e6, 0), (300e6, 0), (302e6, 0), (310e6, 1), (300e6, 1)):
+        monkeypatch.setattr(freed, "_process", SimpleNamespace(memory_info=lambda r=resident: SimpleNamespace(rss=r)))
+        freed.after_batch()
+        assert len(trimmed) == times

@@ -11,7 +11,8 @@ from scipy import stats
 from layeratlas.affinity import Affinity, with_intervals, with_null
 from layeratlas.errors import ConfigError
 from layeratlas.metrics import RSA, AbstractMetric, CKALinear, CKALinearDebiased, JaccardKNN, MutualKNN
-from layeratlas.metrics.rsa import CosineDistance, Spearman
+from layeratlas.metrics.rdm import CosineDistance
+from layeratlas.metrics.rsa import Spearman
 from layeratlas.statistics import Inference
 from layeratlas.statistics.nulls import add_one_p, attainable_p, calibrated, null_of, orders, published_gaussian_tail, survivable
 

@@ -17,20 +17,9 @@ from scipy.stats import kendalltau, pearsonr, rankdata, spearmanr
 from test_configs import CONF
 
 from layeratlas import affinity_matrix
-from layeratlas.metrics import RSA, CKALinear, rsa
-from layeratlas.metrics.rsa import (
-    CorrelationDistance,
-    Cosine,
-    CosineDistance,
-    EuclideanDistance,
-    Kendall,
-    PairMatrix,
-    Pearson,
-    Spearman,
-    SquaredEuclideanDistance,
-    WhitenedCosine,
-    unit_ranks,
-)
+from layeratlas.metrics import RSA, CKALinear, rdm, rsa
+from layeratlas.metrics.rdm import CorrelationDistance, CosineDistance, EuclideanDistance, PairMatrix, SquaredEuclideanDistance
+from layeratlas.metrics.rsa import Cosine, Kendall, Pearson, Spearman, WhitenedCosine, unit_ranks
 
 RDMS = {
     "cosine": CosineDistance(),
@@ -214,8 +203,9 @@ def test_nothing_depends_on_the_size_of_blocks(comparison, whole, monkeypatch):
         return [metric.affinity(a, b), metric.permuted_affinity(a, b, orders), chance.mean, chance.variance]
 
     expected = all_of_it()
-    monkeypatch.setattr(rsa, "_ROWS", 7)
-    monkeypatch.setattr(rsa, "_PAIRS_AT_ONCE", 90)
+    monkeypatch.setattr(rdm, "_ROWS", 7)
+    for module in (rdm, rsa):
+        monkeypatch.setattr(module, "PAIRS_AT_ONCE", 90)
     monkeypatch.setattr(rsa, "_WHOLE_NUMBERS", 2**29 if whole else 0)
     for found, before in zip(all_of_it(), expected, strict=True):
         torch.testing.assert_close(found, before, rtol=1e-12, atol=1e-14)

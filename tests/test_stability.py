@@ -8,6 +8,7 @@ from layeratlas.affinity import compare
 from layeratlas.agreement import compare_runs
 from layeratlas.analyses import Comparison, Stability
 from layeratlas.arrays import Activations
+from layeratlas.errors import ActivationError
 from layeratlas.metrics import CKALinear, MutualKNN
 from layeratlas.results import Run
 from layeratlas.signatures import Signer
@@ -48,6 +49,15 @@ def test_fewer_items_than_a_metric_needs_are_not_compared_and_other_metrics_have
     table = asked(CKALinear(), n=30, analysis=Stability(halvings=9, splits=1, ks=[5], reliability=0.1, seed=0)).table
     assert table.loc[table["varied"] == "n", "n"].min() >= CKALinear().min_n
     assert "k" not in set(table["varied"])
+
+
+def test_halves_that_a_metric_refuses_are_told_and_a_constant_matrix_has_no_reliability():
+    with pytest.raises(ActivationError, match="metric mutual_knn, side a, block_1: needs at least 6 items; got 5"):
+        asked(MutualKNN(k=5), n=10)
+    one = model(40, 0.3, 1, layers=2).select(["block_1"])
+    signer = Signer(MutualKNN(k=2), CPU)
+    with pytest.raises(ValueError, match="that of a half of the items is constant"):
+        STABILITY(Comparison(compare(signer, one, one), one, one, signer))
 
 
 def test_a_matrix_of_strong_signals_is_reliable_and_says_nothing():
@@ -116,7 +126,7 @@ def test_runs_of_other_scales_are_told_apart(tmp_path):
 def test_runs_of_other_layers_are_refused(tmp_path):
     other = run(tmp_path / "other")
     other.arrays["layers_b"] = other.arrays["layers_b"][:5]
-    with pytest.raises(ValueError, match=r"^layers_b differ: 9 in .*, 5 in .*other$"):
+    with pytest.raises(ValueError, match=r"^layers_b differ: block_5 in \S+ is nothing in \S+other$"):
         compare_runs(run(tmp_path), other)
 
 

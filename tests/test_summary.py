@@ -9,9 +9,9 @@ from layeratlas import results, sweeps
 from layeratlas.affinity import Affinity
 from layeratlas.layers import block
 from layeratlas.results import tidy
-from layeratlas.statistics.multiplicity import corrected
+from layeratlas.statistics.multiplicity import bonferroni_ordered, corrected
 from layeratlas.statistics.unit_square import mean_unit_square, resampled, unit_square
-from layeratlas.summary import summarize
+from layeratlas.summary import hopeless, summarize
 from layeratlas.sweeps import Job
 
 LAYERS = {"ant": 4, "bee": 6, "cat": 5}
@@ -158,6 +158,26 @@ def test_models_of_one_name_are_told_apart(tmp_path):
 def test_a_plot_that_fails_costs_no_table(sweep, monkeypatch):
     monkeypatch.setattr("layeratlas.summary.draw_condition", lambda *arguments: 1 / 0)
     assert len(summarize([sweep], sweep)) == 5
+
+
+def test_the_published_correction_counts_each_pair_in_both_orders():
+    """The largest of 276 p-values was 8.03e-7: 2.2e-4 over unordered pairs, and the printed .0004 over ordered ones."""
+    p = np.full(276, 1e-9)
+    p[100] = 8.03e-7
+    assert corrected(p, "bonferroni").max() == pytest.approx(2.2e-4, rel=0.01)
+    assert bonferroni_ordered(p).max() == pytest.approx(4.4e-4, rel=0.01)
+
+
+def test_too_few_permutations_for_so_many_pairs_are_warned_about(sweep):
+    table = summarize([sweep], sweep)
+    assert list(hopeless(table.assign(attainable_p=0.01))) == []
+    first, second = hopeless(table.assign(attainable_p=0.03))
+    assert first == (
+        "3 pairs: the smallest attainable p is 0.03, which is above 0.05 after a Bonferroni or Holm correction over them;"
+        " statistics.permutations=60 would do"
+    )
+    assert second.startswith("2 pairs: ")
+    assert list(hopeless(table)) == []  # nothing was permuted
 
 
 def test_corrections_leave_out_what_is_no_test():

@@ -1,6 +1,7 @@
 """Do two runs give the same picture of the same layers: under another language, dataset, pooling or metric?"""
 
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ def compare_runs(first: Run, second: Run, *, draws: int = 1000, seed: int = 0) -
     for axis in ("layers_a", "layers_b"):
         layers = [run.arrays[axis].tolist() for run in (first, second)]
         if layers[0] != layers[1]:
-            raise ValueError(f"{axis} differ: {len(layers[0])} in {first.folder}, {len(layers[1])} in {second.folder}")
+            x, y = next(pair for pair in zip_longest(*layers, fillvalue="nothing") if pair[0] != pair[1])
+            raise ValueError(f"{axis} differ: {x} in {first.folder} is {y} in {second.folder}")
     matrices = (run.arrays["affinity"] for run in (first, second))
     scales = [_scale(run) for run in (first, second)]
     reliabilities = [run.result["statistics"].get("stability", {}).get("reliability") for run in (first, second)]

@@ -127,7 +127,7 @@ def log_summary(run: results.Run) -> None:
 
 def _spoken(headline: dict[str, Any], level: float) -> str:
     """Value, chance, interval, p and the smallest p that could have been."""
-    said = f"{headline['text']}: {headline['value']:.4f}, chance {headline['chance']:.4f}"
+    said = f"{headline['text']}: {headline['value']:z.4f}, chance {headline['chance']:z.4f}"
     if headline["ci_low"] is not None:
         said += f", {level:.0%} interval {headline['ci_low']:.4f} to {headline['ci_high']:.4f}"
     if headline["p"] is not None:

@@ -67,16 +67,17 @@ def depth_curves_figure(run: Run) -> Figure:
     figure, (where, how) = plt.subplots(1, 2, figsize=(8.6, 4), layout="constrained")
     for (side, other), colour in zip((("a", "b"), ("b", "a")), ("tab:blue", "tab:orange"), strict=True):
         rows = table[table["side"] == side]
-        label = f"{_name(result[side])} in {_name(result[other])}"
-        _curve(where, rows, "best_depth", color=colour, marker=".", linewidth=0, label=label)
-        where.plot(rows["depth"], rows["monotone_depth"], color=colour, linewidth=1.2, label="the same, never backwards")
+        label = f"{_name(result[side])}, matched in {_name(result[other])}"
+        _curve(where, rows, "best_depth", color=colour, marker=".", linewidth=0)
+        where.plot(rows["depth"], rows["monotone_depth"], color=colour, linewidth=1.2)
         _curve(how, rows, "best_affinity", color=colour, linewidth=1.2, label=label)
-    where.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle="--", label="same depth")
+    where.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle="--")
     where.set(xlabel="depth of a block", ylabel="depth of its best match", xlim=(0, 1.03), ylim=(0, 1.03))
-    how.set(xlabel="depth of a block", ylabel=f"{result['metric']['name']} with its best match (larger = more alike)")
-    how.set(xlim=(0, 1.03), ylim=(0, None))
-    for axes in (where, how):
-        axes.legend(fontsize="x-small", frameon=False)
+    where.set_title("dots: best match; lines: never backwards; dashed: same depth", fontsize="x-small")
+    how.set(xlabel="depth of a block", ylabel=f"{result['metric']['name']} with its best match", xlim=(0, 1.03))
+    how.set_ylim(min(0.0, how.get_ylim()[0]), None)
+    how.set_title("larger = more alike; bands: jackknife over items, if computed", fontsize="x-small")
+    figure.legend(loc="outside lower center", fontsize="x-small", frameon=False)
     figure.suptitle(_caption(result, run.arrays["chance"]), fontsize="small")
     return figure
 
@@ -99,6 +100,8 @@ def stability_figure(run: Run) -> Figure:
         axes.plot(rows[varied], rows["contrast"], marker="s", label="on minus off the diagonal")
         axes.plot(rows[varied], rows["mean_chance"], marker=".", color="grey", linestyle="--", label="chance")
         axes.set(xlabel=label, ylabel=f"{result['metric']['name']} (larger = more alike)", xscale="log")
+        axes.set_xticks(rows[varied], [f"{value:g}" for value in rows[varied]])
+        axes.minorticks_off()
         axes.legend(fontsize="x-small", frameon=False)
     reliability = result["statistics"]["stability"]["reliability"]
     figure.suptitle(f"{_caption(result, run.arrays['chance'])}, split-half reliability {reliability:.2f}", fontsize="small")

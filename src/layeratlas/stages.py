@@ -19,7 +19,7 @@ from layeratlas.affinity import Affinity, compare, diagnoses, with_intervals, wi
 from layeratlas.analyses import Comparison, Findings
 from layeratlas.catalogue import catalogue, damaged, remove
 from layeratlas.description import described, doubtful_texts, k_of, log_summary
-from layeratlas.errors import ConfigError
+from layeratlas.errors import ActivationError, ConfigError
 from layeratlas.metrics import AbstractNeighborMetric
 from layeratlas.models import AbstractModel, Needs, StoredActivations
 from layeratlas.plan import Plan, planned, require_one_width, resolved, store_of, texts_of
@@ -235,7 +235,7 @@ def _analyse(plan: Plan, comparison: Comparison, notes: _Notes) -> dict[str, Fin
     for name, analysis in plan.analyses.items():
         try:
             findings[name] = analysis(comparison)
-        except ValueError as error:
+        except (ValueError, ActivationError) as error:
             notes.warn(f"analysis {name} was not made: {error}")
         else:
             for warning in findings[name].warnings:

@@ -6,6 +6,7 @@ Whatever is there is summarised, however much is missing, and doing it again giv
 import gc
 import json
 import logging
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ import pandas as pd
 
 from layeratlas import results, sweeps
 from layeratlas.results import RESULT, Run
-from layeratlas.statistics.multiplicity import METHODS, corrected
+from layeratlas.statistics.multiplicity import METHODS, bonferroni_ordered, corrected
 from layeratlas.sweep_figures import Condition, PairMatrix, draw_condition
 
 logger = logging.getLogger(__name__)
@@ -26,6 +27,8 @@ HEADLINE = ["value", "chance", "ci_low", "ci_high", "p", "attainable_p"]
 _ELSEWHERE = {"store", "device", "stage", "analysis", "extract", "dataset", "metric", "k", "pooling"}
 _NO_TABLES = {"items"}  # the same texts in every run
 _SHOWN = 40
+_ALPHA = 0.05
+_PUBLISHED = ("student_p", "welch_p")
 
 
 def summarize(folders: Sequence[Path], into: Path) -> pd.DataFrame:
@@ -39,9 +42,9 @@ def summarize(folders: Sequence[Path], into: Path) -> pd.DataFrame:
     if not runs:
         logger.warning("summary: no job has finished with a result, so there is nothing to summarise yet")
         return pd.DataFrame()
-    gc.freeze()  # statsmodels collects garbage at each Holm correction, which beside torch takes half a second
     table = with_corrections(_table(runs))
-    gc.unfreeze()
+    for doubt in hopeless(table):
+        logger.warning(doubt)
     results.write_table(into, "summary", table)
     results.write_csv(into, "summary", table)
     results.write_csv(into, "headline", headline(table))
@@ -68,17 +71,44 @@ def conditions(table: pd.DataFrame) -> list[str]:
 def with_corrections(table: pd.DataFrame) -> pd.DataFrame:
     """Beside each column of p-values, the same corrected over the pairs of a condition.
 
-    A side compared with itself is no test.
+    The published t-tests are also corrected over ordered pairs, as published. A side compared with itself is no test.
     """
     tests = [c for c in table.columns if re.search(r"(^|[._])p$", c) and c != "attainable_p"]
-    itself = (table["model_a"] == table["model_b"]) & (table["language_a"] == table["language_b"])
-    family = table.groupby(conditions(table), dropna=False, sort=False).ngroup()
+    family = _families(table)
     more = {}
-    for column in tests:
-        p = pd.to_numeric(table[column]).astype(float).where(~itself)
-        for method in METHODS:
-            more[f"{column}_{method}"] = p.groupby(family).transform(lambda x, method=method: corrected(x.to_numpy(), method))
+    gc.freeze()  # statsmodels collects garbage at each Holm correction, which beside torch takes half a second
+    try:
+        for column in tests:
+            of_family = _tested(table, column).groupby(family)
+            for method in METHODS:
+                more[f"{column}_{method}"] = of_family.transform(lambda x, method=method: corrected(x.to_numpy(), method))
+            if column.endswith(_PUBLISHED):
+                more[f"{column}_bonferroni_ordered"] = of_family.transform(lambda x: bonferroni_ordered(x.to_numpy()))
+    finally:
+        gc.unfreeze()
     return table.assign(**more)
+
+
+def hopeless(table: pd.DataFrame) -> Iterator[str]:
+    """One line per condition of so many pairs that no number of permutations drawn could survive Bonferroni's correction."""
+    attainable = _tested(table, "attainable_p")
+    for _, p in attainable.groupby(_families(table)):
+        smallest, pairs = p.max(), p.count()
+        if pairs and smallest * pairs > _ALPHA:
+            yield (
+                f"{pairs} pairs: the smallest attainable p is {smallest:.2g}, which is above {_ALPHA:g} after a Bonferroni or Holm"
+                f" correction over them; statistics.permutations={math.ceil(pairs / _ALPHA)} would do"
+            )
+
+
+def _families(table: pd.DataFrame) -> pd.Series:
+    return table.groupby(conditions(table), dropna=False, sort=False).ngroup()
+
+
+def _tested(table: pd.DataFrame, column: str) -> pd.Series:
+    """A column of p-values, NaN for a side compared with itself."""
+    itself = (table["model_a"] == table["model_b"]) & (table["language_a"] == table["language_b"])
+    return pd.to_numeric(table[column]).astype(float).where(~itself)
 
 
 def _runs(folder: Path, states: Sequence[sweeps.JobState]) -> Iterator[Run]:

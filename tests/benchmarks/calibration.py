@@ -18,7 +18,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from layeratlas.metrics import RSA, AbstractMetric, CKALinear, CKALinearDebiased, MutualKNN, Procrustes, RetrievalAt1
-from layeratlas.metrics.rsa import CosineDistance, Spearman
+from layeratlas.metrics.rdm import CosineDistance
+from layeratlas.metrics.rsa import Spearman
 from layeratlas.statistics.diagonal import circular_shift_p, contrast, generalised_diagonal, layer_permutation_p, on_off_diagonal
 from layeratlas.statistics.nulls import add_one_p, orders
 from layeratlas.statistics.resampling import jackknife_groups, jackknife_interval

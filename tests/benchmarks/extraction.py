@@ -22,6 +22,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from race import race
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from layeratlas import forward, pooling
@@ -54,17 +55,6 @@ def speeches(n: int, **words: int) -> list[str]:
     corpus = Speeches(n=n, max_length=512, since=1946, **({"min_words": 20, "max_words": 120} | words))
     english = Language(**OmegaConf.load(CONF / "language" / "en.yaml"))  # type: ignore[arg-type]
     return draw(corpus, english, english, 0).sides["a"].texts
-
-
-def race(contestants: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
-    """Seconds of each contestant's best round."""
-    best = dict.fromkeys(contestants, float("inf"))
-    for _ in range(rounds):
-        for name, run in contestants.items():
-            start = time.perf_counter()
-            run()
-            best[name] = min(best[name], time.perf_counter() - start)
-    return best
 
 
 def hooks() -> None:

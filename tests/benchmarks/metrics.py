@@ -21,12 +21,14 @@ import pandas as pd
 import scipy.linalg
 import scipy.stats
 import torch
+from race import race
 from scipy.spatial.distance import pdist
 from sweep import LAYERS
 from torch import Tensor
 
 from layeratlas.metrics import RSA, AbstractMetric, CKALinear, CKALinearDebiased, CKAMinibatch, MutualKNN, Procrustes
-from layeratlas.metrics.rsa import CosineDistance, Spearman
+from layeratlas.metrics.rdm import CosineDistance
+from layeratlas.metrics.rsa import Spearman
 
 N, WIDTHS, DEPTHS = 2048, (576, 640), (30, 18)
 SAMPLED = 12  # pairs that the per-pair way is timed on; the whole matrix is that many times as long as it has more pairs
@@ -54,17 +56,6 @@ class Walk(Mapping[str, Tensor]):
 def sides(n: int = N) -> tuple[list[Tensor], list[Tensor]]:
     a, b = (list(Walk(n, width, depth, seed).values()) for seed, (width, depth) in enumerate(zip(WIDTHS, DEPTHS, strict=True)))
     return a, b
-
-
-def race(contestants: Mapping[str, Callable[[], object]], rounds: int = 3) -> dict[str, float]:
-    """Seconds of each contestant's best round."""
-    best = dict.fromkeys(contestants, float("inf"))
-    for _ in range(rounds):
-        for name, run in contestants.items():
-            start = time.perf_counter()
-            run()
-            best[name] = min(best[name], time.perf_counter() - start)
-    return best
 
 
 def matrix(metric: AbstractMetric, a: list[Tensor], b: list[Tensor]) -> Tensor:

@@ -56,4 +56,4 @@ class AbstractAnalysis(abc.ABC):
 
     @abc.abstractmethod
     def __call__(self, comparison: Comparison) -> Findings:
-        """Raises ValueError where the run cannot answer the question."""
+        """Raises ValueError or ActivationError where the run cannot answer the question."""

@@ -110,7 +110,11 @@ def _each(of: Callable[[np.ndarray], float]) -> Statistic:
 
 
 def _matches(blocks: Affinity, side: str) -> pd.DataFrame:
-    """For each row, the column that it is most alike, and its column if depth is never to run backwards; with intervals."""
+    """For each row, the column that it is most alike, and its column if depth is never to run backwards; with intervals.
+
+    Those of depths show which matches a few items could move; the largest cell is no smooth statistic, so that they need not
+    hold the truth as often as they say.
+    """
     best, monotone, depths = blocks.matrix.argmax(axis=1), monotone_match(blocks.matrix), np.array(blocks.depth_b)
     table = pd.DataFrame(
         {

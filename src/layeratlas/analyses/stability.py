@@ -10,6 +10,7 @@ import torch
 
 from layeratlas.affinity import Affinity, compare
 from layeratlas.analyses.base import AbstractAnalysis, Comparison, Findings
+from layeratlas.errors import ActivationError
 from layeratlas.metrics import AbstractNeighborMetric
 from layeratlas.statistics.diagonal import contrast, generalised_diagonal
 from layeratlas.statistics.matrices import items_needed, pearson, spearman_brown
@@ -38,6 +39,8 @@ class Stability(AbstractAnalysis):
         whole = comparison.affinity
         halves = [self._halves(comparison, rng) for _ in range(self.splits)]
         between = [pearson(first.matrix.ravel(), second.matrix.ravel()) for first, second in halves]
+        if not np.isfinite(between).all():
+            raise ValueError("stability needs a matrix of different values: that of a half of the items is constant")
         reliability = spearman_brown(float(np.mean(between)))
         rows = [_row("n", whole, whole)]
         rows += [_row("n", part, whole) for part in self._nested(comparison, rng)]
@@ -60,8 +63,10 @@ class Stability(AbstractAnalysis):
         n = comparison.affinity.n
         order = rng.permutation(n)
         for halving in range(1, self.halvings + 1):
-            if (fewer := n >> halving) >= comparison.signer.metric.min_n:
-                yield _over(comparison, order[:fewer])
+            try:
+                yield _over(comparison, order[: n >> halving])
+            except ActivationError:  # so few items have no similarity, and fewer have none either
+                return
 
     def _with_other_k(self, comparison: Comparison) -> Iterator[tuple[int, Affinity]]:
         """From the lists that the signatures hold already; a k beyond their length is left out."""

@@ -17,12 +17,12 @@ from layeratlas.metrics.kernels import DistanceCorrelation as DistanceCorrelatio
 from layeratlas.metrics.kernels import DistanceCorrelationDebiased as DistanceCorrelationDebiased
 from layeratlas.metrics.matching import PermutationMatch as PermutationMatch
 from layeratlas.metrics.matching import SoftMatch as SoftMatch
+from layeratlas.metrics.nearest import CosineNeighbors as CosineNeighbors
+from layeratlas.metrics.nearest import EuclideanNeighbors as EuclideanNeighbors
 from layeratlas.metrics.neighbors import CKNNA as CKNNA
 from layeratlas.metrics.neighbors import LCSKNN as LCSKNN
 from layeratlas.metrics.neighbors import AbstractNeighborMetric as AbstractNeighborMetric
-from layeratlas.metrics.neighbors import CosineNeighbors as CosineNeighbors
 from layeratlas.metrics.neighbors import CycleKNN as CycleKNN
-from layeratlas.metrics.neighbors import EuclideanNeighbors as EuclideanNeighbors
 from layeratlas.metrics.neighbors import JaccardKNN as JaccardKNN
 from layeratlas.metrics.neighbors import MutualKNN as MutualKNN
 from layeratlas.metrics.neighbors import RankKNN as RankKNN
@@ -33,6 +33,8 @@ from layeratlas.metrics.paired import PairedCosine as PairedCosine
 from layeratlas.metrics.paired import PairedCosineCentred as PairedCosineCentred
 from layeratlas.metrics.paired import RetrievalAt1 as RetrievalAt1
 from layeratlas.metrics.paired import RetrievalAt1Mutual as RetrievalAt1Mutual
+from layeratlas.metrics.regression import LinearRegressionCVAToB as LinearRegressionCVAToB
+from layeratlas.metrics.regression import LinearRegressionCVBToA as LinearRegressionCVBToA
 from layeratlas.metrics.rsa import RSA as RSA
 from layeratlas.metrics.shapes import Procrustes as Procrustes
 from layeratlas.metrics.shapes import ProcrustesAngular as ProcrustesAngular
@@ -43,5 +45,3 @@ from layeratlas.metrics.subspaces import PWCCA as PWCCA
 from layeratlas.metrics.subspaces import SVCCA as SVCCA
 from layeratlas.metrics.subspaces import CCAMean as CCAMean
 from layeratlas.metrics.subspaces import EigenspaceOverlap as EigenspaceOverlap
-from layeratlas.metrics.subspaces import LinearRegressionCVAToB as LinearRegressionCVAToB
-from layeratlas.metrics.subspaces import LinearRegressionCVBToA as LinearRegressionCVBToA

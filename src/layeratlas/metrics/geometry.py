@@ -13,7 +13,7 @@ from layeratlas.arrays import LayerActivations
 from layeratlas.errors import ConfigError
 from layeratlas.metrics.base import checked
 from layeratlas.metrics.gram import blocks
-from layeratlas.metrics.neighbors import EuclideanNeighbors, unit_vectors
+from layeratlas.metrics.nearest import EuclideanNeighbors, unit_vectors
 
 _ROUNDING = 1e-9  # of the log of two equal distances
 _DISCARDED = 0.1

@@ -18,7 +18,7 @@ from layeratlas.arrays import AffinityMatrix, LayerActivations
 from layeratlas.errors import ConfigError
 from layeratlas.metrics.base import About, AbstractMetric, AnyLayer, Chance, centred, checked
 from layeratlas.metrics.gram import blocks
-from layeratlas.metrics.neighbors import unit_vectors
+from layeratlas.metrics.nearest import unit_vectors
 
 Credits = Any  # a sparse (n, n) tensor, which jaxtyping's shapes do not describe
 

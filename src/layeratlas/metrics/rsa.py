@@ -1,7 +1,7 @@
 """Representational similarity analysis: how alike two layers' dissimilarities of the same pairs of items are."""
 
 import abc
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -11,173 +11,11 @@ from scipy.stats import kendalltau
 from torch import Tensor
 
 from layeratlas.arrays import AffinityMatrix, LayerActivations
-from layeratlas.metrics.base import About, AbstractMetric, Chance, centred, checked
-from layeratlas.metrics.gram import squared_distances
+from layeratlas.metrics.base import About, AbstractMetric, Chance, checked
 from layeratlas.metrics.mantel import Sums, permutation_moments
+from layeratlas.metrics.rdm import PAIRS_AT_ONCE, AbstractDissimilarity, PairMatrix, Pairs, pair_blocks
 
-Pairs = Float[Tensor, " pairs"]
-
-_ROWS = 256
-_PAIRS_AT_ONCE = 2**16  # what is taken of 20 layers then fits a core's cache
 _WHOLE_NUMBERS = 2**29  # up to here, permutations keep the n x n matrices of all layers of b in memory: 2 GB in float32
-
-
-@dataclass(frozen=True)
-class PairMatrix:
-    """A symmetric matrix of n items: its `pairs` i < j row by row, and its diagonal, `own`."""
-
-    pairs: Pairs
-    own: Float[Tensor, " n"]
-
-    @property
-    def n(self) -> int:
-        return len(self.own)
-
-    def scaled(self, factor: float) -> "PairMatrix":
-        return PairMatrix(self.pairs * factor, self.own * factor)
-
-    def of(self, items: Int[Tensor, " m"]) -> "PairMatrix":
-        """The matrix of some of the items, or of all in another order."""
-        items = items.to(self.own.device)
-        pairs = self.pairs.new_empty(len(items) * (len(items) - 1) // 2)
-        starts = torch.arange(self.n, device=items.device)
-        starts = starts * (2 * self.n - starts - 3) // 2 - 1  # pair (i, j) stands at starts[i] + j
-        for block, i, j in pair_blocks(len(items), items.device):
-            first, second = items.index_select(0, i), items.index_select(0, j)
-            places = starts.index_select(0, torch.minimum(first, second)) + torch.maximum(first, second)
-            pairs[block] = self.pairs.index_select(0, places)
-        return PairMatrix(pairs, self.own[items])
-
-    def row_sums(self) -> Float[Tensor, " n"]:
-        """Sum of each row without the diagonal, in float64."""
-        sums = torch.zeros(self.n, dtype=torch.float64, device=self.own.device)
-        for block, i, j in pair_blocks(self.n, self.own.device):
-            values = self.pairs[block].double()
-            sums += torch.bincount(i, values, self.n) + torch.bincount(j, values, self.n)
-        return sums
-
-    def whole(self) -> Float[Tensor, "n n"]:
-        upper = torch.zeros(self.n, self.n, dtype=self.pairs.dtype, device=self.own.device)
-        for row, pairs in enumerate(self.pairs.split(list(range(self.n - 1, -1, -1)))):
-            upper[row, row + 1 :] = pairs
-        upper.diagonal().copy_(self.own / 2)
-        return upper + upper.T
-
-
-def pair_blocks(n: int, device: torch.device) -> Iterator[tuple[slice, Int[Tensor, " block"], Int[Tensor, " block"]]]:
-    """The pairs i < j of n items by blocks of rows: where they stand among all pairs, i, and j."""
-    rows, start = max(1, _PAIRS_AT_ONCE // n), 0
-    for row in range(0, n - 1, rows):
-        i, j = torch.triu_indices(min(rows, n - row), n - row, offset=1, device=device) + row
-        yield slice(start, start + len(i)), i, j
-        start += len(i)
-
-
-# --- dissimilarities ----------------------------------------------------------------------------------------------------------
-
-
-class AbstractDissimilarity(abc.ABC):
-    """A dissimilarity of two items' vectors, as a function of the squared distance of vectors made from them.
-
-    So no rounding error is larger than the spread of the items, however large what all of them have in common.
-    """
-
-    name: ClassVar[str]
-    definition: ClassVar[str]
-    invariances: ClassVar[frozenset[str]]
-
-    @abc.abstractmethod
-    def vectors(self, x: LayerActivations) -> LayerActivations:
-        """Vectors of mean 0 whose distances count. Raises ValueError for items without a dissimilarity."""
-
-    @abc.abstractmethod
-    def from_squares(self, squared: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows columns"]:
-        """The dissimilarity, given the squared distance of the vectors."""
-
-    def __call__(self, x: LayerActivations) -> Pairs:
-        """The upper triangle of the RDM, row by row; only blocks of its rows are ever whole."""
-        x, n = self.vectors(x), len(x)
-        pairs, filled = x.new_empty(n * (n - 1) // 2), 0
-        for start in range(0, n, _ROWS):
-            values = self.from_squares(squared_distances(x[start : start + _ROWS], x[start:]))
-            upper = torch.cat([row[i + 1 :] for i, row in enumerate(values)])
-            pairs[filled : filled + len(upper)] = upper
-            filled += len(upper)
-        return pairs
-
-
-@dataclass(frozen=True)
-class SquaredEuclideanDistance(AbstractDissimilarity):
-    """|x - y|^2, up to a factor that is the same for all pairs"""
-
-    name = "squared_euclidean"
-    definition = "squared Euclidean distances"
-    invariances = frozenset({"rotation", "scale", "translation", "feature_permutation"})
-
-    def vectors(self, x: LayerActivations) -> LayerActivations:
-        return centred(x)
-
-    def from_squares(self, squared: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows columns"]:
-        return squared
-
-
-@dataclass(frozen=True)
-class EuclideanDistance(AbstractDissimilarity):
-    """|x - y|, up to a factor that is the same for all pairs"""
-
-    name = "euclidean"
-    definition = "Euclidean distances"
-    invariances = SquaredEuclideanDistance.invariances
-
-    def vectors(self, x: LayerActivations) -> LayerActivations:
-        return centred(x)
-
-    def from_squares(self, squared: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows columns"]:
-        return squared.sqrt_()
-
-
-@dataclass(frozen=True)
-class CosineDistance(AbstractDissimilarity):
-    """1 - x . y / (|x| |y|)"""
-
-    name = "cosine"
-    definition = "cosine distances"
-    invariances = frozenset({"rotation", "scale", "item_scale", "feature_permutation"})
-
-    def vectors(self, x: LayerActivations) -> LayerActivations:
-        return _directions(x.double(), x.dtype, "is the zero vector, which has no direction")
-
-    def from_squares(self, squared: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows columns"]:
-        return squared.div_(2)
-
-
-@dataclass(frozen=True)
-class CorrelationDistance(AbstractDissimilarity):
-    """1 - r, with r Pearson's correlation over the dimensions of two items"""
-
-    name = "correlation"
-    definition = "correlation distances"
-    invariances = frozenset({"scale", "item_scale", "feature_permutation"})
-
-    def vectors(self, x: LayerActivations) -> LayerActivations:
-        differs, wide = (x != x[:, :1]).any(dim=1, keepdim=True), x.double()
-        deviations = (wide - wide.mean(dim=1, keepdim=True)) * differs  # of equal numbers, the mean can be off by a rounding error
-        return _directions(deviations, x.dtype, "has the same value in each dimension, so no correlation with any other item")
-
-    def from_squares(self, squared: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows columns"]:
-        return squared.div_(2)
-
-
-def _directions(x: Float[Tensor, "n d"], dtype: torch.dtype, refusal: str) -> LayerActivations:
-    """Unit vectors less their mean: 1 - u . v is |u - v|^2 / 2, which no direction common to all items can drown."""
-    largest = x.abs().amax(dim=1, keepdim=True)
-    if bool((largest == 0).any()):
-        raise ValueError(f"item {int((largest == 0).nonzero()[0, 0])} {refusal}")
-    unit = torch.nn.functional.normalize(x / largest, dim=1)
-    unit = unit - unit.mean(dim=0)
-    if unit.abs().max() < 10 * torch.finfo(dtype).eps:
-        raise ValueError("all items point in the same direction, so that there is nothing to compare")
-    return unit.to(dtype)
 
 
 # --- comparisons of two RDMs --------------------------------------------------------------------------------------------------
@@ -225,8 +63,8 @@ class AbstractCosine(AbstractComparison, abc.ABC):
         wide = torch.promote_types(a[0].pairs.dtype, b[0].pairs.dtype)
         products = _stacked([m.own for m in a], wide) @ _stacked([m.own for m in b], wide).T / 2
         products = products.double().cpu()
-        for start in range(0, len(a[0].pairs), _PAIRS_AT_ONCE):
-            k, l = (_stacked([m.pairs[start : start + _PAIRS_AT_ONCE] for m in side], wide) for side in (a, b))  # noqa: E741
+        for start in range(0, len(a[0].pairs), PAIRS_AT_ONCE):
+            k, l = (_stacked([m.pairs[start : start + PAIRS_AT_ONCE] for m in side], wide) for side in (a, b))  # noqa: E741
             products += (k @ l.T).double().cpu()
         return 2 * products
 
@@ -377,7 +215,7 @@ def _require_different(pairs: Pairs) -> None:
 
 
 def _squares(values: Float[Tensor, " _"]) -> float:
-    return float(sum(part.double().square().sum() for part in values.split(_PAIRS_AT_ONCE)))
+    return float(sum(part.double().square().sum() for part in values.split(PAIRS_AT_ONCE)))
 
 
 def _stacked(vectors: list[Tensor], dtype: torch.dtype) -> Float[Tensor, "layers _"]:

@@ -15,3 +15,8 @@ def corrected(p: PValues, method: str) -> PValues:
     if tested.any():
         result[tested] = multipletests(p[tested], method=METHODS[method])[1]
     return result
+
+
+def bonferroni_ordered(p: PValues) -> PValues:
+    """Bonferroni over ordered pairs: each test counts in both orders (the .0004 of Wolfram and Schein, 2025)."""
+    return corrected(np.repeat(p, 2), "bonferroni")[::2]
