@@ -1,6 +1,7 @@
 """Every YAML composes, resolves and binds to what it names."""
 
 import inspect
+import re
 import unicodedata
 from pathlib import Path
 
@@ -136,6 +137,13 @@ def test_all_models_of_the_study_are_there():
     names = {path.stem for path in (CONF / "model").glob("*.yaml")}
     assert {"llama-3.1-70b", "mixtral-8x7b", "falcon-mamba-7b", "gemma-2-9b-it", "gpt2", "gpt-oss-20b", "tiny-aya-fire"} <= names
     assert len(names) >= 38
+
+
+def test_a_dataset_of_the_hub_is_pinned_to_a_commit():
+    given = {name: OmegaConf.load(CONF / "dataset" / f"{name}.yaml").get("revision") for name in NAMES["dataset"]}
+    pinned = {name: revision for name, revision in given.items() if revision}
+    assert len(pinned) == 13
+    assert [name for name, revision in pinned.items() if not re.fullmatch(r"[0-9a-f]{40}", revision)] == []
 
 
 def test_every_key_of_the_main_config_has_a_comment():

@@ -1,20 +1,24 @@
 """What a sweep over all pairs costs once the store is filled: 24 models with the layer counts of Wolfram and Schein (2025).
 
-    uv run tests/benchmarks/sweep.py                     all 276 pairs, 2048 items; some minutes
-    uv run tests/benchmarks/sweep.py 8 basic quick       the first 8 models, another launcher, with permutations and intervals
+    uv run tests/benchmarks/sweep.py              24 models, one dataset: 276 pairs of 2048 items; some ten minutes
+    uv run tests/benchmarks/sweep.py 24 8         the study of the paper: 2208 pairs, an hour
+    uv run tests/benchmarks/sweep.py 8 1 quick    8 models, with permutations and intervals
 
-The activations are noise around a common signal, written into a store of their own (1 GB at 128 dimensions a layer): what is
-timed never loads a model. A first sweep finds no signatures in the store and makes them, the second finds them there. Of each sweep
-the seconds that a pair takes are fitted as `fixed + per_cell x layers_a x layers_b` on a third of its pairs and predicted for all.
+The activations are noise around a common signal, written into a store of their own (1 GB a dataset at 128 dimensions a layer): what
+is timed never loads a model. Small sweeps on a dataset of their own give the constants of
+
+    seconds = start + pairs x fixed + layer pairs x cell + layers x signature
+
+and these predict the study, whose signatures are made in it, before it is run.
 """
 
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +36,7 @@ from layeratlas.store import Store
 
 SCRIPT = Path(__file__).resolve().parents[2] / "src" / "run.py"
 N, WIDTH = 2048, 128
+PROCESSES = os.cpu_count() or 1  # what the launcher of these sweeps starts
 LAYERS = {
     "gemma-2b": 18,
     "llama-3.2-1b": 16,
@@ -60,69 +65,142 @@ LAYERS = {
 }
 
 
-def main(models: int = len(LAYERS), launcher: str = "local_parallel", statistics: str = "off") -> None:
+def main(models: int = len(LAYERS), datasets: int = 1, statistics: str = "off") -> None:
+    chosen = dict(list(LAYERS.items())[:models])
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        texts = folder / "texts.txt"
-        texts.write_text("\n".join(f"text {i}" for i in range(N)))
-        chosen = dict(list(LAYERS.items())[:models])
-        folders = [fill(folder, name, layers, texts) for name, layers in chosen.items()]
+        study = Study(Path(temporary), statistics)
         start_up = seconds(["-c", "import run, layeratlas.stages, layeratlas.figures"])
-        print(f"{len(chosen)} models, {sum(chosen.values())} blocks, n = {N}; Python and imports {start_up:.1f} s")
-        what = [f"statistics={statistics}", "hydra.sweeper.summarize=false"]
-        for name in ("signatures made", "signatures in the store"):
-            wall = sweep(folder / name.replace(" ", "-"), folders, texts, folder / "store", [f"hydra/launcher={launcher}", *what])
-            told(folder / name.replace(" ", "-"), name, wall)
-        alone = seconds([str(SCRIPT), *one(folders[:2], texts, folder / "store"), what[0], f"hydra.run.dir={folder / 'alone'}"])
-        print(f"one pair in a process of its own: {alone:.1f} s, {alone - start_up:.1f} s beyond start-up and imports")
+        print(f"{models} models, {sum(chosen.values())} blocks, {datasets} datasets, n = {N}, statistics={statistics}", flush=True)
+        cost = calibrated(study)
+        print(cost, flush=True)
+        alone = seconds([str(SCRIPT), *study.run(list(chosen)[:2], "calibration"), f"hydra.run.dir={study.folder / 'alone'}"])
+        print(f"a pair in a process of its own: {alone:.1f} s, {alone - start_up:.1f} s beyond start-up and imports", flush=True)
+        names = [f"texts_{number}" for number in range(datasets)]
+        for name in names:
+            study.fill(name, chosen)
+        made = study.sweep("made", chosen, names)
+        expected = cost.of(made.pairs, made.cells, datasets * sum(chosen.values()))
+        print(
+            f"study, signatures made: {made}; predicted {expected:.0f} s, {100 * expected / made.seconds - 100:+.0f} %", flush=True
+        )
+        found = study.sweep("found", chosen, names)
+        expected = cost.of(found.pairs, found.cells, 0)
+        print(f"again, signatures stored: {found}; predicted {expected:.0f} s, {100 * expected / found.seconds - 100:+.0f} %")
 
 
-def fill(folder: Path, name: str, layers: int, texts: Path) -> Path:
-    """Put a model of this many blocks into the store, as an extraction of these texts would have left it."""
-    checkpoint = folder / name
-    checkpoint.mkdir()
-    (checkpoint / "config.json").write_text(json.dumps({"name": name}))
-    side = side_of(checkpoint, texts, folder / "store")
-    generator = torch.Generator().manual_seed(layers)
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of a sweep on this machine: to start, for each pair, each pair of layers, each layer whose signature is made."""
+
+    start: float
+    fixed: float
+    cell: float
+    signature: float
+
+    def of(self, pairs: int, cells: int, layers: int) -> float:
+        return self.start + pairs * self.fixed + cells * self.cell + layers * self.signature
+
+    def __str__(self) -> str:
+        return (
+            f"start {self.start:.1f} s, a pair {self.fixed:.2f} s, a pair of layers {1000 * self.cell:.3f} ms,"
+            f" a layer's signature {1000 * self.signature:.0f} ms"
+        )
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep took: `inside` and `cells_each` for each of its jobs, the rest in all."""
+
+    seconds: float
+    inside: np.ndarray
+    cells_each: np.ndarray
+
+    @property
+    def pairs(self) -> int:
+        return len(self.cells_each)
+
+    @property
+    def cells(self) -> int:
+        return int(self.cells_each.sum())
+
+    def __str__(self) -> str:
+        each = self.seconds / self.pairs
+        return f"{self.pairs} pairs in {self.seconds:.0f} s ({each:.2f} s a pair, {each * 300 / 60:.1f} min for 300)"
+
+
+def calibrated(study: "Study") -> Cost:
+    """The constants, from sweeps of four and of ten models: what a cell costs from single jobs, the rest from whole sweeps."""
+    few, more = (dict(list(LAYERS.items())[:models]) for models in (4, 10))
+    study.fill("calibration", more)
+    made = study.sweep("calibration-made", more, ["calibration"])
+    small, large = (study.sweep(f"calibration-{len(some)}", some, ["calibration"]) for some in (few, more))
+    cell = max(0.0, np.polyfit(large.cells_each, large.inside, 1)[0]) / PROCESSES
+    fixed = (large.seconds - small.seconds - cell * (large.cells - small.cells)) / (large.pairs - small.pairs)
+    start = large.seconds - large.pairs * fixed - large.cells * cell
+    return Cost(start, fixed, cell, (made.seconds - large.seconds) / sum(more.values()))
+
+
+@dataclass(frozen=True)
+class Study:
+    """A store of synthetic activations in `folder`, and the sweeps over it."""
+
+    folder: Path
+    statistics: str
+
+    def fill(self, dataset: str, layers: dict[str, int]) -> None:
+        """Put models of so many blocks into the store, as extractions of these texts would have left them."""
+        self.texts(dataset).write_text("\n".join(f"{dataset} {i}" for i in range(N)))
+        for name, blocks in layers.items():
+            (self.folder / name).mkdir(exist_ok=True)
+            (self.folder / name / "config.json").write_text(json.dumps({"name": name}))
+            extracted(self._side(name, dataset), self.folder / "store", blocks)
+
+    def sweep(self, into: str, layers: dict[str, int], datasets: list[str]) -> Swept:
+        models = ",".join(str(self.folder / name) for name in layers)
+        texts = ",".join(str(self.texts(dataset)) for dataset in datasets)
+        swept = [f"model_a.id={models}", f"model_b.id={models}", f"dataset.path={texts}"]
+        launched = ["hydra/launcher=local_parallel", "hydra.sweeper.summarize=false", f"hydra.sweep.dir={self.folder / into}"]
+        wall = seconds([str(SCRIPT), "-m", *launched, *self._common(), *swept])
+        runs = layeratlas.read_sweep(self.folder / into)
+        inside = [sum(run.result["timing"].values()) for run in runs]
+        return Swept(wall, np.array(inside), np.array([run.affinity.size for run in runs]))
+
+    def run(self, pair: list[str], dataset: str) -> list[str]:
+        sides = [f"model_{side}.id={self.folder / name}" for side, name in zip("ab", pair, strict=True)]
+        return [*self._common(), *sides, f"dataset.path={self.texts(dataset)}"]
+
+    def texts(self, dataset: str) -> Path:
+        return self.folder / f"{dataset}.txt"
+
+    def _common(self) -> list[str]:
+        sides = [f"model@model_{side}=gpt2" for side in "ab"]
+        return [*sides, "stage=compare", "dataset=local", f"store.dir={self.folder / 'store'}", f"statistics={self.statistics}"]
+
+    def _side(self, name: str, dataset: str) -> Side:
+        """What a run of this model looks up in the store."""
+        os.environ |= {"LAYERATLAS_STORE": str(self.folder / "store"), "LAYERATLAS_RUN_ID": "benchmark"}
+        with initialize_config_dir(str(SCRIPT.parents[1] / "conf"), version_base="1.3"):
+            plan = planned(compose("config", self.run([name, name], dataset)))
+        model = plan.models["a"]
+        assert isinstance(model, AbstractModel)
+        return plan.side("a", model)
+
+
+def extracted(side: Side, store: Path, blocks: int) -> None:
+    """The shards of one model's activations: a signal common to all models, and noise of each layer's own."""
+    generator = torch.Generator().manual_seed(blocks)
     common = torch.randn(N, WIDTH, generator=torch.Generator().manual_seed(0))
-    stored = Store(folder / "store")
     for i, shard in enumerate(side.shards):
         signal = common[256 * i : 256 * i + len(shard.texts)]
-        noise = (torch.randn(len(signal), WIDTH, generator=generator) for _ in range(layers + 2))
-        vectors = {layer: signal + x for layer, x in zip(all_layers(layers, final_norm=True), noise, strict=True)}
-        record = {"record": json.dumps({"model": name, "texts": side.label})}
-        with stored.building(side.folder("last"), shard.key, ".safetensors") as path:
+        noise = (torch.randn(len(signal), WIDTH, generator=generator) for _ in range(blocks + 2))
+        vectors = {layer: signal + x for layer, x in zip(all_layers(blocks, final_norm=True), noise, strict=True)}
+        record = {"record": json.dumps({"model": side.label})}
+        with Store(store).building(side.folder("last"), shard.key, ".safetensors") as path:
             path.write_bytes(safetensors.torch.save(vectors, metadata=record))
         sizes = [len(text) for text in shard.texts]
-        with stored.building(side.folder(ITEMS), shard.key, ".parquet") as path:
-            pd.DataFrame({"tokens": sizes, "bytes": sizes, "characters": sizes, "truncated": False, "last_token": "x"}).to_parquet(
-                path
-            )
-    return checkpoint
-
-
-def side_of(checkpoint: Path, texts: Path, store: Path) -> Side:
-    """What a run of this model looks up in the store."""
-    os.environ |= {"LAYERATLAS_STORE": str(store), "LAYERATLAS_RUN_ID": "benchmark"}
-    with initialize_config_dir(str(SCRIPT.parents[1] / "conf"), version_base="1.3"):
-        plan = planned(compose("config", one([checkpoint, checkpoint], texts, store)))
-    model = plan.models["a"]
-    assert isinstance(model, AbstractModel)
-    return plan.side("a", model)
-
-
-def one(folders: list[Path], texts: Path, store: Path) -> list[str]:
-    sides = [f"model@model_{side}=gpt2" for side in "ab"] + [
-        f"model_{side}.id={path}" for side, path in zip("ab", folders, strict=True)
-    ]
-    return [*sides, "stage=compare", "dataset=local", f"dataset.path={texts}", f"store.dir={store}"]
-
-
-def sweep(into: Path, folders: list[Path], texts: Path, store: Path, options: list[str]) -> float:
-    every = ",".join(map(str, folders))
-    arguments = [override for override in one(folders[:2], texts, store) if not re.match(r"model_[ab]\.id", override)]
-    sides = [f"model_{side}.id={every}" for side in "ab"]
-    return seconds([str(SCRIPT), "-m", *options, f"hydra.sweep.dir={into}", *arguments, *sides])
+        told = {"tokens": sizes, "bytes": sizes, "characters": sizes, "truncated": False, "last_token": "x"}
+        with Store(store).building(side.folder(ITEMS), shard.key, ".parquet") as path:
+            pd.DataFrame(told).to_parquet(path)
 
 
 def seconds(arguments: list[str]) -> float:
@@ -132,18 +210,6 @@ def seconds(arguments: list[str]) -> float:
     if done.returncode:
         sys.exit(done.stdout[-3000:] + done.stderr[-3000:])
     return time.perf_counter() - start
-
-
-def told(folder: Path, name: str, wall: float) -> None:
-    runs = layeratlas.read_sweep(folder)
-    cells = np.array([run.affinity.size for run in runs])
-    took = np.array([sum(run.result["timing"].values()) for run in runs])
-    each = wall / len(runs)
-    print(f"{name}: {len(runs)} pairs in {wall:.0f} s ({each:.2f} s a pair, {each * 300 / 60:.1f} min for 300)")
-    known = np.arange(len(runs)) % 3 == 0
-    slope, fixed = np.polyfit(cells[known], took[known], 1)
-    predicted = (fixed + slope * cells).sum()
-    print(f"  inside a job {fixed:.2f} s + {slope * 1000:.3f} ms x cells; predicts {predicted:.0f} s of {took.sum():.0f} s")
 
 
 if __name__ == "__main__":
