@@ -4,6 +4,7 @@ from collections.abc import Callable
 from itertools import permutations
 from math import factorial
 
+import dcor
 import numpy as np
 import pytest
 import torch
@@ -68,6 +69,14 @@ def test_values_are_those_that_other_implementations_agree_on(metric, shared, in
 def test_cka_corrected_for_dimensions_has_the_value_of_the_one_other_implementation():
     """On independent layers its denominator is nearly 0, and the other implementation's small constant in it shows."""
     assert affinity(CKADepCols(), *golden_layers()["shared"]) == pytest.approx(0.320878259890480, rel=1e-8)
+
+
+@pytest.mark.parametrize(("d_a", "d_b"), [(9, 9), (5, 80)])
+def test_distance_correlations_are_those_of_dcor(d_a, d_b):
+    for seed in range(3):
+        x, y = related(seed, 50, d_a, d_b)
+        assert affinity(DistanceCorrelation(), x, y) == pytest.approx(dcor.distance_correlation(x, y), rel=1e-9)
+        assert affinity(DistanceCorrelationDebiased(), x, y) == pytest.approx(dcor.u_distance_correlation_sqr(x, y), rel=1e-9)
 
 
 # --- references written from the definitions --------------------------------------------------------------------------------

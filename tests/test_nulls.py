@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from calibrated_similarity import calibrate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from metric_rows import related
@@ -68,6 +69,28 @@ def test_items_that_are_groups_of_their_own_cannot_be_permuted():
 
 
 # --- what draws say ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("d_b", [6, 50])
+@pytest.mark.parametrize("share", [0.0, 0.3, 2.0], ids=["independent", "faint", "strong"])
+def test_p_and_calibrated_values_are_those_of_calibrated_similarity(share, d_b):
+    rng = np.random.default_rng(d_b)
+    a = [rng.standard_normal((30, 6)) for _ in range(2)]
+    b = [share * a[0] @ rng.standard_normal((6, d_b)) + rng.standard_normal((30, d_b)) for _ in range(2)]
+    options, groups = inference(permutations=60, groups=0), [""] * 30
+    found = with_null(CKALinear(), compared(CKALinear(), a, b), options, groups, 0).inferred
+
+    def cka(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        x, y = x - x.mean(0), y - y.mean(0)
+        return (x.T @ y).square().sum() / ((x.T @ x).norm() * (y.T @ y).norm())
+
+    for i, x in enumerate(a):
+        for j, y in enumerate(b):
+            drawn = iter(torch.from_numpy(options.orders(groups, 0)))
+            pair = torch.from_numpy(x), torch.from_numpy(y)
+            score, p, _ = calibrate(*pair, cka, K=60, alpha=0.05, perm_fn=lambda n, device, drawn=drawn: next(drawn))
+            assert found["p_value"][i, j] == pytest.approx(float(p), rel=1e-6)
+            assert max(found["calibrated"][i, j], 0) == pytest.approx(float(score), abs=1e-6)
 
 
 def test_a_p_value_counts_the_observed_value_as_a_draw():

@@ -60,7 +60,7 @@ def speeches(n: int, **words: int) -> list[str]:
 def hooks() -> None:
     """Batch by batch in turns, best of several; what is done once per shard, without the forward pass, is added to ours."""
     for name in MODELS:
-        texts = speeches(64)
+        texts = speeches(256)  # a shard: what shares batches by length
         config = bundled(name)
         model = config.load(STORE, CPU, Needs(512))
         encoded = Texts(texts, model.encoder.encode(texts))
@@ -105,7 +105,7 @@ def once_per_shard(config: BundledCheckpoint, model: LanguageModel, texts: list[
 
 def one_by_one() -> None:
     for name in MODELS:
-        texts = speeches(48)
+        texts = speeches(256)  # a shard: what shares batches by length
         config = bundled(name)
         model = config.load(STORE, CPU, Needs(512))
         location = config.source(STORE).location
@@ -119,8 +119,8 @@ def one_by_one() -> None:
 
         encoded = Texts(texts, model.encoder.encode(texts))
         batches = [[encoded.encodings[i] for i in batch] for batch in BATCHING.batches(encoded.lengths)]
-        one = sum(race({"text": partial(theirs, text)}, 4)["text"] for text in texts)
-        ours = sum(race({"batch": partial(our_pass, model, batch)}, 4)["batch"] for batch in batches)
+        one = sum(race({"text": partial(theirs, text)}, 3)["text"] for text in texts)
+        ours = sum(race({"batch": partial(our_pass, model, batch)}, 3)["batch"] for batch in batches)
         print(f"{name}: one text at a time with the head {one:.2f} s, ours {ours:.2f} s: {one / ours:.2f} x faster")
 
 
