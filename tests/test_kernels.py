@@ -4,7 +4,6 @@ from collections.abc import Callable
 from itertools import permutations
 from math import factorial
 
-import dcor
 import numpy as np
 import pytest
 import torch
@@ -73,6 +72,8 @@ def test_cka_corrected_for_dimensions_has_the_value_of_the_one_other_implementat
 
 @pytest.mark.parametrize(("d_a", "d_b"), [(9, 9), (5, 80)])
 def test_distance_correlations_are_those_of_dcor(d_a, d_b):
+    import dcor  # takes five seconds
+
     for seed in range(3):
         x, y = related(seed, 50, d_a, d_b)
         assert affinity(DistanceCorrelation(), x, y) == pytest.approx(dcor.distance_correlation(x, y), rel=1e-9)
