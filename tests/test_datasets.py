@@ -159,6 +159,7 @@ def test_common_words_are_the_first_of_the_list_and_leads_of_the_file_are_shuffl
     assert draw(corpus("common_words", f"dataset.path={file}", "dataset.n=3"), EN, EN, 7).ids == ["0", "1", "2"]
     leads = draw(corpus("wikipedia_leads", f"dataset.path={file}", "dataset.n=10"), EN, EN, 7)
     assert leads.sides["a"].texts == load_dataset("text", data_files=str(file), split="train").shuffle(seed=1234)["text"][:10]
+    assert [f"line {row}" for row in leads.sides["a"].rows] == leads.sides["a"].texts  # places in the file, for stored vectors
     with pytest.raises(Skipped, match="dataset lines has only en; got de"):
         draw(corpus("common_words", f"dataset.path={file}"), EN, DE, 0)
     with pytest.raises(ConfigError, match=r"^dataset\.path=nowhere\.txt: no such file$"):

@@ -55,6 +55,18 @@ def test_vectors_do_not_depend_on_the_batch_size(load, architecture):
             assert_close(together[name][layer], alone[name][layer])
 
 
+@pytest.mark.parametrize("architecture", ["gpt2", "llama"], ids=["absolute positions", "rotary positions"])
+@pytest.mark.parametrize("name", sorted(set(pooling.__all__) - {"attention_weighted", "span", "first"}))
+def test_a_tokenizer_that_pads_on_the_left_gives_the_same_numbers(load, architecture, name):
+    """Texts keep their positions, as batches are padded by us."""
+    model = load(architecture)
+    expected = vectors(model, SIXTEEN, 8, pooled=getattr(pooling, name))
+    assert model.encoder.tokenizer.padding_side == "right"
+    model.encoder.tokenizer.padding_side = "left"
+    found = vectors(model, SIXTEEN, 8, pooled=getattr(pooling, name))
+    assert all(torch.equal(found["pooled"][layer], expected["pooled"][layer]) for layer in model.layers)
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_vectors_are_those_of_each_text_alone_pooled_by_hand(load, checkpoint_folder, architecture):
     folder = checkpoint_folder(architecture)

@@ -58,6 +58,14 @@ def test_left_out_matrices_are_those_of_the_other_items(metric):
     assert (found.matrix <= found.inferred["ci_high"]).all()
 
 
+def test_a_large_neighbourhood_lists_enough_neighbours_for_intervals():
+    rng = np.random.default_rng(2)
+    a, b = ([rng.standard_normal((256, 7))] for _ in "ab")
+    metric = MutualKNN(k=100).with_slack()
+    found = with_intervals(metric, compared(metric, a, b), inference(groups=20), ["x"] * 256)
+    assert found.inferred["ci_low"] < found.matrix < found.inferred["ci_high"]
+
+
 def test_naive_resampling_with_replacement_finds_similarity_where_there_is_none_and_the_jackknife_does_not():
     """Duplicates are alike in every layer: debiased CKA of independent layers comes out near .3 in every bootstrap sample."""
     rng = np.random.default_rng(0)

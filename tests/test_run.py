@@ -408,6 +408,12 @@ def test_extraction_of_side_a_alone_where_side_b_was_not_chosen(command, tiny, t
     assert len(loaded) == 2
 
 
+def test_a_side_b_that_was_chosen_is_extracted_even_if_it_is_of_the_same_kind(command, tiny, checkpoint_folder, capfd):
+    chosen = [*tiny[:1], *tiny[4:], f"model_a.id={checkpoint_folder('llama')}", "model@model_b=gpt2"]
+    assert command(*chosen, "stage=prefetch") == 2
+    assert "openai-community/gpt2" in last_line(capfd)  # which is not on this machine
+
+
 def test_a_sweep_over_languages_marks_those_that_the_dataset_lacks_and_goes_on(command, tiny, tmp_path, capfd):
     assert command("-m", *tiny, "language@language_b=glob([d*,f*,hi])", "stage=extract") == 0
     jobs = {
@@ -460,6 +466,12 @@ def test_two_runs_of_the_same_second_get_folders_of_their_own(command, tiny, tmp
     for _ in range(2):
         assert command(*tiny, where=()) == 0
     assert len(list((tmp_path / "outputs").glob("*/*/result.json"))) == 2
+
+
+def test_two_sweeps_of_the_same_second_do_not_mix(command, tiny, tmp_path):
+    for _ in range(2):
+        assert command("-m", *tiny, "stage=extract", "dataset.n=8", where=()) == 0
+    assert len(list((tmp_path / "multirun").glob("*/*/0/extracted.json"))) == 2
 
 
 def test_help_shows_a_person_what_can_be_set(command, capfd):

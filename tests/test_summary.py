@@ -209,3 +209,19 @@ def test_the_published_square_has_forty_bins_and_both_orientations():
     row, column = int(10 / 29 * 40), int(5 / 17 * 40)
     assert square[row, column] == matrix[10, 5]
     assert np.isnan(square).any()
+
+
+def test_statements_of_one_model_against_their_opposites_are_a_test(tmp_path):
+    write_run(tmp_path / "0", "ant", "ant", dataset={"field_a": "a", "field_b": "b"})
+    write_run(tmp_path / "1", "ant", "ant", control={"sides": ["b"]})
+    assert summarize([tmp_path], tmp_path)["p"].tolist() == pytest.approx(summarize([tmp_path], tmp_path)["p_holm"].tolist())
+
+
+def test_options_of_a_dataset_and_a_metric_tell_conditions_apart(tmp_path):
+    for number, (groups, bandwidth) in enumerate([("x", 1.0), ("y", 1.0), ("y", 0.5)]):
+        options = {"dataset": {"n": number, "groups": [groups]}, "metric": {"k": 10, "bandwidth": bandwidth}}
+        write_run(tmp_path / str(number), "ant", "bee", **options)
+    table = summarize([tmp_path], tmp_path)
+    assert {"config.dataset.groups", "config.metric.bandwidth"} <= set(table)
+    assert not {"config.dataset.n", "config.metric.k"} & set(table)
+    assert table["p_holm"].tolist() == table["p"].tolist()  # each a family of its own

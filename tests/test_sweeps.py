@@ -6,12 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
+from hydra_plugins.layeratlas_sweeper import _symmetric
 from layeratlas import jobs, sweeps
 from layeratlas.errors import ConfigError
 from layeratlas.sweeps import Job, continued, mirrored, plan
+
+CONF = Path(__file__).parent.parent / "conf"
 
 
 def grid(models_a, models_b, **constants):
@@ -99,6 +105,29 @@ def test_a_config_with_its_sides_exchanged():
     other = {"model_b": {"id": 1}, "model_a": {"id": 2}, "dataset": {"field_b": "x", "field_a": "y", "n": 3}, "alpha": [1]}
     assert mirrored(config) == other
     assert mirrored(other) == config
+
+
+def test_a_control_of_one_side_is_one_of_the_other_side_after_the_exchange():
+    assert mirrored({"control": {"sides": ["b"]}}) == {"control": {"sides": ["a"]}}
+    assert mirrored({"control": {"sides": ["a", "b"]}}) == {"control": {"sides": ["a", "b"]}}
+
+
+def test_a_key_that_only_holds_a_b_is_no_side():
+    combinations = [["model@model_a=A", "model@model_b=A", f"model_a.skip_blocks={x}"] for x in "12"]
+    jobs = plan(combinations, lambda overrides: {"model_a": {"x": overrides[2]}}, lambda config: True, self_pairs=False)
+    assert not any(job.skipped for job in jobs)
+
+
+@pytest.mark.parametrize(
+    ("metric", "symmetric"), [("rsa_cosine_spearman", True), ("mutual_knn", True), ("linear_regression_cv_a_to_b", False)]
+)
+def test_a_metric_of_the_config_says_whether_one_order_of_the_sides_does(metric, symmetric, monkeypatch):
+    monkeypatch.setenv("LAYERATLAS_STORE", "store")
+    monkeypatch.setenv("LAYERATLAS_RUN_ID", "test")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = OmegaConf.to_container(compose("config", [f"metric={metric}"]), resolve=True)
+    assert _symmetric(config) == symmetric
+    assert not _symmetric({"metric": {"_target_": "layeratlas.metrics.MutualKNN", "k": 0}})
 
 
 def test_a_sweep_goes_on_under_its_old_numbers_and_refuses_other_jobs(tmp_path):

@@ -11,7 +11,7 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
-from hydra.utils import get_class
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from layeratlas import sweeps
@@ -120,8 +120,10 @@ class PairsSweeper(BasicSweeper):
 
 
 def _symmetric(config: dict[str, Any]) -> bool:
-    about = getattr(get_class(config["metric"]["_target_"]), "about", None)
-    return bool(getattr(about, "symmetric", False))
+    try:
+        return instantiate(config["metric"], _convert_="all").about.symmetric
+    except Exception:  # a metric that cannot be made is refused by its job, whose siblings run
+        return False
 
 
 def _tell(folder: Path) -> None:

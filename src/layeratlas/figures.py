@@ -134,7 +134,7 @@ def _best_matches(axes: Axes, matrix: np.ndarray) -> None:
 def _ticks(layers: pd.Index) -> tuple[np.ndarray, list[str]]:
     """Some ten of the layers by name, each in the middle of its cell."""
     shown = np.arange(0, len(layers), max(1, len(layers) // _TICKS))
-    return shown + 0.5, [layers[i].removeprefix("block_") for i in shown]
+    return shown + 0.5, [layer.removeprefix("block_") for layer in layers[shown]]
 
 
 def _side(side: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ _MEASURING = 0.02  # seconds
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes on disk, bytes of memory, and the seconds below which arithmetic alone cannot be done."""
+    """Bytes on disk, bytes of memory, and seconds of arithmetic, if no text is cut and every expert is used."""
 
     disk: int
     memory: int
@@ -47,7 +47,7 @@ def require(expected: Estimate, name: str, store: Path, device: torch.device, *,
     A model that is `spread` over several devices is not held against the memory of one.
     """
     logger.info(
-        "extract %s: about %s on disk, %s of memory, and no less than %.0f s of arithmetic",
+        "extract %s: about %s on disk, %s of memory, and some %.0f s of arithmetic",
         *(name, _size(expected.disk), _size(expected.memory), expected.seconds),
     )
     free = shutil.disk_usage(next(folder for folder in [store, *store.parents] if folder.exists())).free

@@ -54,7 +54,7 @@ def _b_follows_a(config: DictConfig) -> DictConfig:
     """Where side b's model was not chosen, it is side a's, whatever was set of that: one job then extracts one model."""
     chosen = HydraConfig.get()
     same = chosen.runtime.choices["model@model_b"] == chosen.runtime.choices["model@model_a"]
-    if same and not any(override.lstrip("+~").startswith("model_b.") for override in chosen.overrides.task):
+    if same and not any(override.lstrip("+~").startswith(("model_b.", "model@model_b=")) for override in chosen.overrides.task):
         config.model_b = config.model_a
     return config
 

@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 
 SHARED = ["dataset", "n", "language_a", "language_b", "pooling", "metric", "k"]
 HEADLINE = ["value", "chance", "ci_low", "ci_high", "p", "attainable_p"]
-_ELSEWHERE = {"store", "device", "stage", "analysis", "extract", "dataset", "metric", "k", "pooling"}
+_ELSEWHERE = {"store", "device", "stage", "analysis", "extract", "k", "pooling"}
+_COLUMNS = {"dataset": {"n"}, "metric": {"k"}}  # options that have a column of their own
 _NO_TABLES = {"items"}  # the same texts in every run
 _SHOWN = 40
 _ALPHA = 0.05
@@ -107,8 +108,7 @@ def _families(table: pd.DataFrame) -> pd.Series:
 
 def _tested(table: pd.DataFrame, column: str) -> pd.Series:
     """A column of p-values, NaN for a side compared with itself."""
-    itself = (table["model_a"] == table["model_b"]) & (table["language_a"] == table["language_b"])
-    return pd.to_numeric(table[column]).astype(float).where(~itself)
+    return pd.to_numeric(table[column]).astype(float).where(~table["self_pair"])
 
 
 def _runs(folder: Path, states: Sequence[sweeps.JobState]) -> Iterator[Run]:
@@ -151,8 +151,9 @@ def _table(runs: Sequence[Run]) -> pd.DataFrame:
                 "pooling": result["pooling"],
                 "metric": result["metric"]["name"],
                 "k": result["metric"]["k"],
-                **{f"config.{key}": _text(result["provenance"]["config"].get(key)) for key in varied},
+                **{f"config.{key}": _text(_option(run, key)) for key in varied},
                 **{f"model_{side}": names[_identity(run, side)] for side in "ab"},
+                "self_pair": _identity(run, "a") == _identity(run, "b") and _same_texts(run),
                 **{f"layers_{side}": len(result[side]["layers"]) for side in "ab"},
                 "mean_affinity": float(run.arrays["affinity"].mean()),
                 "mean_chance": float(run.arrays["chance"].mean()),
@@ -187,10 +188,28 @@ def _model_names(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def _varied(runs: Sequence[Run]) -> list[str]:
-    """Keys of the configs that vary between runs and that no column of the table stands for: seed, layers, normalization."""
+    """Keys of the configs that vary between runs and that no column of the table stands for: seed, layers, dataset.groups.
+
+    An option of a dataset or a metric counts if it varies between runs of the same one.
+    """
     configs = [run.result["provenance"]["config"] for run in runs]
-    keys = {key for config in configs for key in config if key not in _ELSEWHERE and not key.endswith(("_a", "_b"))}
-    return sorted(key for key in keys if len({_text(config.get(key)) for config in configs}) > 1)
+    keys = {key for config in configs for key in config if key not in {*_ELSEWHERE, *_COLUMNS} and not key.endswith(("_a", "_b"))}
+    varied = {key for key in keys if len({_text(config.get(key)) for config in configs}) > 1}
+    for part, told in _COLUMNS.items():
+        of_name: dict[str, list[Mapping[str, Any]]] = {}
+        for run in runs:
+            of_name.setdefault(run.result[part]["name"], []).append(run.result["provenance"]["config"].get(part) or {})
+        for same in of_name.values():
+            options = {option for config in same for option in config} - told
+            varied |= {f"{part}.{option}" for option in options if len({_text(config.get(option)) for config in same}) > 1}
+    return sorted(varied)
+
+
+def _option(run: Run, key: str) -> Any:
+    node = run.result["provenance"]["config"]
+    for part in key.split("."):
+        node = (node or {}).get(part)
+    return node
 
 
 def _text(value: Any) -> str:
@@ -242,24 +261,30 @@ def _condition(runs: Sequence[Run], rows: pd.DataFrame) -> Condition:
     return Condition(
         title=f"{shared['metric']} ({result['metric']['estimator']}{k})\n{texts}, {chance}",
         metric=str(shared["metric"]),
-        pairs=[_pair(run, row["model_a"], row["model_b"]) for run, (_, row) in zip(runs, rows.iterrows(), strict=True)],
+        pairs=[
+            _pair(run, row["model_a"], row["model_b"], itself=row["self_pair"])
+            for run, (_, row) in zip(runs, rows.iterrows(), strict=True)
+        ],
     )
 
 
-def _pair(run: Run, a: str, b: str) -> PairMatrix:
+def _pair(run: Run, a: str, b: str, *, itself: bool) -> PairMatrix:
     depths = {side: run.arrays[f"depth_{side}"] for side in "ab"}
     blocks = {side: np.flatnonzero(np.isfinite(depths[side])) for side in "ab"}
-    result = run.result
-    same_texts = result["a"]["language"] == result["b"]["language"] and _field(result, "a") == _field(result, "b")
     return PairMatrix(
         a=a,
         b=b,
         matrix=run.arrays["affinity"][np.ix_(blocks["a"], blocks["b"])],
         depth_a=depths["a"][blocks["a"]],
         depth_b=depths["b"][blocks["b"]],
-        mirror=same_texts and result["metric"]["symmetric"],
+        mirror=_same_texts(run) and run.result["metric"]["symmetric"],
+        itself=itself,
     )
 
 
-def _field(result: Mapping[str, Any], side: str) -> Any:
-    return result["provenance"]["config"]["dataset"].get(f"field_{side}")
+def _same_texts(run: Run) -> bool:
+    """Whether both sides read the same texts: one language, one field, and no control on one side alone."""
+    result, config = run.result, run.result["provenance"]["config"]
+    fields = [config["dataset"].get(f"field_{side}") for side in "ab"]
+    controlled = (config.get("control") or {}).get("sides", ["a", "b"])
+    return result["a"]["language"] == result["b"]["language"] and fields[0] == fields[1] and len(controlled) == 2

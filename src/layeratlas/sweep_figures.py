@@ -24,7 +24,10 @@ _TICKS = 6.5  # points
 
 @dataclass(frozen=True)
 class PairMatrix:
-    """One pair's affinities and depths, blocks only. `mirror`: the matrix of (b, a) is its transpose and was not run."""
+    """One pair's affinities and depths, blocks only.
+
+    `mirror`: the matrix of (b, a) is its transpose and was not run. `itself`: both sides are one model over the same texts.
+    """
 
     a: str
     b: str
@@ -32,9 +35,10 @@ class PairMatrix:
     depth_a: np.ndarray
     depth_b: np.ndarray
     mirror: bool
+    itself: bool
 
     def transposed(self) -> "PairMatrix":
-        return PairMatrix(self.b, self.a, self.matrix.T, self.depth_b, self.depth_a, self.mirror)
+        return PairMatrix(self.b, self.a, self.matrix.T, self.depth_b, self.depth_a, self.mirror, self.itself)
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,7 @@ def on_off_figure(condition: Condition) -> Figure:
 def _on_off(pair: PairMatrix) -> tuple[float, float] | None:
     """None where every cell lies on the diagonal, or both sides are the same."""
     try:
-        return None if pair.a == pair.b else diagonal_means(pair.matrix)
+        return None if pair.itself else diagonal_means(pair.matrix)
     except ValueError:
         return None
 

@@ -17,6 +17,7 @@ from layeratlas.store import fingerprint
 
 PLAN = "jobs.json"
 ERROR, SKIPPED = "error.txt", "skipped.json"
+_SIDE = r"_(a|b)(?=$|\.)"  # what a key ends in, or its first part
 STATES = ("done", "running", "failed", "missing", "skipped")
 
 Config = dict[str, Any]
@@ -43,15 +44,23 @@ class JobState:
 
 
 def mirrored(node: Any) -> Any:
-    """The config of the same comparison with its sides exchanged: every `x_a` is called `x_b`, and the other way round."""
+    """The config of the same comparison with its sides exchanged: every `x_a` is called `x_b`, and the other way round.
+
+    A list of `sides`, which a control replaces the texts of, names the other ones.
+    """
     if isinstance(node, list):
         return [mirrored(value) for value in node]
-    return {_other_side(key): mirrored(value) for key, value in node.items()} if isinstance(node, dict) else node
+    if not isinstance(node, dict):
+        return node
+    exchanged = {_other_side(key): mirrored(value) for key, value in node.items()}
+    if "sides" in node:
+        exchanged["sides"] = sorted({"a": "b", "b": "a"}[side] for side in node["sides"])
+    return exchanged
 
 
 def _other_side(override: str) -> str:
     key, equals, value = override.partition("=")
-    return re.sub(r"_(a|b)(?=$|\.)", lambda side: "_b" if side[1] == "a" else "_a", key) + equals + value
+    return re.sub(_SIDE, lambda side: "_b" if side[1] == "a" else "_a", key) + equals + value
 
 
 @dataclass
@@ -109,9 +118,13 @@ def plan(
 
 def _both_sides_vary(combinations: Sequence[list[str]]) -> bool:
     sided = [[o for o in overrides if _other_side(o) != o] for overrides in combinations]
-    firsts = {frozenset(o for o in overrides if "_a" in o.partition("=")[0]) for overrides in sided}
-    seconds = {frozenset(o for o in overrides if "_b" in o.partition("=")[0]) for overrides in sided}
+    firsts, seconds = ({frozenset(o for o in overrides if _side(o) == side) for overrides in sided} for side in "ab")
     return len(firsts) > 1 and len(seconds) > 1
+
+
+def _side(override: str) -> str | None:
+    found = re.search(_SIDE, override.partition("=")[0])
+    return found and found[1]
 
 
 def _why_skipped(job: Job) -> str:

@@ -174,12 +174,13 @@ def _drawn(population: pd.DataFrame, ids: list[str]) -> Drawn:
     return Drawn(
         texts=chosen["text"].tolist(),
         spans=list(zip(*spans, strict=True)),
-        rows=population.index.get_indexer(pd.Index(ids)).tolist(),
+        rows=chosen["row"].tolist(),
         population=len(population),
     )
 
 
 def _population(corpus: AbstractCorpus, language: Language, field: str, seed: int) -> pd.DataFrame:
+    """All items of a side by id; `row` is the place of each in the dataset's own order, before any shuffle of its index."""
     items = corpus.population(language, field, seed)
     if items.empty:
         raise ConfigError(f"dataset {corpus.name}: no items in language {language}")
@@ -189,7 +190,7 @@ def _population(corpus: AbstractCorpus, language: Language, field: str, seed: in
     if (twice := items["id"].duplicated()).any():
         first = items["id"][twice].iloc[0]
         raise ConfigError(f"dataset {corpus.name}: {twice.sum()} repeated ids in {language}, first {first!r}")
-    items = items.set_index("id")
+    items = items.assign(row=np.argsort(np.argsort(items.index, kind="stable"))).set_index("id")
     return _without_final_marks(items, language) if corpus.final_punctuation == "strip" else items
 
 

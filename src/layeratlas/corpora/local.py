@@ -29,7 +29,7 @@ class Local(AbstractCorpus):
         return Path(self.path).stem
 
     def population(self, language: Language, field: str, seed: int) -> pd.DataFrame:
-        table = _read(Path(self.path))
+        table = _read(Path(self.path).expanduser())
         own = {self.id_column, self.group_column}  # `id` is also Indonesian
         column = language.code if field == "text" and language.code in set(table.columns) - own else field
         group = [self.group_column] if self.group_column else []

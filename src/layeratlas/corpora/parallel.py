@@ -15,7 +15,8 @@ class OpusBooks(HubCorpus):
 
     def _rows(self, language: Language, field: str) -> pd.DataFrame:
         rows = super()._rows(language, field)
-        return rows.assign(translation=[both[language.code] for both in rows["translation"]])
+        read = "translation" in rows  # unless a field of another column was asked for
+        return rows.assign(translation=[both[language.code] for both in rows["translation"]]) if read else rows
 
 
 @dataclass(frozen=True, kw_only=True)

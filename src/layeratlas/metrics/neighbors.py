@@ -51,7 +51,7 @@ class AbstractNeighborMetric(AbstractMetric[Listed], abc.ABC):
         return {"neighbors": self.nearest.name, "listed": max(self.k, self.listed or self.k)}
 
     def with_slack(self) -> "AbstractNeighborMetric":
-        return self if self.listed else replace(self, listed=max(self.k, _LISTED))
+        return self if self.listed else replace(self, listed=max(self.k + self.k // 2, _LISTED))
 
     def signature(self, x: LayerActivations) -> Listed:
         x = checked(x, self.min_n)
