@@ -80,6 +80,18 @@ def test_distance_correlations_are_those_of_dcor(d_a, d_b):
         assert affinity(DistanceCorrelationDebiased(), x, y) == pytest.approx(dcor.u_distance_correlation_sqr(x, y), rel=1e-9)
 
 
+def test_cka_rbf_has_the_value_of_the_one_other_implementation_once_its_median_is_taken(monkeypatch):
+    """It takes the lower of the two distances in the middle, and not their mean."""
+
+    def lower_median(x: torch.Tensor) -> float:
+        return float(torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist").square().flatten().median())
+
+    monkeypatch.setattr(gram_module, "median_squared_distance", lower_median)
+    layers = golden_layers()
+    assert affinity(CKARBF(bandwidth=1.0), *layers["shared"]) == pytest.approx(0.387856981038220, rel=1e-8)
+    assert affinity(CKARBF(bandwidth=1.0), *layers["independent"]) == pytest.approx(0.875034025686101, rel=1e-8)
+
+
 # --- references written from the definitions --------------------------------------------------------------------------------
 
 

@@ -1,6 +1,6 @@
 """What a whole matrix costs: beside its floor, beside recomputing both sides for every pair, over all models, and with more items.
 
-    uv run tests/benchmarks/metrics.py floor          mutual_knn against its n x n products and top-k alone
+    uv run tests/benchmarks/metrics.py floor          each against the products, sorts or singular values it needs, alone
     uv run tests/benchmarks/metrics.py per_pair       CKA, RSA, Procrustes and mutual_knn against the per-pair way
     uv run tests/benchmarks/metrics.py models         all 300 pairs of 24 models from signatures
     uv run tests/benchmarks/metrics.py permutations   1,000 permutations of the items
@@ -63,16 +63,26 @@ def matrix(metric: AbstractMetric, a: list[Tensor], b: list[Tensor]) -> Tensor:
 
 
 def floor() -> None:
+    """Against the products, sorts or singular values that no way of computing a matrix can do without."""
     a, b = sides()
 
-    def products() -> None:
+    def products(then: Callable[[Tensor], object] = lambda gram: None) -> None:
         for x in [*a, *b]:
             unit = torch.nn.functional.normalize(x)
-            (unit @ unit.T).fill_diagonal_(-2).topk(10, dim=1)
+            then(unit @ unit.T)
 
-    best = race({"floor": products, "ours": lambda: matrix(MutualKNN(k=10), a, b)}, rounds=5)
-    print(f"mutual_knn: 48 products and top-k alone {best['floor']:.2f} s, signatures and matrix {best['ours']:.2f} s:", end=" ")
-    print(f"{best['ours'] / best['floor']:.2f} x the floor")
+    upper = torch.triu_indices(N, N, 1)
+    alone = {
+        "48 products and top-k": (MutualKNN(k=10), lambda: products(lambda gram: gram.fill_diagonal_(-2).topk(10, dim=1))),
+        "48 products": (CKALinear(), products),
+        "48 products, debiased": (CKALinearDebiased(), products),
+        "48 products and sorts": (RSA(CosineDistance(), Spearman()), lambda: products(lambda gram: np.sort(gram[*upper].numpy()))),
+        "540 products and singular values": (Procrustes(), lambda: [torch.linalg.svdvals(x.T @ y) for x in a for y in b]),
+    }
+    for what, (metric, least) in alone.items():
+        best = race({"floor": least, "ours": lambda metric=metric: matrix(metric, a, b)}, rounds=3)
+        print(f"{metric.name}: {what} alone {best['floor']:.2f} s, signatures and matrix {best['ours']:.2f} s:", end=" ")
+        print(f"{best['ours'] / best['floor']:.2f} x the floor", flush=True)
 
 
 def knn_of_pair(x: Tensor, y: Tensor) -> float:
@@ -107,6 +117,18 @@ def cka_of_pair(x: Tensor, y: Tensor) -> float:
     return float((k * l).sum() / (k.norm() * l.norm()))
 
 
+def debiased_cka_of_pair(x: Tensor, y: Tensor) -> float:
+    """HSIC_1 of Song et al. (2012) three times."""
+    k, l = ((layer @ layer.T).fill_diagonal_(0) for layer in (x, y))  # noqa: E741
+    n = len(x)
+
+    def hsic(k: Tensor, l: Tensor) -> Tensor:  # noqa: E741
+        crossed = k.sum() * l.sum() / ((n - 1) * (n - 2)) - 2 / (n - 2) * (k @ l).sum()
+        return (torch.trace(k @ l) + crossed) / (n * (n - 3))
+
+    return float(hsic(k, l) / (hsic(k, k) * hsic(l, l)).sqrt())
+
+
 def rsa_of_pair(x: Tensor, y: Tensor) -> float:
     return float(scipy.stats.spearmanr(pdist(x.numpy(), "cosine"), pdist(y.numpy(), "cosine")).statistic)
 
@@ -132,6 +154,7 @@ def per_pair() -> None:
         "mutual_knn, top-k and masks": (MutualKNN(k=10), knn_of_pair),
         "cka_linear, centring matrices": (CKALinear(), centring_cka_of_pair),
         "cka_linear, Gram matrices": (CKALinear(), cka_of_pair),
+        "cka_linear_debiased, U-centred Gram matrices": (CKALinearDebiased(), debiased_cka_of_pair),
         "rsa_cosine_spearman, scipy": (RSA(CosineDistance(), Spearman()), rsa_of_pair),
         "procrustes, scipy's rotation": (Procrustes(), procrustes_of_pair),
         "procrustes, singular values": (Procrustes(), singular_values_of_pair),
