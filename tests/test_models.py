@@ -406,6 +406,21 @@ def test_quantization_without_its_package_is_refused_in_one_line(load, quantizat
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("quantization", ["8bit", "4bit"])
+def test_a_quantised_model_is_smaller_and_its_states_point_where_those_of_the_whole_one_do(store, tmp_path, quantization):
+    pytest.importorskip("bitsandbytes")
+    torch.manual_seed(0)
+    sizes = ARCHITECTURES["llama"][1] | {"hidden_size": 128, "intermediate_size": 256}  # 4 bits come in blocks of 64
+    transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes)).save_pretrained(tmp_path)
+    byte_tokenizer(bos=True).save_pretrained(tmp_path)
+    whole, quantised = (Checkpoint(id=str(tmp_path), dtype="float32", quantization=chosen) for chosen in (None, quantization))
+    expected, found = (heard(model.load(store, CPU, Needs(64)), TEXT) for model in (whole, quantised))
+    for layer in ("block_1", "block_2", "final_norm"):
+        alike = torch.cosine_similarity(found[layer].float().flatten(), expected[layer].flatten(), dim=0)
+        assert 0.95 < alike < 1 - 1e-6
+    assert quantised.size(store).bytes < whole.size(store).bytes
+
+
 @pytest.mark.skipif(find_spec("peft") is not None, reason="peft is installed")
 def test_an_adapter_without_its_package_is_refused_in_one_line(load, tmp_path):
     with pytest.raises(ConfigError, match=r"^model \S+tiny-llama: .*peft.*$") as raised:

@@ -151,8 +151,9 @@ class Study:
         """Put models of so many blocks into the store, as extractions of these texts would have left them."""
         self.texts(dataset).write_text("\n".join(f"{dataset} {i}" for i in range(N)))
         for name, blocks in layers.items():
-            (self.folder / name).mkdir(exist_ok=True)
-            (self.folder / name / "config.json").write_text(json.dumps({"name": name}))
+            if not (config := self.folder / name / "config.json").exists():  # a file written anew is another model to the store
+                config.parent.mkdir()
+                config.write_text(json.dumps({"name": name}))
             extracted(self._side(name, dataset), self.folder / "store", blocks)
 
     def sweep(self, into: str, layers: dict[str, int], datasets: list[str]) -> Swept:
