@@ -13,6 +13,7 @@ from layeratlas.arrays import LayerActivations
 from layeratlas.metrics.mantel import Sums, centred_sums
 
 _NUMBERS_AT_ONCE = 2**26  # in all layers' blocks of rows together: 256 MB in float32
+_ROWS = 256  # at most: the half below the diagonal is not made, and a block stays in a processor's cache
 _WHOLE_NUMBERS = 2**29  # up to here, permutations keep all layers' matrices in memory instead of making them again
 _SQRT_2 = math.sqrt(2)
 
@@ -179,7 +180,7 @@ def permuted_inner_products(
 
 def blocks(n: int, layers: int) -> Iterator[slice]:
     """Row blocks such that those of all layers together stay below a fixed amount of memory."""
-    rows = max(1, min(n, _NUMBERS_AT_ONCE // (layers * n)))
+    rows = max(1, min(n, _ROWS, _NUMBERS_AT_ONCE // (layers * n)))
     yield from (slice(start, min(start + rows, n)) for start in range(0, n, rows))
 
 
