@@ -214,7 +214,10 @@ def test_the_published_square_has_forty_bins_and_both_orientations():
 def test_statements_of_one_model_against_their_opposites_are_a_test(tmp_path):
     write_run(tmp_path / "0", "ant", "ant", dataset={"field_a": "a", "field_b": "b"})
     write_run(tmp_path / "1", "ant", "ant", control={"sides": ["b"]})
-    assert summarize([tmp_path], tmp_path)["p"].tolist() == pytest.approx(summarize([tmp_path], tmp_path)["p_holm"].tolist())
+    table = summarize([tmp_path], tmp_path)
+    assert table["p"].tolist() == pytest.approx(table["p_holm"].tolist())
+    assert not table["self_pair"].any()
+    assert len(list((tmp_path / "figures").rglob("on_off_diagonal.png"))) == 2
 
 
 def test_options_of_a_dataset_and_a_metric_tell_conditions_apart(tmp_path):
