@@ -28,7 +28,7 @@ from layeratlas.metrics import (
 from layeratlas.metrics import gram as gram_module
 from layeratlas.metrics.base import centred
 from layeratlas.metrics.gram import Linear, double_centred, inner_products, median_squared_distance, u_centred
-from layeratlas.metrics.kernels import feature_products, features_are_cheaper
+from layeratlas.metrics.linear_cka import feature_products, features_are_cheaper
 from layeratlas.metrics.mantel import Sums, permutation_moments
 
 quick = settings(deadline=None, derandomize=True, max_examples=20)

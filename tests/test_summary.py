@@ -222,9 +222,9 @@ def test_statements_of_one_model_against_their_opposites_are_a_test(tmp_path):
 
 def test_options_of_a_dataset_and_a_metric_tell_conditions_apart(tmp_path):
     for number, (groups, bandwidth) in enumerate([("x", 1.0), ("y", 1.0), ("y", 0.5)]):
-        options = {"dataset": {"n": number, "groups": [groups]}, "metric": {"k": 10, "bandwidth": bandwidth}}
+        options = {"dataset": {"n": number, "mirror": str(number), "groups": [groups]}, "metric": {"k": 10, "bandwidth": bandwidth}}
         write_run(tmp_path / str(number), "ant", "bee", **options)
     table = summarize([tmp_path], tmp_path)
     assert {"config.dataset.groups", "config.metric.bandwidth"} <= set(table)
-    assert not {"config.dataset.n", "config.metric.k"} & set(table)
+    assert not {"config.dataset.n", "config.dataset.mirror", "config.metric.k"} & set(table)
     assert table["p_holm"].tolist() == table["p"].tolist()  # each a family of its own

@@ -110,6 +110,7 @@ def test_a_config_with_its_sides_exchanged():
 def test_a_control_of_one_side_is_one_of_the_other_side_after_the_exchange():
     assert mirrored({"control": {"sides": ["b"]}}) == {"control": {"sides": ["a"]}}
     assert mirrored({"control": {"sides": ["a", "b"]}}) == {"control": {"sides": ["a", "b"]}}
+    assert mirrored({"control": {"sides": ["c"]}}) == {"control": {"sides": ["c"]}}  # for the control to refuse
 
 
 def test_a_key_that_only_holds_a_b_is_no_side():

@@ -17,6 +17,7 @@ from layeratlas.store import fingerprint
 
 PLAN = "jobs.json"
 ERROR, SKIPPED = "error.txt", "skipped.json"
+_OTHER = str.maketrans("ab", "ba")
 _SIDE = r"_(a|b)(?=$|\.)"  # what a key ends in, or its first part
 STATES = ("done", "running", "failed", "missing", "skipped")
 
@@ -54,7 +55,7 @@ def mirrored(node: Any) -> Any:
         return node
     exchanged = {_other_side(key): mirrored(value) for key, value in node.items()}
     if "sides" in node:
-        exchanged["sides"] = sorted({"a": "b", "b": "a"}[side] for side in node["sides"])
+        exchanged["sides"] = sorted(str(side).translate(_OTHER) for side in node["sides"])
     return exchanged
 
 

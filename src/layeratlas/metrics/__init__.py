@@ -8,13 +8,13 @@ from layeratlas.metrics.diffusion import DiffusionNMI as DiffusionNMI
 from layeratlas.metrics.diffusion import DiffusionNMIPublished as DiffusionNMIPublished
 from layeratlas.metrics.kernels import CKARBF as CKARBF
 from layeratlas.metrics.kernels import HSIC as HSIC
-from layeratlas.metrics.kernels import CKADepCols as CKADepCols
-from layeratlas.metrics.kernels import CKALinear as CKALinear
-from layeratlas.metrics.kernels import CKALinearDebiased as CKALinearDebiased
-from layeratlas.metrics.kernels import CKAMinibatch as CKAMinibatch
 from layeratlas.metrics.kernels import CKARBFDebiased as CKARBFDebiased
 from layeratlas.metrics.kernels import DistanceCorrelation as DistanceCorrelation
 from layeratlas.metrics.kernels import DistanceCorrelationDebiased as DistanceCorrelationDebiased
+from layeratlas.metrics.linear_cka import CKADepCols as CKADepCols
+from layeratlas.metrics.linear_cka import CKALinear as CKALinear
+from layeratlas.metrics.linear_cka import CKALinearDebiased as CKALinearDebiased
+from layeratlas.metrics.linear_cka import CKAMinibatch as CKAMinibatch
 from layeratlas.metrics.matching import PermutationMatch as PermutationMatch
 from layeratlas.metrics.matching import SoftMatch as SoftMatch
 from layeratlas.metrics.nearest import CosineNeighbors as CosineNeighbors
@@ -26,7 +26,6 @@ from layeratlas.metrics.neighbors import CycleKNN as CycleKNN
 from layeratlas.metrics.neighbors import JaccardKNN as JaccardKNN
 from layeratlas.metrics.neighbors import MutualKNN as MutualKNN
 from layeratlas.metrics.neighbors import RankKNN as RankKNN
-from layeratlas.metrics.neighbors import SecondOrderCosine as SecondOrderCosine
 from layeratlas.metrics.paired import CSLS as CSLS
 from layeratlas.metrics.paired import MEXA as MEXA
 from layeratlas.metrics.paired import PairedCosine as PairedCosine
@@ -36,6 +35,7 @@ from layeratlas.metrics.paired import RetrievalAt1Mutual as RetrievalAt1Mutual
 from layeratlas.metrics.regression import LinearRegressionCVAToB as LinearRegressionCVAToB
 from layeratlas.metrics.regression import LinearRegressionCVBToA as LinearRegressionCVBToA
 from layeratlas.metrics.rsa import RSA as RSA
+from layeratlas.metrics.second_order import SecondOrderCosine as SecondOrderCosine
 from layeratlas.metrics.shapes import Procrustes as Procrustes
 from layeratlas.metrics.shapes import ProcrustesAngular as ProcrustesAngular
 from layeratlas.metrics.shapes import ProcrustesCV as ProcrustesCV

@@ -26,6 +26,8 @@ INVARIANCES = {
     "linear": "any invertible map of the dimensions",
 }
 
+RIGID = frozenset({"rotation", "scale", "translation", "feature_permutation"})
+
 
 @dataclass(frozen=True, kw_only=True)
 class About:

@@ -1,7 +1,6 @@
-"""Similarities of Gram matrices: centred kernel alignment, distance correlation, HSIC."""
+"""Similarities of centred Gram matrices: CKA and HSIC of Gaussian kernels, and distance correlation. Linear CKA: linear_cka.py."""
 
 import abc
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,11 +10,10 @@ from torch import Tensor
 
 from layeratlas.arrays import AffinityMatrix, LayerActivations
 from layeratlas.errors import ConfigError
-from layeratlas.metrics.base import About, AbstractMetric, AnyLayer, Chance, centred, checked
+from layeratlas.metrics.base import RIGID, About, AbstractMetric, Chance, centred, checked
 from layeratlas.metrics.gram import (
     Gaussian,
     Gram,
-    Linear,
     NegativeDistance,
     double_centred,
     inner_products,
@@ -24,8 +22,6 @@ from layeratlas.metrics.gram import (
     u_centred,
 )
 from layeratlas.metrics.mantel import permutation_moments
-
-RIGID = frozenset({"rotation", "scale", "translation", "feature_permutation"})
 
 Products = Float[Tensor, "*draws layers_a layers_b"]
 
@@ -69,144 +65,16 @@ class AbstractGramMetric(AbstractMetric[Gram], abc.ABC):
         return Chance(moments.mean * unit, moments.variance * unit.square())
 
 
-class _Biased(AbstractGramMetric, abc.ABC):
+class AbstractBiased(AbstractGramMetric, abc.ABC):
     @property
     def min_n(self) -> int:
         return 3
 
 
-class _Debiased(AbstractGramMetric, abc.ABC):
+class AbstractDebiased(AbstractGramMetric, abc.ABC):
     @property
     def min_n(self) -> int:
         return 4
-
-
-class _LinearCKA(AbstractGramMetric, abc.ABC):
-    """CKA with a linear kernel: <K, L> also follows from d x d products, which are fewer where items outnumber dimensions."""
-
-    def affinity(self, a: Sequence[Gram], b: Sequence[Gram]) -> AffinityMatrix:
-        return self.value(feature_products(a, b) if features_are_cheaper(a, b) else inner_products(a, b), a, b)
-
-
-def features_are_cheaper(a: Sequence[Gram], b: Sequence[Gram]) -> bool:
-    """Whether products of dimensions take fewer operations than products of items: the former are in float64, twice the work."""
-    n = a[0].n
-    by_features = sum(4 * n * k.x.shape[1] * l.x.shape[1] for k in a for l in b)  # noqa: E741
-    by_items = sum(n**2 * gram.x.shape[1] for gram in [*a, *b]) + 2 * n**2 * len(a) * len(b)
-    return by_features < by_items
-
-
-def feature_products(a: Sequence[Gram], b: Sequence[Gram]) -> Products:
-    """<K, L> of linear Gram matrices from |X'Y|^2, in float64: what U-centring takes away from it can be nearly all.
-
-    With g the diagonal of X X' and t its sum, and h and u those of Y: the U-centred product is
-    |X'Y|^2 - g.h n/(n - 2) + t u / ((n - 1) (n - 2)); the double-centred one is |X'Y|^2.
-    """
-    n = a[0].n
-    products = torch.zeros(len(a), len(b), dtype=torch.float64)
-    for i, k in enumerate(a):
-        x, g = k.x.double(), k.kernel.itself(k.x.double())
-        for j, other in enumerate(b):
-            h = other.kernel.itself(other.x.double())
-            whole = (x.T @ other.x.double()).square().sum()
-            u_centring = g @ h * n / (n - 2) - g.sum() * h.sum() / ((n - 1) * (n - 2))
-            products[i, j] = whole - (u_centring if k.hollow else 0)
-    return products
-
-
-@dataclass(frozen=True)
-class CKALinear(_LinearCKA, _Biased):
-    """Linear centred kernel alignment (Kornblith et al., 2019, eq. 2), the biased estimator.
-
-        CKA = <K, L> / (|K| |L|),  K = X X^T,  L = Y Y^T,  X and Y centred
-
-    Biased upward, the more the larger d / n: its mean over permutations of the items is tr(K) tr(L) / ((n - 1) |K| |L|).
-    """
-
-    about = About(
-        name="cka_linear",
-        definition="cosine of centred Gram matrices",
-        estimator="biased HSIC",
-        bounds=(0.0, 1.0),
-        self_value=1.0,
-        chance="tr K tr L / ((n - 1) |K| |L|): grows with d / n",
-        invariances=RIGID,
-        cost="n² d a layer, n² a pair (or n d² a pair)",
-        source="Kornblith et al. 2019",
-    )
-
-    def gram(self, x: LayerActivations) -> Gram:
-        return double_centred(x, Linear())
-
-
-@dataclass(frozen=True)
-class CKALinearDebiased(_LinearCKA, _Debiased):
-    """Linear CKA from the unbiased estimator of HSIC (Song et al., 2012, eq. 5): 0 in the mean for independent layers.
-
-    The cosine of U-centred Gram matrices, also known as the bias-corrected squared distance correlation of squared
-    Euclidean distances.
-    """
-
-    about = About(
-        name="cka_linear_debiased",
-        definition="cosine of U-centred Gram matrices",
-        estimator="unbiased HSIC",
-        bounds=(-1.0, 1.0),
-        self_value=1.0,
-        chance="0",
-        invariances=RIGID,
-        cost="n² d a layer, n² a pair (or n d² a pair)",
-        source="Song et al. 2012",
-    )
-
-    def gram(self, x: LayerActivations) -> Gram:
-        return u_centred(x, Linear())
-
-
-@dataclass(frozen=True)
-class CKADepCols(AbstractGramMetric):
-    """Linear CKA corrected for the finite sample of items and of dimensions (Chun et al., 2025).
-
-        <K, L> / sqrt((<K, K> - sum_i <K_i, K_i>) (<L, L> - sum_j <L_j, L_j>)),  each mean over its pairs of dimensions
-
-    with U-centred products, K_i the Gram matrix of dimension i alone: a layer's norm leaves out the pairs of a dimension with
-    itself, so that it does not count the noise of each dimension as structure. Undefined where no structure remains.
-    """
-
-    about = About(
-        name="cka_dep_cols",
-        definition="debiased CKA whose norms leave out each dimension's product with itself",
-        estimator="unbiased HSIC over items and over dimensions",
-        bounds=(-math.inf, math.inf),
-        self_value=None,
-        chance="0",
-        invariances=frozenset({"scale", "translation", "feature_permutation"}),
-        cost="n² d a layer, n² a pair",
-        source="Chun et al. 2025",
-    )
-
-    @property
-    def min_n(self) -> int:
-        return 4
-
-    def gram(self, x: LayerActivations) -> Gram:
-        gram = u_centred(x, Linear())
-        if self._structure(gram) <= 0:
-            raise ValueError("its dimensions have nothing in common, so that CKA corrected for dimensions is undefined")
-        return gram
-
-    def value(self, products: Products, a: Sequence[Gram], b: Sequence[Gram]) -> Products:
-        scales = (torch.tensor([self._structure(g) for g in side], dtype=torch.float64).sqrt() for side in (a, b))
-        return products / torch.outer(*scales)
-
-    @staticmethod
-    def _structure(gram: Gram) -> float:
-        """Mean U-centred product over pairs of different dimensions, times the number d^2 of all pairs."""
-        n, d = gram.x.shape
-        squares = gram.x.double().square()
-        second, fourth = squares.sum(dim=0).square().sum(), squares.square().sum()
-        own = second * (1 + 1 / ((n - 1) * (n - 2))) - fourth * n / (n - 2)
-        return (gram.squares - float(own)) * d / (d - 1) if d > 1 else 0.0
 
 
 @dataclass(frozen=True)
@@ -227,7 +95,7 @@ class AbstractGaussianMetric(AbstractGramMetric, abc.ABC):
 
 
 @dataclass(frozen=True)
-class CKARBF(AbstractGaussianMetric, _Biased):
+class CKARBF(AbstractGaussianMetric, AbstractBiased):
     """CKA with a Gaussian kernel (Kornblith et al., 2019, section 3), the biased estimator."""
 
     about = About(
@@ -247,7 +115,7 @@ class CKARBF(AbstractGaussianMetric, _Biased):
 
 
 @dataclass(frozen=True)
-class CKARBFDebiased(AbstractGaussianMetric, _Debiased):
+class CKARBFDebiased(AbstractGaussianMetric, AbstractDebiased):
     """CKA with a Gaussian kernel from the unbiased estimator of HSIC."""
 
     about = About(
@@ -267,7 +135,7 @@ class CKARBFDebiased(AbstractGaussianMetric, _Debiased):
 
 
 @dataclass(frozen=True)
-class HSIC(AbstractGaussianMetric, _Debiased):
+class HSIC(AbstractGaussianMetric, AbstractDebiased):
     """Hilbert-Schmidt independence criterion with a Gaussian kernel, the unbiased estimator (Song et al., 2012, eq. 5).
 
     Not normalised: a layer's value with itself depends on its spectrum, so compare values only where that does not matter.
@@ -294,7 +162,7 @@ class HSIC(AbstractGaussianMetric, _Debiased):
 
 
 @dataclass(frozen=True)
-class DistanceCorrelation(_Biased):
+class DistanceCorrelation(AbstractBiased):
     """Distance correlation (Székely et al., 2007, definition 3), the biased estimator: it is 0 only for independent layers.
 
     The root of the cosine of double-centred matrices of Euclidean distances.
@@ -323,7 +191,7 @@ class DistanceCorrelation(_Biased):
 
 
 @dataclass(frozen=True)
-class DistanceCorrelationDebiased(_Debiased):
+class DistanceCorrelationDebiased(AbstractDebiased):
     """Squared distance correlation, bias-corrected (Székely and Rizzo, 2014, eq. 3.2): 0 in the mean for independent layers."""
 
     about = About(
@@ -340,67 +208,3 @@ class DistanceCorrelationDebiased(_Debiased):
 
     def gram(self, x: LayerActivations) -> Gram:
         return u_centred(x, NegativeDistance())
-
-
-@dataclass(frozen=True)
-class CKAMinibatch(AbstractMetric[AnyLayer]):
-    """Linear CKA from unbiased HSIC averaged over batches of about `batch` items (Nguyen et al., 2021, eq. 3).
-
-    For more items than a Gram matrix can be made of: the cost is linear in n. Items are taken in their order, which a
-    seeded draw has made random; batches differ in size by one at most, so that no item is left out.
-    """
-
-    batch: int
-
-    about = About(
-        name="cka_minibatch",
-        definition="cosine of U-centred Gram matrices, products averaged over batches of items",
-        estimator="unbiased HSIC per batch",
-        bounds=(-1.0, 1.0),
-        self_value=1.0,
-        chance="0",
-        invariances=RIGID,
-        cost="n b d a layer, n b a pair, b items a batch",
-        source="Nguyen et al. 2021",
-    )
-
-    def __post_init__(self) -> None:
-        if self.batch < 4:
-            raise ConfigError(f"metric.batch: expected at least 4 items a batch; got {self.batch}")
-
-    @property
-    def min_n(self) -> int:
-        return 4
-
-    def signature(self, x: LayerActivations) -> LayerActivations:
-        return centred(checked(x, self.min_n))
-
-    def items(self, signature: LayerActivations) -> int:
-        return len(signature)
-
-    def permuted(self, signature: LayerActivations, order: Int[Tensor, " n"]) -> LayerActivations:
-        return signature[order.to(signature.device)]
-
-    def subset(self, signature: LayerActivations, kept: Int[Tensor, " m"]) -> Float[Tensor, "m d"]:
-        return self.signature(signature[kept.to(signature.device)])
-
-    def affinity(self, a: Sequence[AnyLayer], b: Sequence[AnyLayer]) -> AffinityMatrix:
-        wide = torch.promote_types(a[0].dtype, b[0].dtype)
-        products = torch.zeros(len(a), len(b), dtype=torch.float64)
-        squares = [torch.zeros(len(side), dtype=torch.float64) for side in (a, b)]
-        for batch in torch.arange(len(a[0])).tensor_split(max(1, len(a[0]) // self.batch)):
-            k, l = (torch.stack([self._batch(x[batch], wide) for x in side]) for side in (a, b))  # noqa: E741 (K and L)
-            scale = len(batch) * (len(batch) - 3)
-            products += (k @ l.T).double().cpu() / scale
-            for sums, grams in zip(squares, (k, l), strict=True):
-                sums += grams.square().sum(dim=1).double().cpu() / scale
-        return products / torch.outer(*(sums.sqrt() for sums in squares))
-
-    def chance(self, a: Sequence[AnyLayer], b: Sequence[AnyLayer]) -> Chance:
-        """0: reordering the items within each batch of b already averages every batch's product to 0."""
-        return Chance(torch.zeros(len(a), len(b), dtype=torch.float64), None)
-
-    @staticmethod
-    def _batch(x: LayerActivations, dtype: torch.dtype) -> Float[Tensor, " _"]:
-        gram = u_centred(x - x.mean(dim=0), Linear())
-        return gram.weighted_rows(slice(0, gram.n)).to(dtype)

@@ -3,7 +3,7 @@
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -13,11 +13,10 @@ from layeratlas.arrays import AffinityMatrix, LayerActivations
 from layeratlas.errors import ConfigError
 from layeratlas.metrics.base import About, AbstractMetric, Chance, checked
 from layeratlas.metrics.mantel import Sums, permutation_moments
-from layeratlas.metrics.nearest import COSINE_INVARIANCES, CosineNeighbors, Listed, Nearest, Neighbors, unit_vectors
+from layeratlas.metrics.nearest import COSINE_INVARIANCES, CosineNeighbors, Listed, Nearest, Neighbors
 
 _ROWS = 1024
 _LISTED = 100
-_OVERLAP_ROWS = 256
 _SLOT_ROWS = 64  # all layers' slots of a block fit into a processor's cache
 _ROUNDING = 1e-12  # of an HSIC of cosines
 
@@ -347,64 +346,3 @@ def _masked_hsic(places: Int[Tensor, " m"], k: Float[Tensor, " m"], l: Float[Ten
     row_sums = torch.zeros(n, dtype=l.dtype, device=l.device).index_add_(0, rows, l)
     parts = crossed + k.sum() * l.sum() / ((n - 1) * (n - 2)) - 2 * (column_sums @ row_sums) / (n - 2)
     return float(parts) / (n * (n - 3))
-
-
-class Pointed(NamedTuple):
-    """Neighbour lists and the unit vectors that they were found from."""
-
-    listed: Listed
-    unit: LayerActivations
-
-
-@dataclass(frozen=True)
-class SecondOrderCosine(AbstractMetric[Pointed]):
-    """Cosine of each item's similarities to the neighbours that it has in either layer (Hamilton et al., 2016, eq. 3)."""
-
-    k: int
-
-    about = About(
-        name="second_order_cosine",
-        definition="cosine of an item's cosine similarities to all its neighbours in either layer, averaged over items",
-        estimator="mean over items, cosine neighbour lists",
-        bounds=(-1.0, 1.0),
-        self_value=1.0,
-        chance="by permutation: high, as similarities are mostly positive",
-        invariances=COSINE_INVARIANCES,
-        cost="n² d a layer, n² (d + k) a pair of models",
-        source="Hamilton et al. 2016",
-    )
-
-    @property
-    def min_n(self) -> int:
-        return self._neighbors.min_n
-
-    @property
-    def _neighbors(self) -> MutualKNN:
-        return MutualKNN(self.k)
-
-    def signature(self, x: LayerActivations) -> Pointed:
-        x = checked(x, self.min_n)
-        return Pointed(self._neighbors.signature(x), unit_vectors(x))
-
-    def items(self, signature: Pointed) -> int:
-        return len(signature.unit)
-
-    def permuted(self, signature: Pointed, order: Int[Tensor, " n"]) -> Pointed:
-        return Pointed(self._neighbors.permuted(signature.listed, order), signature.unit[order.to(signature.unit.device)])
-
-    def subset(self, signature: Pointed, kept: Int[Tensor, " m"]) -> Pointed:
-        return self.signature(signature.unit[kept.to(signature.unit.device)])
-
-    def affinity(self, a: Sequence[Pointed], b: Sequence[Pointed]) -> AffinityMatrix:
-        n, total = self.items(a[0]), torch.zeros(len(a), len(b), dtype=torch.float64)
-        for start in range(0, n, _OVERLAP_ROWS):
-            rows = slice(start, start + _OVERLAP_ROWS)
-            similar = [[layer.unit[rows] @ layer.unit.T for layer in side] for side in (a, b)]
-            for i, x in enumerate(a):
-                for j, y in enumerate(b):
-                    near = torch.zeros(len(similar[0][i]), n, dtype=torch.bool, device=x.unit.device)
-                    for layer in (x, y):
-                        near.scatter_(1, layer.listed.indices[rows].long(), True)
-                    seen_a, seen_b = similar[0][i] * near, similar[1][j] * near
-                    total[i, j] += torch.cosine_similarity(seen_a, seen_b, dim=1).double().sum()
-        return total / n

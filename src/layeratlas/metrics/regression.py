@@ -12,8 +12,7 @@ from torch import Tensor
 
 from layeratlas.arrays import AffinityMatrix, LayerActivations
 from layeratlas.errors import ConfigError
-from layeratlas.metrics.base import About, Chance
-from layeratlas.metrics.kernels import RIGID
+from layeratlas.metrics.base import RIGID, About, Chance
 from layeratlas.metrics.subspaces import AbstractComponentMetric, Components
 
 

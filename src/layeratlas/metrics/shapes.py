@@ -11,9 +11,9 @@ from torch import Tensor
 
 from layeratlas.arrays import AffinityMatrix, LayerActivations
 from layeratlas.errors import ConfigError
-from layeratlas.metrics.base import About, AbstractMetric, AnyLayer, Chance, centred, checked
+from layeratlas.metrics.base import RIGID, About, AbstractMetric, AnyLayer, Chance, centred, checked
 from layeratlas.metrics.gram import Gram
-from layeratlas.metrics.kernels import RIGID, CKALinear
+from layeratlas.metrics.linear_cka import CKALinear
 
 
 @dataclass(frozen=True)

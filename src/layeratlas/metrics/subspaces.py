@@ -15,8 +15,7 @@ from torch import Tensor
 
 from layeratlas.arrays import AffinityMatrix, LayerActivations
 from layeratlas.errors import ConfigError
-from layeratlas.metrics.base import About, AbstractMetric, Chance, centred, checked
-from layeratlas.metrics.kernels import RIGID
+from layeratlas.metrics.base import RIGID, About, AbstractMetric, Chance, centred, checked
 from layeratlas.metrics.mantel import Sums, centred_sums, permutation_moments
 
 LINEAR = frozenset({"rotation", "scale", "translation", "feature_permutation", "feature_scale", "linear"})
