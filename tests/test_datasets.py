@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -435,6 +436,14 @@ def test_another_commit_than_the_pinned_one_is_not_taken_for_it(corpus):
     assert draw(corpus("imdb", f"dataset.revision={COMMIT}"), EN, EN, 0).n == 6
     with pytest.raises(ConfigError, match="not on this machine"):
         draw(corpus("imdb"), EN, EN, 0)
+
+
+@pytest.mark.parametrize(("name", "n"), [("global_mmlu", 42), ("xquad", 12)])
+def test_a_language_that_a_dataset_is_known_to_lack_is_told_without_a_network(corpus, name, n):
+    known = corpus(name)
+    assert len(known.languages) == n
+    with pytest.raises(Skipped, match=rf"^language: dataset {known.name} has only .*; got xx"):
+        draw(known, replace(EN, code="xx"), EN, 0)
 
 
 @pytest.mark.usefixtures("cached")
