@@ -33,16 +33,23 @@ def jackknife_interval(
 ) -> Interval:
     """Student interval with the delete-a-group jackknife's standard error (Shao and Tu, 1995, section 2.3).
 
-        se^2 = (G - 1) / G * sum_g (s_g - mean)^2,  G - 1 degrees of freedom
+        estimate +- t_{G - 1} se
 
-    with s_g the statistic without group g. Never resamples an item twice: duplicates are each other's nearest neighbours, and
+    Never resamples an item twice: duplicates are each other's nearest neighbours, and
     would raise every similarity of neighbourhoods or Gram matrices. Assumes that groups are independent; cut off at the bounds
     of what is attainable, which loses no coverage.
     """
-    groups = len(left_out)
-    se = np.sqrt((groups - 1) / groups * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0))
-    reach = stats.t.ppf((1 + level) / 2, groups - 1) * se
+    reach = stats.t.ppf((1 + level) / 2, len(left_out) - 1) * jackknife_se(left_out)
     return Interval(np.maximum(estimate - reach, bounds[0]), np.minimum(estimate + reach, bounds[1]))
+
+
+def jackknife_se(left_out: Float[np.ndarray, "groups *shape"]) -> np.ndarray:
+    """Standard error of the delete-a-group jackknife, from the statistic s_g without each of the G groups.
+
+        se^2 = (G - 1) / G * sum_g (s_g - mean)^2
+    """
+    groups = len(left_out)
+    return np.sqrt((groups - 1) / groups * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0))
 
 
 def bootstrap_interval(
