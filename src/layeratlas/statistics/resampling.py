@@ -31,7 +31,7 @@ def jackknife_groups(n: int, count: int, clusters: Sequence[str] | None = None) 
 def jackknife_interval(
     estimate: np.ndarray | float, left_out: Float[np.ndarray, "groups *shape"], *, level: float, bounds: tuple[float, float]
 ) -> Interval:
-    """Student interval with the delete-a-group jackknife's standard error (Shao and Tu, 1995, section 2.3).
+    """Student interval with the delete-a-group jackknife's standard error.
 
         estimate +- t_{G - 1} se
 
@@ -47,6 +47,8 @@ def jackknife_se(left_out: Float[np.ndarray, "groups *shape"]) -> np.ndarray:
     """Standard error of the delete-a-group jackknife, from the statistic s_g without each of the G groups.
 
         se^2 = (G - 1) / G * sum_g (s_g - mean)^2
+
+    with G - 1 degrees of freedom (Shao and Tu, 1995, section 2.3).
     """
     groups = len(left_out)
     return np.sqrt((groups - 1) / groups * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0))

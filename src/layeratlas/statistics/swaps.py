@@ -6,9 +6,9 @@ For two depths s < t of a square matrix B of similarities, with own = {B_ss, B_t
 
 m is positive only if all four layers (s and t of either side) are more alike to the layer at their own depth, and is then what the
 least decided of the four prefers it by; it is negative if all four prefer the other depth. Where similarities are a monotone
-function of u_i + v_j or of u_i v_j, u and v >= 0, all rows order the columns in the same way, so that m is exactly 0: layers that are
-alike to everything, and more so at some depths, have no margin. In the terms of statistics, m measures a crossover interaction, the
-kind that no rescaling removes (Loftus, 1978; Gail and Simon, 1985, test the like between treatments and subsets).
+function of u_i + v_j or of u_i v_j, u and v >= 0, all rows order the columns in the same way, so that m is exactly 0: layers that
+are alike to everything, and more so at some depths, have no margin. In the terms of statistics, m measures a crossover
+interaction, the kind that no rescaling removes (Loftus, 1978; Gail and Simon, 1985, test the like between treatments and subsets).
 """
 
 from dataclasses import dataclass
