@@ -164,12 +164,36 @@ def test_sides_without_a_common_item_are_refused():
         draw(listed(["a", "b"], ["x", "y", "z"]), "en", "de", 0)
 
 
-@pytest.mark.parametrize("blank", ["", " \n\t", None, math.nan])
+NOTHING_TO_SEE = [
+    pytest.param("\u200b\u200b", id="zero-width spaces"),
+    pytest.param("\ufeff", id="a byte order mark"),
+    pytest.param("\x00\x07\x1b", id="control characters"),
+    pytest.param("\u200e \u200f\u2066", id="directions"),
+    pytest.param("\u00ad\u034f", id="soft hyphens and joiners"),
+    pytest.param("\ufe0f\U000e0100", id="variation selectors"),
+    pytest.param("\u3164\u115f\u2800", id="fillers that pass for letters, and a blank that passes for a symbol"),
+]
+
+
+@pytest.mark.parametrize("blank", ["", " \n\t", None, math.nan, *NOTHING_TO_SEE])
 def test_blank_texts_are_counted_and_the_first_is_named(blank):
     corpus = listed(["a", "b", "c"])
     corpus.rows["de", "text"][1:] = [("b", blank, "g"), ("c", blank, "g")]
     with pytest.raises(ConfigError, match=r"^dataset listed: 2 empty texts in de, first at id 'b'$"):
         draw(corpus, "en", "de", 0)
+
+
+@pytest.mark.parametrize("text", ["।", "...", "7", "\u200ba", "❤\ufe0f", "\U0001fae8", "\ue000", "\u0301"])
+def test_a_text_of_which_anything_shows_is_no_empty_text(text):
+    corpus = listed(["a"])
+    corpus.rows["de", "text"][:] = [("a", text, "g")]
+    assert draw(corpus, "en", "de", 0).sides["b"].texts == [text]
+
+
+def test_marks_whose_removal_would_leave_nothing_to_see_stay():
+    corpus = replace(listed(["a", "b"]), final_punctuation="strip")
+    corpus.rows["de", "text"][:] = [("a", "\u200b...", "g"), ("b", "Ja.\u200f", "g")]
+    assert sorted(draw(corpus, "en", "de", 0).sides["b"].texts) == ["Ja", "\u200b..."]
 
 
 def test_repeated_ids_are_counted_and_the_first_is_named():

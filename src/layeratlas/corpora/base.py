@@ -2,6 +2,7 @@
 
 import abc
 import hashlib
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from layeratlas.corpora.characters import is_visible
 from layeratlas.corpora.language import Language
 from layeratlas.errors import ConfigError, Skipped
 from layeratlas.store import fingerprint
@@ -184,7 +186,7 @@ def _population(corpus: AbstractCorpus, language: Language, field: str, seed: in
     items = corpus.population(language, field, seed)
     if items.empty:
         raise ConfigError(f"dataset {corpus.name}: no items in language {language}")
-    if (blank := items["text"].isna() | (items["text"].str.strip() == "")).any():
+    if (blank := items["text"].isna() | ~items["text"].map(lambda text: is_visible(str(text)))).any():
         first = items["id"][blank].iloc[0]
         raise ConfigError(f"dataset {corpus.name}: {blank.sum()} empty texts in {language}, first at id {first!r}")
     if (twice := items["id"].duplicated()).any():
@@ -197,16 +199,17 @@ def _population(corpus: AbstractCorpus, language: Language, field: str, seed: in
 def _without_final_marks(items: pd.DataFrame, language: Language) -> pd.DataFrame:
     """A text of nothing but marks keeps them; a span that reached into them ends with the text."""
     marks = _SENTENCE_FINAL + "".join(language.sentence_final)
-    texts = [stripped if (stripped := _strip(text, marks)) else text for text in items["text"]]
+    texts = [stripped if is_visible(stripped := _strip(text, marks)) else text for text in items["text"]]
     items = items.assign(text=texts)
     return items.assign(span_end=items["span_end"].clip(upper=items["text"].str.len())) if "span_end" in items else items
 
 
 def _strip(text: str, marks: str) -> str:
-    shorter = text.rstrip()
-    while shorter and shorter[-1] in marks:
-        shorter = shorter[:-1].rstrip()
-    return shorter
+    """The text without its final marks; blanks and signs of direction and joining may stand among and after these."""
+    end = len(text)
+    while end and (text[end - 1] in marks or text[end - 1].isspace() or unicodedata.category(text[end - 1]) in ("Cc", "Cf")):
+        end -= 1
+    return text[:end]
 
 
 def english_only(corpus: AbstractCorpus, language: Language) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy.sparse import csr_array
 
 from layeratlas.corpora.base import AbstractControl, item_hash
+from layeratlas.corpora.characters import is_visible
 from layeratlas.corpora.language import Language
 from layeratlas.corpora.scripts import foreign, joined, words
 from layeratlas.errors import ConfigError
@@ -140,8 +141,8 @@ def _occurrences(bags: list[set[str]]) -> csr_array:
 
 
 def _visible(text: str) -> str:
-    """A text that has come out as nothing but blanks is no text."""
-    return text if text.strip() else "_" * len(text)
+    """A text that has come out as nothing to see is no text."""
+    return text if is_visible(text) else "_" * len(text)
 
 
 def _characters(population: pd.Series) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from layeratlas.corpora.characters import is_visible
 from layeratlas.corpora.hub import HubCorpus, bars_on_terminals_only, published_order
 from layeratlas.corpora.language import Language
 from layeratlas.errors import ConfigError
@@ -34,7 +35,7 @@ class _Prefix(HubCorpus):
 
     def _kept(self, rows: Iterator[dict[str, Any]], field: str) -> Iterator[tuple[dict[str, Any], str]]:
         texts = ((row, self._text(row, field)) for row in rows)
-        return ((row, text) for row, text in texts if text and text.strip() and len(text) < self.max_characters)
+        return ((row, text) for row, text in texts if text and is_visible(text) and len(text) < self.max_characters)
 
 
 @dataclass(frozen=True, kw_only=True)
