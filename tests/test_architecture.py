@@ -14,6 +14,8 @@ ORDER = (
     "arrays",
     "balance",
     "packages",
+    "processes",
+    "atomic",
     "store",
     "corpora",
     "models",

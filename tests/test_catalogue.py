@@ -216,3 +216,29 @@ def test_nothing_is_removed_by_an_empty_name_or_where_nothing_is_unfinished(stor
 def test_in_an_empty_store_no_entry_is_known(tmp_path):
     with pytest.raises(ConfigError, match=r"^store\.entry: nothing is called 'nope'; entries are none, or unfinished$"):
         remove(Store(tmp_path), "nope")
+
+
+def test_a_pipe_and_a_dangling_link_are_named_and_skipped_by_list_verify_and_remove(store, caplog):
+    before = catalogue(store)
+    pipe, link = (store.root / "models" / f"key-{digit * 32}" for digit in "01")
+    os.mkfifo(pipe)
+    link.symlink_to("nowhere")
+    for look in (catalogue, damaged):
+        caplog.clear()
+        assert len(look(store)) == (len(before) if look is catalogue else 0)
+        assert [record.getMessage() for record in caplog.records] == [
+            f"store: {path} is neither a file nor a folder; skipped" for path in (pipe, link)
+        ]
+    assert len(remove(store, "models")) == 1
+
+
+def test_what_cannot_be_read_counts_as_damaged(store, monkeypatch):
+    path = shards(store, "last")[0]
+
+    def unreadable(found):
+        if found == path:
+            raise PermissionError(13, "Permission denied")
+        return True
+
+    monkeypatch.setattr("layeratlas.catalogue.intact", unreadable)
+    assert damaged(store) == [path]

@@ -1,3 +1,7 @@
+import errno
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -93,3 +97,37 @@ def test_a_layer_that_has_no_signature_is_named():
 def test_a_mistake_of_the_config_stays_one():
     with pytest.raises(ConfigError, match=r"^normalization.dimensions: cannot drop 8 of 8 dimensions$"):
         Signer(CKALinear(), CPU, DropTopDimensions(8))(side(), "a")
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.ENOSPC, errno.EACCES])
+def test_a_store_that_cannot_be_written_costs_signatures_nothing_but_time(store, computed, monkeypatch, caplog, code):
+    expected = Signer(MutualKNN(k=3), CPU)(side(), "a")
+
+    def refuse(*arguments, **options):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    found = Signer(MutualKNN(k=3), CPU, store=store)(side(), "a")
+    assert all(torch.equal(one.indices, other.indices) for one, other in zip(found, expected, strict=True))
+    assert [record.getMessage() for record in caplog.records] == [
+        f"side a: store.dir={store.root}: cannot write ({os.strerror(code)}); signatures are not kept, and are computed again the"
+        " next time"
+    ]
+    assert store.leftovers() == []
+
+
+def test_a_store_that_fills_up_between_two_layers_keeps_the_signatures_of_the_first(store, computed, monkeypatch):
+    write, written = Path.write_bytes, []
+
+    def fill_up(path, content):
+        if written:
+            write(path, content[:10])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(path)
+        return write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", fill_up)
+        Signer(MutualKNN(k=3), CPU, store=store)(side(), "a")
+    Signer(MutualKNN(k=3), CPU, store=store)(side(), "a")
+    assert computed == ["block_1", "block_2", "block_3", "block_2", "block_3"]

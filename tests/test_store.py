@@ -3,16 +3,20 @@ import hashlib
 import logging
 import os
 import shutil
+import socket
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from layeratlas.atomic import discard
 from layeratlas.errors import ConfigError
-from layeratlas.store import Store, checksum, discard, fingerprint, intact
+from layeratlas.processes import myself
+from layeratlas.store import Store, checksum, fingerprint, intact
 
 DESCRIPTION = {"b": [True, None, "é"], "a": {"y": 1, "x": 0.5}}
 CANONICAL = '{"a":{"x":0.5,"y":1},"b":[true,null,"é"]}'
@@ -313,7 +317,7 @@ def test_a_temporary_file_that_cannot_be_removed_is_warned_about(store, monkeypa
     with pytest.raises(RuntimeError, match="x"):
         half_write(store, ".bin", RuntimeError("x"))
     (left,) = store.leftovers()
-    assert [record.getMessage() for record in caplog.records] == [f"store: could not remove {left} (Permission denied)"]
+    assert [record.getMessage() for record in caplog.records] == [f"could not remove {left} (Permission denied)"]
 
 
 # --- looking at all of it ---------------------------------------------------------------------------------------------------
@@ -382,3 +386,77 @@ def test_files_that_are_not_the_stores_are_no_objects(store):
 def test_a_store_that_does_not_exist_holds_nothing(store):
     assert list(store.objects()) == []
     assert store.leftovers() == []
+
+
+# --- what is neither a file nor a folder -------------------------------------------------------------------------------------
+
+
+def odd(path: Path, kind: str) -> None:
+    """A thing that cannot be read as a file can: opening a pipe would wait for a writer that never comes."""
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as listening:
+            os.chdir(path.parent)  # a socket's path may not be long
+            listening.bind(path.name)
+    else:
+        path.symlink_to(path if kind == "link to itself" else "nowhere")
+
+
+each_oddity = pytest.mark.parametrize("kind", ["pipe", "socket", "dangling link", "link to itself"])
+
+
+@each_oddity
+def test_an_oddity_in_the_place_of_an_object_is_named_skipped_and_replaced(store, caplog, monkeypatch, kind):
+    monkeypatch.chdir(store.root.parent)
+    path = put(store, b"1")
+    path.unlink()
+    odd(path, kind)
+    assert list(store.objects()) == []
+    assert store.open("kind", "key") is None
+    assert not store.has("kind", "key")
+    assert {record.getMessage() for record in caplog.records} == {f"store: {path} is neither a file nor a folder; skipped"}
+    assert put(store, b"1") == path
+    assert path.read_bytes() == b"1"
+
+
+@each_oddity
+def test_an_oddity_inside_a_folder_in_place_of_a_file_is_damage(store, monkeypatch, kind):
+    monkeypatch.chdir(store.root.parent)
+    folder = put(store, {"one": b"1", "two": b"2"}, suffix="")
+    (folder / "one").unlink()
+    odd(folder / "one", kind)
+    assert not intact(folder)
+    assert store.open("kind", "key") is None
+    assert not folder.exists()
+
+
+@each_oddity
+def test_an_oddity_that_a_killed_process_left_is_removed(store, monkeypatch, kind):
+    monkeypatch.chdir(store.root.parent)
+    put(store, b"1")
+    path = store.root / "kind" / f".tmp-{replace(myself(), started=1)}-abcd.bin"
+    odd(path, kind)
+    store.clean()
+    assert store.leftovers() == []
+
+
+def test_a_link_to_a_file_elsewhere_is_an_object_like_any_other(store, tmp_path):
+    path = put(store, b"1")
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    assert store.open("kind", "key") == path
+    assert list(store.objects()) == [path]
+
+
+def test_an_object_that_cannot_be_read_is_named_and_made_again(store, caplog, monkeypatch):
+    path = put(store, b"1")
+
+    def refuse(path: Path) -> str:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("layeratlas.store.checksum", refuse)
+        assert store.open("kind", "key") is None
+    assert [record.getMessage() for record in caplog.records] == [f"store: {path} cannot be read (Input/output error); skipped"]
+    assert put(store, b"1") == path

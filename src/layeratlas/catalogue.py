@@ -7,9 +7,10 @@ import pandas as pd
 from safetensors import SafetensorError, safe_open
 
 from layeratlas.activations import record_of
+from layeratlas.atomic import discard, in_use
 from layeratlas.errors import ConfigError
 from layeratlas.layers import EMBED
-from layeratlas.store import Store, discard, intact
+from layeratlas.store import Store, intact
 
 
 def catalogue(store: Store) -> pd.DataFrame:
@@ -23,13 +24,22 @@ def catalogue(store: Store) -> pd.DataFrame:
 
 def damaged(store: Store) -> list[Path]:
     """Objects whose bytes do not match their checksum; they are made again when they are next needed."""
-    return [path for path in store.objects() if not intact(path)]
+    return [path for path in store.objects() if not _as_written(path)]
+
+
+def _as_written(path: Path) -> bool:
+    try:
+        return intact(path)
+    except FileNotFoundError:  # removed in the meantime
+        return True
+    except OSError:  # what cannot be read is as good as damaged
+        return False
 
 
 def remove(store: Store, entry: str) -> list[Path]:
     """Remove every object of the entries that begin with `entry` (or `unfinished`: what killed processes left)."""
     if entry == "unfinished":
-        found = store.leftovers()
+        found = [path for path in store.leftovers() if not in_use(path)]
     else:
         named = {path: path.relative_to(store.root) for path in store.objects()}
         found = [path for path, name in named.items() if name.as_posix().startswith(entry) or name.parts[1].startswith(entry)]

@@ -1,7 +1,9 @@
 """Signatures of a side's layers: small ones are kept in the store, and read from it the next time."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import safetensors.torch
@@ -12,6 +14,8 @@ from layeratlas.errors import ActivationError, ConfigError
 from layeratlas.metrics import AbstractMetric
 from layeratlas.normalization import Lengths, none
 from layeratlas.store import Store, fingerprint
+
+logger = logging.getLogger(__name__)
 
 _KIND = "signatures"
 _FORMAT = 1
@@ -31,19 +35,23 @@ class Signer:
     store: Store | None = None
 
     def __call__(self, side: Activations, name: str) -> Sequence[Any]:
-        return [self._of(side, layer, name) for layer in side.layers]
-
-    def _of(self, side: Activations, layer: str, name: str) -> Any:
         if self.store is None or side.source is None or self.metric.kept_as is None:
-            return self._computed(side, layer, name)
-        key = fingerprint([_FORMAT, side.source, layer, self.described, self.metric.signature_key])
-        if found := self.store.open(_KIND, key):
-            tensors = safetensors.torch.load_file(found)
-            return self.metric.kept_as(**{part: tensor.to(self.device) for part, tensor in tensors.items()})
-        signature = self._computed(side, layer, name)
-        with self.store.building(_KIND, key, ".safetensors") as path:
-            path.write_bytes(safetensors.torch.save({part: t.contiguous().cpu() for part, t in signature._asdict().items()}))
-        return signature
+            return [self._computed(side, layer, name) for layer in side.layers]
+        signatures, unkept = [], None
+        for layer in side.layers:
+            key = fingerprint([_FORMAT, side.source, layer, self.described, self.metric.signature_key])
+            if found := self.store.open(_KIND, key):
+                signatures.append(self._read(found))
+                continue
+            signatures.append(self._computed(side, layer, name))
+            unkept = unkept or _kept(self.store, key, signatures[-1])
+        if unkept:
+            logger.warning("side %s: %s; signatures are not kept, and are computed again the next time", name, unkept)
+        return signatures
+
+    def _read(self, found: Path) -> Any:
+        tensors = safetensors.torch.load_file(found)
+        return self.metric.kept_as(**{part: tensor.to(self.device) for part, tensor in tensors.items()})  # type: ignore[misc]
 
     def _computed(self, side: Activations, layer: str, name: str) -> Any:
         try:
@@ -55,3 +63,13 @@ class Signer:
             raise
         except ValueError as error:
             raise ActivationError(f"metric {self.metric.name}, side {name}, {layer}: {error}") from error
+
+
+def _kept(store: Store, key: str, signature: Any) -> ConfigError | None:
+    """Keep a signature; returns why it cannot be kept, which costs nothing but time."""
+    try:
+        with store.building(_KIND, key, ".safetensors") as path:
+            path.write_bytes(safetensors.torch.save({part: t.contiguous().cpu() for part, t in signature._asdict().items()}))
+    except ConfigError as error:
+        return error
+    return None

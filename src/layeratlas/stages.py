@@ -41,6 +41,7 @@ def from_store(config: DictConfig, folder: Path) -> None:
 
 def extraction(config: DictConfig, folder: Path) -> None:
     """Fill the store with both sides' activations, and compare nothing."""
+    store_of(config).clean()
     plan, notes = planned(_b_follows_a(config)), _Notes()
     for name, model in plan.models.items():
         if isinstance(model, AbstractModel):
@@ -61,6 +62,7 @@ def _b_follows_a(config: DictConfig) -> DictConfig:
 
 def prefetch(config: DictConfig, folder: Path) -> None:
     """Bring the dataset and both models onto this machine, for runs without a network."""
+    store_of(config).clean()
     corpus, _, items = texts_of(_b_follows_a(config))
     logger.info("prefetch %s: on this machine (%d items drawn)", corpus.name, items.n)
     for name in "ab":
@@ -146,6 +148,7 @@ def _run(config: DictConfig, folder: Path, *, only_stored: bool) -> None:
     if results.finished_with(folder, resolved(config)):
         logger.info("%s holds this run already; kept as it is", folder)
         return
+    store_of(config).clean()
     plan, notes = planned(config), _Notes()
     extractor = replace(plan.extractor, only_stored=only_stored)
     with notes.timed("extract"):

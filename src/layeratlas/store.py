@@ -11,9 +11,8 @@ import json
 import logging
 import os
 import re
-import secrets
-import shutil
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +20,11 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from layeratlas.atomic import TEMPORARY, discard, remove_abandoned, temporary
 from layeratlas.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
-_TEMPORARY = ".tmp-"
 _OBJECT = re.compile(r"-[0-9a-f]{32}(\.\w+)?$")
 _DIGITS = 32  # 128 of SHA-256's 256 bits: file names stay below 100 characters
 
@@ -54,17 +53,13 @@ def _checksum_in(path: Path) -> str:
     return path.name.rsplit("-", 1)[-1].split(".")[0]
 
 
-def discard(path: Path) -> None:
-    """Remove a file or folder, if there is one; what cannot be removed is only warned about."""
+def readable(path: Path) -> bool:
+    """Whether this is a file or a folder, or a link to one: reading a pipe would never end, and a dangling link leads nowhere."""
     try:
-        if not path.exists():
-            return
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)  # gone in the meantime is gone
-    except OSError as error:
-        logger.warning("store: could not remove %s (%s)", path, error.strerror or error)
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
 @dataclass(frozen=True)
@@ -79,6 +74,9 @@ class Store:
                     return path
             except FileNotFoundError:  # another process found it damaged and removed it
                 continue
+            except OSError as error:
+                logger.warning("store: %s cannot be read (%s); skipped", path, error.strerror or error)
+                continue
             logger.warning("store: %s is damaged (its bytes do not match its checksum); it will be made again", path)
             self._discard_damaged(path)
         return None
@@ -88,32 +86,47 @@ class Store:
         return bool(self._candidates(kind, key))
 
     def objects(self) -> Iterator[Path]:
-        """Every object of every kind, in the order of their names; unfinished ones are not objects."""
-        for folder, folders, files in os.walk(self.root):
-            folders.sort()
-            inside = [name for name in folders if _OBJECT.search(name)]  # a folder that is an object, not a kind
-            folders[:] = [name for name in folders if name not in inside and not name.startswith(_TEMPORARY)]
-            yield from (Path(folder) / name for name in sorted([*files, *inside]) if _OBJECT.search(name))
+        """Every object of every kind, in the order of their names; unfinished ones, pipes and dead links are no objects."""
+        yield from _readable(path for path in self._entries() if _OBJECT.search(path.name))
 
     def leftovers(self) -> list[Path]:
-        """What killed processes left unfinished."""
-        return sorted(self.root.rglob(f"{_TEMPORARY}*"))
+        """What is being written, and what killed processes left unfinished."""
+        return [path for path in self._entries() if path.name.startswith(TEMPORARY)]
+
+    def clean(self) -> None:
+        """Remove what killed processes left unfinished."""
+        for path in remove_abandoned(self.leftovers()):
+            logger.info("store: removed %s, which a killed process left unfinished", path)
+
+    def _entries(self) -> Iterator[Path]:
+        """Everything but the folders of kinds and what lies inside objects, in the order of their names."""
+        for folder, folders, files in os.walk(self.root):
+            folders.sort()
+            inside = [name for name in folders if name.startswith(TEMPORARY) or _OBJECT.search(name)]
+            folders[:] = [name for name in folders if name not in inside]
+            yield from (Path(folder) / name for name in sorted([*files, *inside]))
 
     @contextmanager
     def building(self, kind: str, key: str, suffix: str = "") -> Iterator[Path]:
         """Yield a temporary path to fill with a file or folder; rename it into place if the block succeeds."""
-        folder = self.root / kind
-        temporary = folder / f"{_TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}{suffix}"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            yield temporary
-            _flush(temporary)
-            target = folder / f"{key}-{checksum(temporary)}{suffix}"
+        with self.unfinished(kind, suffix) as path:
+            yield path
+            _flush(path)
+            target = path.with_name(f"{key}-{checksum(path)}{suffix}")
             try:
-                temporary.rename(target)
+                path.rename(target)
             except OSError:
                 if not target.is_dir():  # else another process has put an equal folder there; files replace equal files
                     raise
+
+    @contextmanager
+    def unfinished(self, kind: str, suffix: str = "") -> Iterator[Path]:
+        """Yield the path of a file or folder that nobody else sees and that is gone after the block, whatever happens."""
+        folder = self.root / kind
+        path = temporary(folder, suffix)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            yield path
         except SafetensorError as error:  # how safetensors reports whatever its writing meets
             raise ConfigError(f"store.dir={self.root}: cannot write ({error})") from error
         except OSError as error:
@@ -121,11 +134,11 @@ class Store:
                 raise
             raise ConfigError(f"store.dir={self.root}: cannot write ({error.strerror})") from error
         finally:
-            discard(temporary)
+            discard(path)
 
     def _discard_damaged(self, path: Path) -> None:
         """Set aside first: another process may have put an intact object in its place in the meantime."""
-        aside = path.with_name(f"{_TEMPORARY}damaged-{secrets.token_hex(4)}{path.suffix}")
+        aside = temporary(path.parent, f"-damaged{path.suffix}")
         try:
             path.rename(aside)
             if _checksum_in(path) == checksum(aside):
@@ -145,7 +158,15 @@ class Store:
             return []
         except OSError as error:
             raise ConfigError(f"store.dir={self.root}: cannot read ({error.strerror or error})") from error
-        return [folder / name for name in names]
+        return list(_readable(folder / name for name in names))
+
+
+def _readable(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in paths:
+        if readable(path):
+            yield path
+        elif path.is_symlink() or path.exists():  # else another process has removed it in this moment
+            logger.warning("store: %s is neither a file nor a folder; skipped", path)
 
 
 def _flush(path: Path) -> None:

@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,11 +49,11 @@ class BundledCheckpoint(AbstractModel):
 
         logger.info("model %s: %s", self.id, self.notice)
         logger.info("model %s: dequantising 4-bit weights into the store, once (a minute or so)", self.id)
-        with tempfile.TemporaryDirectory() as scratch:
-            gguf = Path(scratch) / "model.gguf"
-            self._assemble(gguf)
+        with store.unfinished("models") as scratch:
+            scratch.mkdir()
+            self._assemble(scratch / "model.gguf")
             with store.building("models", key) as folder:
-                dequantise(gguf, folder)
+                dequantise(scratch / "model.gguf", folder)
 
     def _assemble(self, target: Path) -> None:
         parts = [file for package in self.packages for name, file in package_files(package).items() if ".gguf" in name]
