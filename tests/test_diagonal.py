@@ -28,6 +28,7 @@ from layeratlas.statistics.diagonal import (
     on_off_diagonal,
     proportional_band,
 )
+from layeratlas.statistics.swaps import swaps
 
 quick = settings(deadline=None, derandomize=True, max_examples=40)
 sizes = st.integers(1, 30)
@@ -49,10 +50,10 @@ def affinity_of(matrix: np.ndarray, rows: list[str], columns: list[str], chance:
     return Affinity(matrix, chance, rows, columns, depths(rows), depths(columns), 64, list(rows), list(columns))
 
 
-def asked(affinity: Affinity) -> Findings:
-    """The analysis reads the matrix alone."""
-    nothing = Activations({}, 0)
-    return DIAGONAL(Comparison(affinity, nothing, nothing, Signer(MutualKNN(k=1), torch.device("cpu"))))
+def asked(affinity: Affinity, *, itself: bool = False) -> Findings:
+    """The analysis reads the matrix alone, and whether both sides are the same."""
+    a, b = Activations({}, 0), Activations({}, 0)
+    return DIAGONAL(Comparison(affinity, a, a if itself else b, Signer(MutualKNN(k=1), torch.device("cpu"))))
 
 
 def blocks(count: int) -> list[str]:
@@ -203,12 +204,110 @@ def test_the_analysis_reads_blocks_only():
     assert not {*found.table["layer"], *found.table["best_layer"]} & {"embed", "final_norm"}
 
 
-def test_the_headline_is_the_contrast_with_what_chance_gives():
-    chance = 0.1 + 0.05 * generalised_diagonal(5, 3)
-    headline = asked(affinity_of(TALL, blocks(5), blocks(3), chance)).headline
-    assert headline.value == pytest.approx(0.5)
-    assert headline.chance == pytest.approx(0.05)
+RIDGE = 0.2 + 0.5 * np.exp(-6 * np.abs(np.arange(8)[:, None] - np.arange(8)) / 8)
+
+
+def test_the_headline_is_the_swap_margin_and_says_that_nothing_was_resampled():
+    found = asked(affinity_of(RIDGE, blocks(8), blocks(8)))
+    headline, margin = found.headline, swaps(RIDGE).swap_margin
+    assert (headline.text, headline.value, headline.chance) == ("swap margin", float(margin), 0)
     assert (headline.ci_low, headline.ci_high, headline.p, headline.attainable_p) == (None, None, None, None)
+    assert headline.sentence == (
+        f"swap margin {margin:.3f} of mutual_knn, without an interval: in 100% of pairs of depths all four layers are more alike"
+        " to the layer at their own depth than to the one at the other (the reverse in 0%)"
+    )
+    assert "random strings show a diagonal too" in headline.caution
+
+
+def test_chance_beside_the_raw_contrast_is_that_of_the_closed_form():
+    chance = 0.1 + 0.05 * generalised_diagonal(5, 3)
+    diagonal = asked(affinity_of(TALL, blocks(5), blocks(3), chance)).statistics["diagonal"]
+    assert diagonal["chance_on"] - diagonal["chance_off"] == pytest.approx(0.05)
+    assert diagonal["generalised"]["value"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "itself", "reason"),
+    [
+        (RIDGE, True, "both sides are the same, so that each layer is most alike to itself by construction"),
+        (TALL, False, "the sides share 3 depths, and fewer than 6 make no headline"),
+        (np.where(np.eye(8), np.nan, RIDGE), False, "the matrix has undefined cells"),
+    ],
+    ids=["itself", "few depths", "undefined"],
+)
+def test_where_there_is_no_headline_the_reason_is_given(matrix, itself, reason):
+    headline = asked(affinity_of(matrix, blocks(len(matrix)), blocks(matrix.shape[1])), itself=itself).headline
+    assert headline.sentence == f"no swap margin: {reason}"
+    assert (headline.value, headline.p, headline.ci_low) == (None, None, None)
+
+
+def test_strengths_that_rise_with_depth_on_both_sides_have_a_contrast_and_no_margin():
+    rise = np.linspace(0.2, 1, 8)
+    found = asked(resampled_items(np.outer(rise, rise), noise=0.0))
+    diagonal = found.statistics["diagonal"]
+    assert diagonal["generalised"]["value"] > 0.05
+    assert (found.headline.value, found.headline.p, diagonal["swap"]["kept_share"]) == (0, None, 0)
+    assert "it has no interval and no p" in found.headline.sentence
+
+
+def resampled_items(matrix: np.ndarray, noise: float) -> Affinity:
+    """A matrix with what resampling its items gave, as if each left-out group had moved each cell by chance."""
+    rng, (rows, columns) = np.random.default_rng(0), matrix.shape
+    return replace(
+        affinity_of(matrix, blocks(rows), blocks(columns)),
+        null_draws=0.25 + 0.02 * rng.standard_normal((199, rows, columns)),
+        left_out=matrix + noise * rng.standard_normal((20, rows, columns)),
+        inference=Inference(permutations=199, groups=20, alpha=0.05, level=0.95, within_groups=False, by_group=False, block=1),
+    )
+
+
+def test_the_interval_and_p_of_the_margin_are_those_of_a_t_test_with_the_jackknifes_standard_error():
+    affinity = resampled_items(RIDGE, noise=0.01)
+    headline = asked(affinity).headline
+    values = swaps(affinity.left_out).swap_margin
+    se = math.sqrt(19 / 20 * ((values - values.mean()) ** 2).sum())
+    reach = stats.t.ppf(0.975, 19) * se
+    assert (headline.ci_low, headline.ci_high) == pytest.approx((headline.value - reach, headline.value + reach))
+    assert headline.p == pytest.approx(2 * stats.t.sf(headline.value / se, 19))
+    assert headline.p < 1e-6
+    assert headline.attainable_p is None
+    assert headline.sentence.startswith(f"layers at equal depth prefer each other by at least {headline.ci_low:.3f} of mutual_knn")
+    assert "p < 0.001)" in headline.sentence
+
+
+def test_an_interval_that_holds_0_is_told_as_nothing_shown_and_one_below_it_as_the_reverse():
+    nothing = asked(resampled_items(np.random.default_rng(1).random((8, 8)), noise=0.1)).headline
+    assert nothing.ci_low < 0 < nothing.ci_high
+    assert nothing.sentence.startswith("no preference of layers for their own depth is shown (swap margin")
+    reverse = asked(resampled_items(RIDGE[::-1], noise=0.01)).headline
+    assert reverse.ci_high < 0
+    assert reverse.sentence.startswith(f"layers prefer another depth than their own by at least {-reverse.ci_high:.3f}")
+
+
+def test_a_share_has_an_interval_only_where_it_can_vary():
+    full = asked(resampled_items(RIDGE, noise=0.001)).statistics["diagonal"]["swap"]["net_share"]
+    assert full == {"value": 1.0, "ci_low": None, "ci_high": None, "p": None}
+    half = RIDGE.copy()
+    half[4:, 4:] = RIDGE[4:, 4:][::-1]
+    spread = asked(resampled_items(half, noise=0.02)).statistics["diagonal"]["swap"]["net_share"]
+    assert spread["ci_low"] < spread["value"] < spread["ci_high"]
+    assert 0 < spread["p"] < 1
+
+
+def test_the_margin_by_depth_has_an_interval_at_each_depth_both_sides_have():
+    matrix = np.random.default_rng(2).random((12, 8))
+    curve = asked(resampled_items(matrix, noise=0.02)).statistics["diagonal"]["swap"]["by_depth"]
+    np.testing.assert_allclose(curve["depth"], np.arange(1, 9) / 8)
+    assert np.mean(curve["margin"]) == pytest.approx(asked(affinity_of(matrix, blocks(12), blocks(8))).headline.value)
+    assert all(low <= value <= high for low, value, high in zip(curve["ci_low"], curve["margin"], curve["ci_high"], strict=True))
+
+
+def test_layers_that_share_one_depth_have_no_swaps_but_their_contrast():
+    affinity = replace(affinity_of(np.eye(2) + 0.1, blocks(2), blocks(2)), depth_b=[0.1, 0.5])
+    found = asked(affinity)
+    assert found.statistics["diagonal"]["swap"]["depths"] == 1
+    assert found.statistics["diagonal"]["swap"]["margin"] is None
+    assert found.headline.sentence == "no swap margin: the sides share 1 depths, and fewer than 6 make no headline"
 
 
 def test_best_matches_of_both_sides_are_the_maxima_of_rows_and_columns():
@@ -292,20 +391,13 @@ def test_rank_correlations_with_depth_are_scipys():
     assert cell_depth_rank(matrix, a, b) == pytest.approx(stats.spearmanr(nearness, matrix.ravel()).statistic)
 
 
-def test_with_draws_and_intervals_the_headline_says_how_sure_it_is():
-    rng = np.random.default_rng(0)
-    matrix = 0.2 + 0.3 * generalised_diagonal(8, 6) + 0.02 * rng.random((8, 6))
-    affinity = replace(
-        affinity_of(matrix, blocks(8), blocks(6)),
-        null_draws=0.25 + 0.02 * rng.standard_normal((199, 8, 6)),
-        left_out=matrix + 0.01 * rng.standard_normal((20, 8, 6)),
-        inference=Inference(permutations=199, groups=20, alpha=0.05, level=0.95, within_groups=False, by_group=False, block=1),
-    )
-    found = asked(affinity)
-    headline = found.headline
-    assert headline.ci_low < headline.value < headline.ci_high
-    assert headline.p == headline.attainable_p == 1 / 200
+def test_with_draws_and_intervals_every_statistic_says_how_sure_it_is():
+    matrix = 0.2 + 0.3 * generalised_diagonal(8, 6) + 0.02 * np.random.default_rng(0).random((8, 6))
+    found = asked(resampled_items(matrix, noise=0.01))
     diagonal = found.statistics["diagonal"]
+    raw = diagonal["generalised"]
+    assert raw["ci_low"] < raw["value"] < raw["ci_high"]
+    assert raw["p"] == raw["attainable_p"] == 1 / 200
     assert diagonal["band"]["ci_low"] < diagonal["band"]["value"] < diagonal["band"]["ci_high"]
     assert diagonal["monotone_share_a"]["value"] <= 1
     assert {"best_depth_ci_low", "monotone_depth_ci_high", "best_affinity_ci_low"} <= set(found.table.columns)

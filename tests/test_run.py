@@ -92,7 +92,7 @@ def test_the_files_agree_with_each_other_and_with_the_contract(command, tiny, tm
     table = read.table("affinity")
     np.testing.assert_array_equal(table["affinity"].to_numpy().reshape(3, 3), read.affinity)
     assert {"model_a", "language_b", "dataset", "n", "pooling", "metric", "k", "depth_b"} <= set(table.columns)
-    assert read.result["schema_version"] == 1
+    assert read.result["schema_version"] == 2
     assert read.result["metric"] == {
         "name": "mutual_knn",
         "estimator": "mean overlap of cosine neighbour lists",
@@ -147,6 +147,14 @@ def test_an_analysis_that_cannot_be_made_is_a_warning_and_costs_no_numbers(comma
     result = layeratlas.read_run(tmp_path / "out").result
     assert any("analysis diagonal was not made" in warning for warning in result["warnings"])
     assert result["headline"]["text"] == "mean affinity"
+    assert result["headline"]["sentence"].startswith("mean affinity 0.")
+
+
+def test_a_side_compared_with_itself_completes_without_a_headline_and_says_why(command, tiny, checkpoint_folder, tmp_path):
+    assert command(*tiny, f"model_b.id={checkpoint_folder('llama')}") == 0
+    headline = layeratlas.read_run(tmp_path / "out").result["headline"]
+    assert (headline["value"], headline["p"]) == (None, None)
+    assert headline["sentence"].startswith("no swap margin: both sides are the same")
 
 
 def test_a_failing_plot_costs_no_numbers(command, tiny, tmp_path, monkeypatch):
@@ -495,7 +503,7 @@ def test_the_script_runs_as_a_program_from_any_folder(tiny, tmp_path):
     done = subprocess.run([sys.executable, str(SCRIPT), *arguments], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     summary = [line.split("] - ")[-1] for line in done.stdout.splitlines()][-6:]
-    assert [line.split()[0] for line in summary] == ["models", "items", "metric", "diagonal", "headline", "files"]
+    assert [line.split()[0] for line in summary] == ["models", "items", "metric", "headline", "beside", "files"]
 
 
 @pytest.fixture

@@ -67,7 +67,10 @@ def _describe_side(plan: Plan, extracted: Extracted, side: str) -> dict[str, Any
 def _headline(findings: dict[str, Findings], affinity: Affinity) -> Headline:
     """The first analysis' headline, or the mean affinity if no analysis has one."""
     told = [found.headline for found in findings.values() if found.headline]
-    return told[0] if told else Headline("mean affinity", float(affinity.matrix.mean()), float(affinity.chance.mean()))
+    if told:
+        return told[0]
+    mean, chance = float(affinity.matrix.mean()), float(affinity.chance.mean())
+    return Headline("mean affinity", mean, chance, sentence=f"mean affinity {mean:.3f}, chance {chance:z.3f}")
 
 
 def k_of(metric: AbstractMetric) -> int | None:
@@ -118,18 +121,22 @@ def log_summary(run: results.Run) -> None:
     logger.info("models    %s against %s", a, b)
     logger.info("items     n = %d of %s, pooling %s", dataset["n"], dataset["name"], result["pooling"])
     logger.info("metric    %s%s: mean %.4f, chance %.4f", metric["name"], k, run.arrays["affinity"].mean(), chance.mean())
+    logger.info("headline  %s", headline["sentence"])
     if diagonal := result["statistics"].get("diagonal"):
-        means = (diagonal[key] for key in ("on_mean", "off_mean", "chance_on", "chance_off"))
-        logger.info("diagonal  on %.4f, off %.4f (chance %.4f, %.4f)", *means)
-    logger.info("headline  %s", _spoken(headline, result["provenance"]["config"]["statistics"]["level"]))
+        logger.info("beside    %s", _beside(diagonal, result["provenance"]["config"]["statistics"]["level"]))
+    if headline["caution"]:
+        logger.info("caution   %s", headline["caution"])
     logger.info("files     %s", run.folder)
 
 
-def _spoken(headline: dict[str, Any], level: float) -> str:
-    """Value, chance, interval, p and the smallest p that could have been."""
-    said = f"{headline['text']}: {headline['value']:z.4f}, chance {headline['chance']:z.4f}"
-    if headline["ci_low"] is not None:
-        said += f", {level:.0%} interval {headline['ci_low']:.4f} to {headline['ci_high']:.4f}"
-    if headline["p"] is not None:
-        said += f", permutation p = {headline['p']:.2g} (smallest attainable {headline['attainable_p']:.2g})"
+def _beside(diagonal: dict[str, Any], level: float) -> str:
+    """The raw contrast and the item-permutation p, each labelled with what it also holds."""
+    raw, kept = diagonal["generalised"], diagonal["swap"]["kept_share"]
+    said = f"on minus off the diagonal {raw['value']:z.3f}, layers' strengths included"
+    if raw["ci_low"] is not None:
+        said += f" ({level:.0%} interval {raw['ci_low']:z.3f} to {raw['ci_high']:z.3f})"
+    if kept is not None:
+        said += f", {kept:.0%} of the gain kept by the swap margin"
+    if raw["p"] is not None:
+        said += f"; p of any correspondence {raw['p']:.2g} (smallest attainable {raw['attainable_p']:.2g})"
     return said

@@ -22,7 +22,7 @@ import pandas as pd
 from layeratlas.affinity import Affinity
 from layeratlas.errors import ConfigError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 RESULT = "result.json"
 EXTRACTED, PREFETCHED = "extracted.json", "prefetched.json"  # what stages leave that compare nothing
 _VERSIONS = ("layeratlas", "torch", "transformers", "datasets", "numpy", "scipy", "pandas", "hydra-core", "omegaconf")
@@ -62,6 +62,7 @@ def read_sweep(folder: str | Path) -> list[Run]:
 
 
 def write_arrays(folder: Path, affinity: Affinity) -> None:
+    """`left_out` (groups, layers_a, layers_b) are the matrices without each group of items: the interval of any statistic."""
     arrays = {
         "affinity": affinity.matrix,
         "layers_a": np.array(affinity.layers_a),
@@ -70,6 +71,7 @@ def write_arrays(folder: Path, affinity: Affinity) -> None:
         "depth_b": np.array(affinity.depth_b),
         "chance": affinity.chance,
         **affinity.inferred,
+        **({} if affinity.left_out is None else {"left_out": affinity.left_out}),
     }
     _write(folder / "affinity.npz", lambda path: np.savez_compressed(path, allow_pickle=False, **arrays))
 

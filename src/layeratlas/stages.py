@@ -179,7 +179,9 @@ def _extract(plan: Plan, extractor: Extractor, layers: Any) -> dict[str, Extract
     sides: list[tuple[Side, Extracted]] = []
     for name, model in plan.models.items():
         drawn = plan.items.sides[name]
-        if isinstance(model, StoredActivations):
+        if isinstance(model, StoredActivations) and name == "b" and model == plan.models["a"] and drawn == plan.items.sides["a"]:
+            extracted[name] = extracted["a"]
+        elif isinstance(model, StoredActivations):
             activations = model.activations(drawn.population, drawn.rows).select(layers)
             extracted[name] = Extracted(activations, pd.DataFrame(index=range(plan.items.n)), {"path": model.path})
         else:

@@ -87,7 +87,7 @@ def with_corrections(table: pd.DataFrame) -> pd.DataFrame:
                 more[f"{column}_bonferroni_ordered"] = of_family.transform(lambda x: bonferroni_ordered(x.to_numpy()))
     finally:
         gc.unfreeze()
-    return table.assign(**more)
+    return pd.concat([table, pd.DataFrame(more, index=table.index)], axis=1)
 
 
 def hopeless(table: pd.DataFrame) -> Iterator[str]:

@@ -26,15 +26,20 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Headline:
-    """The one number of a run, with what chance would give and how sure it is; None where that was not computed."""
+    """The one number of a run, with what chance would give and how sure it is; None where that was not computed.
+
+    `sentence` says in words what was shown, or why there is no number; `caution` says what may not be concluded from it.
+    """
 
     text: str
-    value: float
-    chance: float
+    value: float | None
+    chance: float | None
     ci_low: float | None = None
     ci_high: float | None = None
     p: float | None = None
     attainable_p: float | None = None
+    sentence: str = ""
+    caution: str = ""
 
 
 @dataclass(frozen=True)

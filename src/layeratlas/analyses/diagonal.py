@@ -1,5 +1,6 @@
 """Do layers at similar depths match?"""
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
@@ -8,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from layeratlas.affinity import Affinity
-from layeratlas.analyses.base import AbstractAnalysis, Comparison, Findings, Headline
+from layeratlas.analyses.base import AbstractAnalysis, Comparison, Findings
+from layeratlas.analyses.swap_headline import swap_headline
 from layeratlas.statistics.diagonal import (
     best_match_depth_rank,
     cell_depth_rank,
@@ -23,20 +25,23 @@ from layeratlas.statistics.diagonal import (
     proportional_band,
 )
 from layeratlas.statistics.nulls import add_one_p, attainable_p
-from layeratlas.statistics.resampling import jackknife_interval
+from layeratlas.statistics.resampling import jackknife_interval, jackknife_t_p
+from layeratlas.statistics.swaps import Swaps, at_equal_depths, margin_by_depth, shared_depths, swaps
 
 Statistic = Callable[[np.ndarray], np.ndarray]  # of matrices (..., layers_a, layers_b)
 
 _ANY = (-np.inf, np.inf)
+_SATURATED = 0.95  # a share beyond this, or closer to 0 than 1 minus this, hardly varies: its jackknife interval would be too short
 
 
 @dataclass(frozen=True, kw_only=True)
 class Diagonal(AbstractAnalysis):
-    """Contrast on and off the diagonal, with interval and null over items, and how one model's depths map onto the other's.
+    """The swap margin, contrasts on and off the diagonal, and how one model's depths map onto the other's.
 
-    Reads blocks only: `embed` and `final_norm` have no depth. The headline is the contrast of the generalised diagonal; beside it
-    stand the proportional band of half width `band`, the published t-tests, `draws` layer permutations, circular shifts,
-    rank correlations with depth, and for each block its best and its monotone match.
+    Reads blocks only: `embed` and `final_norm` have no depth. The headline is the swap margin (see `statistics.swaps`); beside it
+    stand the contrast of the generalised diagonal with its interval and null over items, that of the proportional band of half
+    width `band`, the published t-tests, `draws` layer permutations, circular shifts, rank correlations with depth, and for each
+    block its best and its monotone match.
     """
 
     band: float
@@ -50,17 +55,17 @@ class Diagonal(AbstractAnalysis):
         published = on_off_diagonal(blocks.matrix)
         on = generalised_diagonal(*blocks.matrix.shape)
         chance_on, chance_off = diagonal_means(blocks.chance)
-        generalised = _inferred(blocks, lambda matrices: contrast(matrices, on))
-        headline = Headline(
-            text="on-diagonal minus off-diagonal mean affinity",
-            value=published.contrast,
-            chance=chance_on - chance_off,
-            **{key: generalised[key] for key in ("ci_low", "ci_high", "p", "attainable_p")},
-        )
-        summary = asdict(published) | {"chance_on": chance_on, "chance_off": chance_off}
-        summary |= {"contrast": published.contrast, "generalised": generalised, "band": self._band(blocks)}
+        summary = asdict(published) | {"chance_on": chance_on, "chance_off": chance_off, "contrast": published.contrast}
+        summary |= {"generalised": _inferred(blocks, lambda matrices: contrast(matrices, on)), "band": self._band(blocks)}
+        summary |= {"swap": _swap(blocks)}
         summary |= self._layer_tests(blocks, on) | _depth_ranks(blocks) | _monotone(blocks)
         table = pd.concat([_matches(blocks, "a"), _matches(blocks.transposed(), "b")], ignore_index=True)
+        headline = swap_headline(
+            summary["swap"],
+            metric=comparison.signer.metric.name,
+            level=blocks.inference.level if blocks.inference else math.nan,
+            itself=comparison.b is comparison.a,
+        )
         return Findings(table, statistics={"diagonal": summary}, headline=headline)
 
     def _band(self, blocks: Affinity) -> dict[str, Any]:
@@ -76,6 +81,60 @@ class Diagonal(AbstractAnalysis):
             "layer_permutation_p": layer_permutation_p(blocks.matrix, on, self.draws, rng),
             "layer_permutation_attainable_p": attainable_p(self.draws),
         }
+
+
+def _swap(blocks: Affinity) -> dict[str, Any]:
+    """The swap margin and its companions; every number None where fewer than two depths are shared.
+
+    `p` is that of a two-sided t-test with the jackknife's standard error: an approximation, without a smallest value.
+    """
+    depths = np.array(blocks.depth_a), np.array(blocks.depth_b)
+    shared = shared_depths(*depths)
+    if len(shared) < 2:
+        return {"depths": len(shared)} | dict.fromkeys(("margin", "net_share", "own_share", "crossed_share", "kept_share"))
+
+    def at_equal(matrices: np.ndarray) -> np.ndarray:
+        return at_equal_depths(matrices, *depths)
+
+    pairs = swaps(at_equal(blocks.matrix))
+    left_out = None if blocks.left_out is None else swaps(at_equal(blocks.left_out))
+    return {
+        "depths": len(shared),
+        "margin": _with_t(blocks, lambda swaps: swaps.swap_margin, pairs, left_out),
+        "net_share": _share_with_t(blocks, pairs, left_out),
+        "own_share": float(pairs.own_share),
+        "crossed_share": float(pairs.crossed_share),
+        "kept_share": float(pairs.kept_share),
+        "by_depth": _by_depth(blocks, shared, at_equal),
+    }
+
+
+def _with_t(blocks: Affinity, of: Callable[[Swaps], np.ndarray], pairs: Swaps, left_out: Swaps | None) -> dict[str, Any]:
+    """A statistic of the swaps with its jackknife interval over items and the p of a t-test against 0."""
+    value = float(of(pairs))
+    result: dict[str, Any] = {"value": value} | dict.fromkeys(("ci_low", "ci_high", "p"))
+    if left_out is None or blocks.inference is None:
+        return result
+    interval = jackknife_interval(value, of(left_out), level=blocks.inference.level, bounds=_ANY)
+    p = float(jackknife_t_p(value, of(left_out)))
+    return result | {"ci_low": float(interval.low), "ci_high": float(interval.high), "p": None if math.isnan(p) else p}
+
+
+def _share_with_t(blocks: Affinity, pairs: Swaps, left_out: Swaps | None) -> dict[str, Any]:
+    """The net share, without interval and p where it is saturated."""
+    spread = 1 - _SATURATED < abs(float(pairs.net_share)) < _SATURATED
+    return _with_t(blocks, lambda swaps: swaps.net_share, pairs, left_out if spread else None)
+
+
+def _by_depth(blocks: Affinity, depths: np.ndarray, at_equal: Statistic) -> dict[str, list[float]]:
+    """Where in depth layers prefer their own: the mean margin of each depth's pairs, with pointwise intervals."""
+    margin = margin_by_depth(at_equal(blocks.matrix))
+    curve = {"depth": depths.tolist(), "margin": margin.tolist()}
+    if blocks.left_out is None or blocks.inference is None:
+        return curve
+    left_out = margin_by_depth(at_equal(blocks.left_out))
+    low, high = jackknife_interval(margin, left_out, level=blocks.inference.level, bounds=_ANY)
+    return curve | {"ci_low": low.tolist(), "ci_high": high.tolist()}
 
 
 def _depth_ranks(blocks: Affinity) -> dict[str, float]:

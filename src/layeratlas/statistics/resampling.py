@@ -51,7 +51,18 @@ def jackknife_se(left_out: Float[np.ndarray, "groups *shape"]) -> np.ndarray:
     with G - 1 degrees of freedom (Shao and Tu, 1995, section 2.3).
     """
     groups = len(left_out)
-    return np.sqrt((groups - 1) / groups * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0))
+    return np.asarray(np.sqrt((groups - 1) / groups * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0)))
+
+
+def jackknife_t_p(estimate: np.ndarray | float, left_out: Float[np.ndarray, "groups *shape"]) -> np.ndarray:
+    """Two-sided p of a t-test against 0 with the jackknife's standard error, 2 P(t_{G - 1} > |s| / se).
+
+    An approximation by the tail of a t distribution: it has no smallest value, and is no better known than the tail is. NaN where
+    leaving out groups changes nothing.
+    """
+    se = jackknife_se(left_out)
+    t = np.divide(np.abs(estimate), se, out=np.full_like(se, np.nan), where=se > 0)
+    return np.asarray(2 * stats.t.sf(t, len(left_out) - 1))
 
 
 def bootstrap_interval(

@@ -37,7 +37,7 @@ class Swaps:
     @property
     def swap_margin(self) -> np.ndarray:
         """Mean of m over all pairs of depths. A lower bound: noise pulls it towards 0, the more so the fewer items."""
-        return self.margin.mean(axis=-1)
+        return np.asarray(self.margin.mean(axis=-1))
 
     @property
     def own_share(self) -> np.ndarray:
@@ -52,20 +52,20 @@ class Swaps:
     @property
     def net_share(self) -> np.ndarray:
         """Net swap share, from -1 to 1: the first of these shares minus the second. Comparable across metrics."""
-        return self.own_share - self.crossed_share
+        return np.asarray(self.own_share - self.crossed_share)
 
     @property
     def kept_share(self) -> np.ndarray:
         """Sum of m over sum of the gains: what of the raw contrast survives on every scale; NaN unless the latter is positive."""
-        total = self.gain.sum(axis=-1)
-        return np.divide(self.margin.sum(axis=-1), total, out=np.full_like(total, np.nan), where=total > 0)
+        kept, total = np.asarray(self.margin.sum(axis=-1)), np.asarray(self.gain.sum(axis=-1))
+        return np.divide(kept, total, out=np.full_like(total, np.nan), where=total > 0)
 
     def _share(self, which: np.ndarray) -> np.ndarray:
         undefined = np.isnan(self.margin).any(axis=-1)
         return np.where(undefined, np.nan, which.mean(axis=-1))
 
 
-def swaps(squares: Squares) -> Swaps:
+def swaps(squares: Matrices) -> Swaps:
     """Compare all pairs of depths of matrices whose rows and columns stand for the same depths, in this order.
 
     Differences up to 1e-6 of a matrix's largest cell are ties. A cell that is NaN makes its pairs NaN. Raises ValueError for
