@@ -24,6 +24,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from layeratlas.cores import limit_threads
 from layeratlas.errors import ConfigError, JobError, Skipped
 from layeratlas.jobs import TimedOut, at_work
 
@@ -87,6 +88,7 @@ def traced(file: Path) -> Iterator[None]:
 
 
 def _stage(config: DictConfig, folder: Path) -> None:
+    limit_threads()
     hydra.utils.instantiate(config.stage)(config, folder)
 
 

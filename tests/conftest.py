@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything of Hugging Face is imported: a look-up would wait for a network
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is: see layeratlas/__init__.py
 
 import pytest
 import torch

@@ -10,6 +10,7 @@ SOURCE = Path(__file__).parent.parent / "src"
 PACKAGE = SOURCE / "layeratlas"
 ORDER = (
     "errors",
+    "cores",
     "layers",
     "arrays",
     "balance",

@@ -5,6 +5,7 @@ Hydra takes sweepers from the package `hydra_plugins` alone.
 
 import logging
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from layeratlas import sweeps
+from layeratlas.cores import shared_cores
 from layeratlas.errors import ConfigError, JobError
 from layeratlas.sweeps import Job
 
@@ -111,12 +113,21 @@ class PairsSweeper(BasicSweeper):
         for start in range(0, len(todo), size):
             batch = [[*job.overrides, f"hydra.sweep.subdir={job.number}"] for job in todo[start : start + size]]
             try:
-                returns.append(self.launcher.launch(batch, initial_job_idx=start))
+                with _cores_of(self.launcher, len(batch)):
+                    returns.append(self.launcher.launch(batch, initial_job_idx=start))
             except Exception as error:  # a job that died takes the answers of its siblings with it; their files tell
                 errors.append(JobError(" ".join(str(error).split())[:300]))
             else:
                 errors += [job._return_value for job in returns[-1] if job.status == JobStatus.FAILED]
         return returns, errors
+
+
+def _cores_of(launcher: object, jobs: int) -> AbstractContextManager[None]:
+    """Submitit starts all jobs at once on this machine; joblib shares it among its workers, and SLURM gives out cores."""
+    # Hydra makes its plugins' modules anew while it looks for them: a class imported above would not be the launcher's.
+    from hydra_plugins.hydra_submitit_launcher.submitit_launcher import LocalLauncher
+
+    return shared_cores(jobs) if isinstance(launcher, LocalLauncher) else nullcontext()
 
 
 def _symmetric(config: dict[str, Any]) -> bool:
