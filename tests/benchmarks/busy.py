@@ -33,7 +33,7 @@ def main(overrides: Sequence[str]) -> int:
 def beside_busy_loops(overrides: Sequence[str], scratch: Path) -> int:
     run(overrides, scratch)  # fills the store
     quiet, fails = best(overrides, scratch), 0
-    print(f"default run, quiet:               {quiet:6.1f} s")
+    print(f"default run, quiet:              {quiet:6.1f} s")
     for loops, allowed in ALLOWED.items():
         with busy(loops):
             beside = best(overrides, scratch)
