@@ -8,25 +8,31 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy import stats
 from torch import Tensor
 
 from layeratlas.arrays import Activations
+from layeratlas.errors import ConfigError
 from layeratlas.metrics.base import AbstractMetric
 from layeratlas.signatures import Signer
 from layeratlas.statistics import Inference
-from layeratlas.statistics.nulls import null_of
-from layeratlas.statistics.resampling import jackknife_interval
+from layeratlas.statistics.nulls import ROUNDING, attainable_p, null_of
+from layeratlas.statistics.resampling import design_effect, jackknife_interval, share_interval
 
 Matrix = Float[np.ndarray, "layers_a layers_b"]
 Matrices = Float[np.ndarray, "_ layers_a layers_b"]
+
+_OPTIONAL = ("chance_variance", "unpermuted", "null_draws", "left_out")
 
 
 @dataclass(frozen=True)
 class Affinity:
     """Layers of a (rows) against layers of b (columns). `depth` is NaN for layers that are no blocks.
 
-    `inferred` holds what `infer` makes of each cell, by the names of the columns of affinity.parquet. `null_draws` are whole
-    matrices with the items of b in random orders, `left_out` those without each group of items in turn; None: not computed.
+    `inferred` holds what is inferred for each cell, by the names of the columns of affinity.parquet, and `methods` by what
+    estimators. `null_draws` are whole matrices with the items of b in other orders and `unpermuted` the matrix itself as one more
+    of them, which may differ from `matrix` by rounding; `left_out` are those without each group of items in turn; None: not
+    computed. `bounds` are the metric's, `scale` its value of a layer with itself (0 where it has none).
     """
 
     matrix: Matrix
@@ -39,6 +45,11 @@ class Affinity:
     signatures_a: Sequence[Any]
     signatures_b: Sequence[Any]
     inferred: dict[str, Matrix] = field(default_factory=dict)
+    methods: dict[str, Any] = field(default_factory=dict)
+    bounds: tuple[float, float] = (-math.inf, math.inf)
+    scale: float = 0.0
+    chance_variance: Matrix | None = None
+    unpermuted: Matrix | None = None
     null_draws: Matrices | None = None
     left_out: Matrices | None = None
     inference: Inference | None = None
@@ -74,8 +85,7 @@ class Affinity:
             matrix=of(self.matrix),
             chance=of(self.chance),
             inferred={name: of(values) for name, values in self.inferred.items()},
-            null_draws=None if self.null_draws is None else of(self.null_draws),
-            left_out=None if self.left_out is None else of(self.left_out),
+            **{name: of(values) for name in _OPTIONAL if (values := getattr(self, name)) is not None},
         )
 
 
@@ -89,7 +99,21 @@ def affinity_matrix(
     """
     tensors_a, tensors_b = ([_tensor(x) for x in layers] for layers in (layers_a, layers_b))
     _require_same_items(tensors_a, tensors_b)
-    return metric.affinity([metric.signature(x) for x in tensors_a], [metric.signature(x) for x in tensors_b]).cpu().numpy()
+    return bounded(metric, metric.affinity([metric.signature(x) for x in tensors_a], [metric.signature(x) for x in tensors_b]))
+
+
+def bounded(metric: AbstractMetric, values: Float[Tensor, "*shape"]) -> np.ndarray:
+    """Values that leave the metric's bounds by rounding, put back onto them.
+
+    The cosine of a vector with itself comes out as 1 + 1e-7 from sums in float32. This is the only place where a value is moved,
+    and by no more than ROUNDING times the larger bound. Raises ValueError for more: the metric is then not what it declares.
+    """
+    found, (low, high) = values.cpu().numpy(), metric.about.bounds
+    slack = ROUNDING * max(abs(bound) if math.isfinite(bound) else 0.0 for bound in (low, high))
+    if (beyond := found[(found < low - slack) | (found > high + slack)]).size:
+        worst = beyond[np.maximum(low - beyond, beyond - high).argmax()]
+        raise ValueError(f"metric {metric.name} declares values from {low:g} to {high:g} and gave {worst:.9g}")
+    return np.clip(found, low, high)
 
 
 def compare(signer: Signer, a: Activations, b: Activations) -> Affinity:
@@ -99,9 +123,10 @@ def compare(signer: Signer, a: Activations, b: Activations) -> Affinity:
     metric = signer.metric
     signatures_a = signer(a, "a")
     signatures_b = signatures_a if b is a else signer(b, "b")
+    chance = metric.chance(signatures_a, signatures_b)
     return Affinity(
-        matrix=metric.affinity(signatures_a, signatures_b).cpu().numpy(),
-        chance=metric.chance(signatures_a, signatures_b).mean.cpu().numpy(),
+        matrix=bounded(metric, metric.affinity(signatures_a, signatures_b)),
+        chance=bounded(metric, chance.mean),
         layers_a=a.names,
         layers_b=b.names,
         depth_a=a.depths,
@@ -109,6 +134,9 @@ def compare(signer: Signer, a: Activations, b: Activations) -> Affinity:
         n=a.n,
         signatures_a=signatures_a,
         signatures_b=signatures_b,
+        bounds=metric.about.bounds,
+        scale=abs(metric.about.self_value or 0.0),
+        chance_variance=None if chance.variance is None else chance.variance.cpu().numpy(),
     )
 
 
@@ -126,27 +154,110 @@ def diagnoses(metric: AbstractMetric, affinity: Affinity) -> list[str]:
 
 
 def with_null(metric: AbstractMetric, affinity: Affinity, inference: Inference, groups: Sequence[str], seed: int) -> Affinity:
-    """Add the null of each cell: its items of b in random orders, the same for all layers."""
+    """Add the null of each cell: its items of b in other orders, the same for all layers.
+
+    Without permutations there is still z where the metric knows the mean and variance over all orders in closed form.
+    """
     if not inference.permutations:
-        return affinity
-    orders = torch.from_numpy(inference.orders(groups, seed))
-    draws = metric.permuted_affinity(affinity.signatures_a, affinity.signatures_b, orders).cpu().numpy()
+        return _with_closed_form_z(affinity) if inference.free else affinity
+    matrices = _in_orders(metric, affinity, [np.arange(affinity.n), *inference.orders(groups, seed)])
+    unpermuted, draws = matrices[0], matrices[1:]
     about = metric.about
     maximum = about.bounds[1] if about.self_value == about.bounds[1] and math.isfinite(about.bounds[1]) else None
-    null = null_of(affinity.matrix, draws, alpha=inference.alpha, maximum=maximum)
+    null = null_of(unpermuted, draws, alpha=inference.alpha, maximum=maximum, scale=affinity.scale)
     found = {name: values for name, values in vars(null).items() if values is not None}
-    return replace(affinity, inferred=affinity.inferred | found, null_draws=draws, inference=inference)
+    methods = {
+        "z": "mean and standard deviation over the permutations",
+        "p": "permutation of the items of b, the observed order counted",
+        "orders": len(draws) + 1,
+        "attainable_p": attainable_p(len(draws)),
+    }
+    return replace(
+        affinity,
+        inferred=affinity.inferred | found,
+        methods=affinity.methods | methods,
+        unpermuted=unpermuted,
+        null_draws=draws,
+        inference=inference,
+    )
+
+
+def _in_orders(metric: AbstractMetric, affinity: Affinity, orders: Sequence[np.ndarray]) -> Matrices:
+    """The matrix with the items of b in each order, all by one path; the same order is compared once, and equals itself."""
+    places: dict[bytes, int] = {}
+    place = [places.setdefault(order.tobytes(), len(places)) for order in orders]
+    different = np.stack([np.frombuffer(order, dtype=orders[0].dtype) for order in places])
+    values = metric.permuted_affinity(affinity.signatures_a, affinity.signatures_b, torch.from_numpy(different))
+    return bounded(metric, values)[place]
+
+
+def _with_closed_form_z(affinity: Affinity) -> Affinity:
+    """The z by mean and variance over all orders of the items; NaN where these are one value but for rounding."""
+    if affinity.chance_variance is None:
+        return affinity
+    sd = np.sqrt(affinity.chance_variance)
+    varies = sd > ROUNDING * np.maximum(affinity.scale, np.abs(affinity.matrix))
+    z = (affinity.matrix - affinity.chance) / np.where(varies, sd, np.nan)
+    methods = {"z": "closed-form mean and standard deviation over all orders of the items"}
+    return replace(affinity, inferred=affinity.inferred | {"z": z}, methods=affinity.methods | methods)
 
 
 def with_intervals(metric: AbstractMetric, affinity: Affinity, inference: Inference, groups: Sequence[str]) -> Affinity:
-    """Add an interval for each cell, from leaving out each group of items in turn. Raises ValueError if a metric cannot."""
+    """Add an interval for each cell, from leaving out each group of items in turn. Raises ValueError if a metric cannot.
+
+    A mean of numbers between 0 and 1 has a score interval, whose units are the groups of the data where these are left out whole;
+    everything else Student's. A layer with itself has the same value for any items.
+    """
     if not inference.groups:
         return affinity
-    subsets = [torch.from_numpy(kept) for kept in inference.subsets(groups)]
-    left_out = metric.subset_affinity(affinity.signatures_a, affinity.signatures_b, subsets).cpu().numpy()
-    low, high = jackknife_interval(affinity.matrix, left_out, level=inference.level, bounds=metric.about.bounds)
+    left_out = _without(metric, affinity.signatures_a, affinity.signatures_b, inference.subsets(groups))
+    if metric.is_share:
+        units = len(set(groups)) if inference.by_group else affinity.n
+        low, high = share_interval(affinity.matrix, left_out, level=inference.level, units=units)
+        itself = np.array([[x is y for y in affinity.signatures_b] for x in affinity.signatures_a])
+        low, high = np.where(itself, affinity.matrix, low), np.where(itself, affinity.matrix, high)
+    else:
+        low, high = jackknife_interval(affinity.matrix, left_out, level=inference.level, bounds=metric.about.bounds)
+    methods = {
+        "interval": f"{'score' if metric.is_share else 'Student'} interval, delete-a-group jackknife",
+        "groups": len(left_out),
+    }
     inferred = affinity.inferred | {"ci_low": low, "ci_high": high}
-    return replace(affinity, inferred=inferred, left_out=left_out, inference=inference)
+    return replace(affinity, inferred=inferred, methods=affinity.methods | methods, left_out=left_out, inference=inference)
+
+
+def _without(metric: AbstractMetric, a: Sequence[Any], b: Sequence[Any], subsets: Sequence[np.ndarray]) -> Matrices:
+    return bounded(metric, metric.subset_affinity(a, b, [torch.from_numpy(kept) for kept in subsets]))
+
+
+def clustered(metric: AbstractMetric, affinity: Affinity, inference: Inference, groups: Sequence[str]) -> str | None:
+    """How much too short intervals are that take items of one group for independent, if by more than noise can make it.
+
+    Compares the variances of leaving out whole groups of the data and of leaving out as many sets of items, over a few layers
+    of both sides (their ratio is the design effect of Kish, 1965): larger than the 95 % quantile of such a ratio is told.
+    """
+    if affinity.left_out is None or inference.by_group or not 1 < len(set(groups)) < affinity.n:
+        return None
+    whole = replace(inference, by_group=True)
+    try:
+        subsets = whole.subsets(groups)
+    except ConfigError:  # one group is most of the items
+        return None
+    rows, columns = (_some(len(signatures)) for signatures in (affinity.signatures_a, affinity.signatures_b))
+    a, b = [affinity.signatures_a[i] for i in rows], [affinity.signatures_b[j] for j in columns]
+    by_items = affinity.left_out[:, np.array(rows)[:, None], columns]
+    effect = design_effect(_without(metric, a, b, subsets), by_items)
+    if not effect > stats.f.ppf(0.95, len(subsets) - 1, len(by_items) - 1):
+        return None
+    return (
+        f"intervals take the items of one group for independent, but leaving out whole groups of the data makes them"
+        f" {math.sqrt(effect):.1f} x as long ({len(set(groups))} groups, design effect {effect:.1f}): statistics.by_group=true"
+    )
+
+
+def _some(layers: int) -> list[int]:
+    """First, middle and last."""
+    return sorted({0, layers // 2, layers - 1})
 
 
 def _require_same_items(layers_a: Collection[Tensor], layers_b: Collection[Tensor]) -> None:

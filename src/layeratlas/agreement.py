@@ -35,10 +35,23 @@ def compare_runs(first: Run, second: Run, *, draws: int = 1000, seed: int = 0) -
     reliabilities = [run.result["statistics"].get("stability", {}).get("reliability") for run in (first, second)]
     known = [r for r in reliabilities if r is not None and r > 0]
     return Agreement(
-        correlation=correlate(*matrices, draws=draws, rng=np.random.default_rng(seed)),
+        correlation=correlate(
+            *matrices, draws=draws, rng=np.random.default_rng(seed), one_model=all(map(_of_one_model, (first, second)))
+        ),
         apart=[key for key in scales[0] if scales[0][key] != scales[1][key]],
         ceiling=float(np.sqrt(np.prod(known))) if len(known) == 2 else None,
     )
+
+
+def _of_one_model(run: Run) -> bool:
+    """Whether rows and columns are the same layers of the same weights, in whatever languages."""
+    same_layers = run.arrays["layers_a"].tolist() == run.arrays["layers_b"].tolist()
+    return same_layers and _weights(run, "a") == _weights(run, "b")
+
+
+def _weights(run: Run, side: str) -> list[Any]:
+    config = run.result["provenance"]["config"][f"model_{side}"]
+    return [run.result[side]["model"], run.result[side]["revision"], config.get("adapter"), config.get("random_init")]
 
 
 def _scale(run: Run) -> dict[str, Any]:

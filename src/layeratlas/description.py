@@ -43,6 +43,7 @@ def described(plan: Plan, extracted: dict[str, Extracted], affinity: Affinity, f
             "source": {side: plan.corpus.source(language) for side, language in plan.languages.items()},
         },
         "balance": _balance(plan, extracted),
+        "inference": affinity.methods,
         "headline": asdict(_headline(findings, affinity)),
         "statistics": {key: value for found in findings.values() for key, value in found.statistics.items()},
         "analyses": {name: found.summary for name, found in findings.items()},

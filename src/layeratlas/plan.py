@@ -65,6 +65,8 @@ def planned(config: DictConfig) -> Plan:
     metric: AbstractMetric = instantiate(config.metric, _convert_="all").with_slack()
     poolings = {_short(name): _pooling(name) for name in [config.pooling._target_, *config.extract.poolings]}
     corpus, control, items = texts_of(config)
+    inference: Inference = instantiate(config.statistics, _convert_="all")
+    inference.require(items.groups)
     if items.n < metric.min_n:
         needed = f"{metric.name} needs at least {metric.min_n} items"
         reason = " (k + 1)" if isinstance(metric, AbstractNeighborMetric) else ""
@@ -94,7 +96,7 @@ def planned(config: DictConfig) -> Plan:
             OmegaConf.to_container(config.normalization, resolve=True),
             store_of(config),
         ),
-        inference=instantiate(config.statistics, _convert_="all"),
+        inference=inference,
     )
     _require_one_space(plan, config)
     return plan

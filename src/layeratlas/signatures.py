@@ -12,6 +12,7 @@ import torch
 from layeratlas.arrays import Activations, LayerActivations
 from layeratlas.errors import ActivationError, ConfigError
 from layeratlas.metrics import AbstractMetric
+from layeratlas.metrics.base import require_different_items
 from layeratlas.normalization import Lengths, none
 from layeratlas.store import Store, fingerprint
 
@@ -58,6 +59,7 @@ class Signer:
             x = side.layers[layer].to(self.device)
             if not x.isfinite().all():
                 raise ValueError("activations hold NaN or infinite values")
+            require_different_items(x)  # before a normalisation divides by what noise there is
             return self.metric.signature(self.normalization(x.float() if x.dtype.itemsize < 4 else x, side.lengths))
         except ConfigError:
             raise

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from layeratlas import pooling, results, sweeps
 from layeratlas.activations import Extracted, Extractor, Side
-from layeratlas.affinity import Affinity, compare, diagnoses, with_intervals, with_null
+from layeratlas.affinity import Affinity, clustered, compare, diagnoses, with_intervals, with_null
 from layeratlas.analyses import Comparison, Findings
 from layeratlas.catalogue import catalogue, damaged, remove
 from layeratlas.description import described, doubtful_texts, k_of, log_summary
@@ -218,15 +218,21 @@ def _write_arrays(folder: Path, plan: Plan, extracted: dict[str, Extracted], aff
 def _infer(plan: Plan, affinity: Affinity, notes: _Notes) -> Affinity:
     """Null and intervals of every cell; an interval that cannot be had is a warning and does not cost the null."""
     metric, inference, groups = plan.metric, plan.inference, plan.items.groups
+    for doubt in inference.doubts(groups):
+        notes.warn(doubt)
     affinity = with_null(metric, affinity, inference, groups, plan.resolved["seed"])
-    if inference.permutations and not survivable(affinity.matrix.size, inference.permutations, inference.alpha):
+    drawn = 0 if affinity.null_draws is None else len(affinity.null_draws)
+    if drawn and not survivable(affinity.matrix.size, drawn, inference.alpha):
         logger.info(
             "null      the smallest p of %d permutations is %.2g: too large for a Bonferroni correction over %d layer pairs;"
             " p_fwer and p_fdr do not need one",
-            *(inference.permutations, attainable_p(inference.permutations), affinity.matrix.size),
+            *(drawn, attainable_p(drawn), affinity.matrix.size),
         )
     try:
-        return with_intervals(metric, affinity, inference, groups)
+        affinity = with_intervals(metric, affinity, inference, groups)
+        if doubt := clustered(metric, affinity, inference, groups):
+            notes.warn(doubt)
+        return affinity
     except ConfigError:
         raise
     except ValueError as error:

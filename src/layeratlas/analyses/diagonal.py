@@ -30,7 +30,6 @@ from layeratlas.statistics.swaps import Swaps, at_equal_depths, margin_by_depth,
 
 Statistic = Callable[[np.ndarray], np.ndarray]  # of matrices (..., layers_a, layers_b)
 
-_ANY = (-np.inf, np.inf)
 _SATURATED = 0.95  # a share beyond this, or closer to 0 than 1 minus this, hardly varies: its jackknife interval would be too short
 
 
@@ -56,8 +55,8 @@ class Diagonal(AbstractAnalysis):
         on = generalised_diagonal(*blocks.matrix.shape)
         chance_on, chance_off = diagonal_means(blocks.chance)
         summary = asdict(published) | {"chance_on": chance_on, "chance_off": chance_off, "contrast": published.contrast}
-        summary |= {"generalised": _inferred(blocks, lambda matrices: contrast(matrices, on)), "band": self._band(blocks)}
-        summary |= {"swap": _swap(blocks)}
+        generalised = _inferred(blocks, lambda matrices: contrast(matrices, on), _differences(blocks))
+        summary |= {"generalised": generalised, "band": self._band(blocks), "swap": _swap(blocks)}
         summary |= self._layer_tests(blocks, on) | _depth_ranks(blocks) | _monotone(blocks)
         table = pd.concat([_matches(blocks, "a"), _matches(blocks.transposed(), "b")], ignore_index=True)
         headline = swap_headline(
@@ -70,7 +69,9 @@ class Diagonal(AbstractAnalysis):
 
     def _band(self, blocks: Affinity) -> dict[str, Any]:
         on = proportional_band(blocks.depth_a, blocks.depth_b, self.band)
-        return {"width": self.band, "cells_on": int(on.sum())} | _inferred(blocks, lambda matrices: contrast(matrices, on))
+        return {"width": self.band, "cells_on": int(on.sum())} | _inferred(
+            blocks, lambda matrices: contrast(matrices, on), _differences(blocks)
+        )
 
     def _layer_tests(self, blocks: Affinity, on: np.ndarray) -> dict[str, Any]:
         """Tests that take layers for the random units: their assumptions do not hold for the smooth layers of a network."""
@@ -100,7 +101,7 @@ def _swap(blocks: Affinity) -> dict[str, Any]:
     left_out = None if blocks.left_out is None else swaps(at_equal(blocks.left_out))
     return {
         "depths": len(shared),
-        "margin": _with_t(blocks, lambda swaps: swaps.swap_margin, pairs, left_out),
+        "margin": _with_t(blocks, lambda swaps: swaps.swap_margin, pairs, left_out, _differences(blocks)),
         "net_share": _share_with_t(blocks, pairs, left_out),
         "own_share": float(pairs.own_share),
         "crossed_share": float(pairs.crossed_share),
@@ -109,13 +110,15 @@ def _swap(blocks: Affinity) -> dict[str, Any]:
     }
 
 
-def _with_t(blocks: Affinity, of: Callable[[Swaps], np.ndarray], pairs: Swaps, left_out: Swaps | None) -> dict[str, Any]:
+def _with_t(
+    blocks: Affinity, of: Callable[[Swaps], np.ndarray], pairs: Swaps, left_out: Swaps | None, bounds: tuple[float, float]
+) -> dict[str, Any]:
     """A statistic of the swaps with its jackknife interval over items and the p of a t-test against 0."""
     value = float(of(pairs))
     result: dict[str, Any] = {"value": value} | dict.fromkeys(("ci_low", "ci_high", "p"))
     if left_out is None or blocks.inference is None:
         return result
-    interval = jackknife_interval(value, of(left_out), level=blocks.inference.level, bounds=_ANY)
+    interval = jackknife_interval(value, of(left_out), level=blocks.inference.level, bounds=bounds)
     p = float(jackknife_t_p(value, of(left_out)))
     return result | {"ci_low": float(interval.low), "ci_high": float(interval.high), "p": None if math.isnan(p) else p}
 
@@ -123,7 +126,7 @@ def _with_t(blocks: Affinity, of: Callable[[Swaps], np.ndarray], pairs: Swaps, l
 def _share_with_t(blocks: Affinity, pairs: Swaps, left_out: Swaps | None) -> dict[str, Any]:
     """The net share, without interval and p where it is saturated."""
     spread = 1 - _SATURATED < abs(float(pairs.net_share)) < _SATURATED
-    return _with_t(blocks, lambda swaps: swaps.net_share, pairs, left_out if spread else None)
+    return _with_t(blocks, lambda swaps: swaps.net_share, pairs, left_out if spread else None, (-1.0, 1.0))
 
 
 def _by_depth(blocks: Affinity, depths: np.ndarray, at_equal: Statistic) -> dict[str, list[float]]:
@@ -133,7 +136,7 @@ def _by_depth(blocks: Affinity, depths: np.ndarray, at_equal: Statistic) -> dict
     if blocks.left_out is None or blocks.inference is None:
         return curve
     left_out = margin_by_depth(at_equal(blocks.left_out))
-    low, high = jackknife_interval(margin, left_out, level=blocks.inference.level, bounds=_ANY)
+    low, high = jackknife_interval(margin, left_out, level=blocks.inference.level, bounds=_differences(blocks))
     return curve | {"ci_low": low.tolist(), "ci_high": high.tolist()}
 
 
@@ -148,18 +151,28 @@ def _depth_ranks(blocks: Affinity) -> dict[str, float]:
 
 def _monotone(blocks: Affinity) -> dict[str, Any]:
     sides = {"monotone_share_a": blocks, "monotone_share_b": blocks.transposed()}
-    return {name: _inferred(side, _each(monotone_share)) for name, side in sides.items()}
+    return {name: _inferred(side, _each(monotone_share), (-np.inf, 1.0)) for name, side in sides.items()}
 
 
-def _inferred(blocks: Affinity, statistic: Statistic) -> dict[str, Any]:
-    """A statistic of the matrix with its jackknife interval over items and its permutation p; None where not computed."""
+def _differences(blocks: Affinity) -> tuple[float, float]:
+    """How far apart two means of cells can be."""
+    low, high = blocks.bounds
+    return low - high, high - low
+
+
+def _inferred(blocks: Affinity, statistic: Statistic, bounds: tuple[float, float]) -> dict[str, Any]:
+    """A statistic of the matrix with its jackknife interval over items and its permutation p; None where not computed.
+
+    `bounds` are the smallest and largest value that it can have.
+    """
     value = float(statistic(blocks.matrix))
     found: dict[str, Any] = {"value": value} | dict.fromkeys(("ci_low", "ci_high", "p", "attainable_p"))
     if blocks.left_out is not None and blocks.inference is not None:
-        interval = jackknife_interval(value, statistic(blocks.left_out), level=blocks.inference.level, bounds=_ANY)
+        interval = jackknife_interval(value, statistic(blocks.left_out), level=blocks.inference.level, bounds=bounds)
         found |= {"ci_low": float(interval.low), "ci_high": float(interval.high)}
     if blocks.null_draws is not None:
-        found |= {"p": float(add_one_p(np.array(value), statistic(blocks.null_draws)))}
+        observed = blocks.matrix if blocks.unpermuted is None else blocks.unpermuted
+        found |= {"p": float(add_one_p(statistic(observed), statistic(blocks.null_draws), blocks.scale))}
         found |= {"attainable_p": attainable_p(len(blocks.null_draws))}
     return found
 
@@ -195,7 +208,7 @@ def _matches(blocks: Affinity, side: str) -> pd.DataFrame:
         "monotone_depth": depths[np.stack([monotone_match(matrix) for matrix in blocks.left_out])],
     }
     for name, values in left_out.items():
-        bounds = (0.0, 1.0) if name.endswith("depth") else _ANY
+        bounds = (0.0, 1.0) if name.endswith("depth") else blocks.bounds
         interval = jackknife_interval(table[name].to_numpy(), values, level=blocks.inference.level, bounds=bounds)
         table[f"{name}_ci_low"], table[f"{name}_ci_high"] = interval
     return table

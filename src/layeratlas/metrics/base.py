@@ -3,7 +3,7 @@
 import abc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -15,6 +15,9 @@ Signature = TypeVar("Signature")
 AnyLayer = Float[Tensor, "n _"]  # layers of one list may differ in width
 
 CHANCE_DRAWS = 20
+
+_NOISE = 16  # epsilons: what sums in another order, or batches of another size, change in a vector
+_FEW = 16  # items that nearly always show that they differ, so that no layer is copied
 
 INVARIANCES = {
     "rotation": "orthogonal maps of the dimensions",
@@ -66,6 +69,7 @@ class AbstractMetric(abc.ABC, Generic[Signature]):
     """
 
     about: About
+    is_share: ClassVar[bool] = False  # whether the value is a mean over items of numbers from 0 to 1
     kept_as: Callable[..., Signature] | None = None  # a NamedTuple of tensors, where signatures are small enough to be kept on disk
 
     @property
@@ -136,12 +140,28 @@ def checked(x: LayerActivations, min_n: int) -> LayerActivations:
         raise ValueError(f"activations must be of shape (n, d); got {tuple(x.shape)}")
     if len(x) < min_n:
         raise ValueError(f"needs at least {min_n} items; got {len(x)}")
-    x = x if x.dtype == torch.float64 else x.float()
     if not x.isfinite().all():
         raise ValueError("activations hold NaN or infinite values")
+    require_different_items(x)
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def require_different_items(x: LayerActivations) -> None:
+    """Refuse a layer whose items are one vector, exactly or but for the last digits of its precision.
+
+    Such a layer holds the noise of arithmetic alone, which is spread like a signal, and which dividing by its deviation would
+    blow up to one. An item is a rounding of the mean vector if it is no farther away than _NOISE epsilon of its length (2 in half
+    precision, whose numbers were rounded once when they were stored).
+    """
     if bool((x == x[0]).all()):
         raise ValueError("every item has the same vector, so there is nothing to compare")
-    return x
+    noise = max(2 * torch.finfo(x.dtype).eps, _NOISE * torch.finfo(torch.promote_types(x.dtype, torch.float32)).eps)
+    few = x[:_FEW].double()
+    if bool(((few - few[0]).norm(dim=1) > 2 * noise * few.norm(dim=1).max()).any()):
+        return  # two items farther apart than both can be from a mean
+    wide = x.double()
+    if bool(((wide - wide.mean(dim=0)).norm(dim=1) <= noise * wide.norm(dim=1).max()).all()):
+        raise ValueError("every item has the same vector up to rounding, so there is nothing to compare")
 
 
 def centred(x: LayerActivations) -> LayerActivations:

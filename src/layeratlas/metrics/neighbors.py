@@ -33,6 +33,7 @@ class AbstractNeighborMetric(AbstractMetric[Listed], abc.ABC):
     nearest: Nearest = field(default_factory=CosineNeighbors)
     listed: int | None = None
 
+    is_share = True
     kept_as = Listed
 
     def __post_init__(self) -> None:
@@ -309,6 +310,8 @@ class CKNNA(AbstractNeighborMetric):
         source="Huh et al. 2024",
         symmetric=False,
     )
+
+    is_share = False
 
     @property
     def min_n(self) -> int:

@@ -132,6 +132,8 @@ class AbstractRetrieval(AbstractPairedMetric, abc.ABC):
     variance |H M H|^2 / (n - 1), H = 1 - 11'/n (Hoeffding, 1951). M is sparse: few items are nearest to an item.
     """
 
+    is_share = True
+
     @abc.abstractmethod
     def credits(self, u: LayerActivations, v: LayerActivations) -> Credits:
         """M for unit vectors of a and b."""

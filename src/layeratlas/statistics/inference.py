@@ -1,13 +1,14 @@
 """How much inference a run does."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int
 
 from layeratlas.errors import ConfigError
-from layeratlas.statistics.nulls import orders
+from layeratlas.statistics.nulls import Exchangeable, attainable_p, exchangeable, orders
 from layeratlas.statistics.resampling import jackknife_groups
 
 
@@ -37,15 +38,51 @@ class Inference:
         if self.block < 1 or (self.block > 1 and self.within_groups):
             raise ConfigError(f"statistics.block: expected 1, or more without within_groups; got {self.block}")
 
+    @property
+    def free(self) -> bool:
+        """Whether every order of the items is allowed, which closed-form moments take for granted."""
+        return not self.within_groups and self.block == 1
+
+    def require(self, groups: Sequence[str]) -> None:
+        """Raises ConfigError for items of these groups that cannot be permuted, or left out, as wanted."""
+        if self.permutations:
+            self._exchangeable(groups)
+        if self.groups and self.by_group:
+            self._require_groups(groups)
+
+    def doubts(self, groups: Sequence[str]) -> Iterator[str]:
+        """Few different orders, in one line: all are used, and no p is smaller than 1 / their number."""
+        if self.permutations and (count := self._exchangeable(groups).count(self.permutations + 2)) <= self.permutations + 1:
+            how = "statistics.within_groups=true" if self.within_groups else f"statistics.block={self.block}"
+            how = f"{len(groups)} items" if self.free else how
+            yield (
+                f"null: {how} allows {count} different orders; all are used, so that the smallest attainable p is"
+                f" {attainable_p(count - 1):.2g}"
+            )
+
     def orders(self, groups: Sequence[str], seed: int) -> Int[np.ndarray, "draws n"]:
-        """Orders of side b's items, one per draw."""
+        """Orders of side b's items to compare theirs with, one per draw; all others that there are if these are no more."""
         rng = np.random.default_rng([seed, 1])
         within = groups if self.within_groups else None
         return orders(len(groups), self.permutations, rng, groups=within, block=self.block)
 
     def subsets(self, groups: Sequence[str]) -> list[Int[np.ndarray, " kept"]]:
         """The items that stay when each group is left out in turn."""
+        if self.by_group and self.groups:
+            self._require_groups(groups)
         parts = jackknife_groups(len(groups), self.groups, groups if self.by_group else None) if self.groups else []
-        if self.by_group and len(parts) < 2:
-            raise ConfigError("statistics.by_group=true: all items are of one group, so no group can be left out")
         return [np.setdiff1d(np.arange(len(groups)), part) for part in parts]
+
+    def _exchangeable(self, groups: Sequence[str]) -> Exchangeable:
+        return exchangeable(len(groups), groups if self.within_groups else None, self.block)
+
+    @staticmethod
+    def _require_groups(groups: Sequence[str]) -> None:
+        (largest, size), *others = Counter(groups).most_common()
+        if not others:
+            raise ConfigError("statistics.by_group=true: all items are of one group, so no group can be left out")
+        if size > len(groups) / 2:
+            raise ConfigError(
+                f"statistics.by_group=true: group {largest!r} holds {size} of {len(groups)} items, and leaving it out leaves other"
+                " data; expected no group of more than half of the items"
+            )

@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
 
+from layeratlas.statistics.nulls import ROUNDING
+
 
 class Interval(NamedTuple):
     low: np.ndarray
@@ -63,6 +65,37 @@ def jackknife_t_p(estimate: np.ndarray | float, left_out: Float[np.ndarray, "gro
     se = jackknife_se(left_out)
     t = np.divide(np.abs(estimate), se, out=np.full_like(se, np.nan), where=se > 0)
     return np.asarray(2 * stats.t.sf(t, len(left_out) - 1))
+
+
+def share_interval(
+    estimate: np.ndarray | float, left_out: Float[np.ndarray, "groups *shape"], *, level: float, units: int
+) -> Interval:
+    """Score interval (Wilson, 1927) of a mean of numbers between 0 and 1, with the variance that the jackknife finds.
+
+        all p with |s - p| <= t_{G - 1} sqrt(p (1 - p) / m),  m = s (1 - s) / se^2
+
+    m is how many independent items of success or failure would vary as much. The variance is that of the true p, not of the
+    estimate's, so that the interval is long towards the middle, stays within 0 and 1 and holds the estimate. Where the jackknife
+    sees no variance, as at shares of 0 and 1, m is the number of independent `units` (items, or groups of items).
+    """
+    se, reach = jackknife_se(left_out), stats.t.ppf((1 + level) / 2, len(left_out) - 1)
+    share = np.clip(np.asarray(estimate, dtype=float), 0.0, 1.0)
+    spread = share * (1 - share)
+    seen = (se > ROUNDING) & (spread > ROUNDING)
+    m = np.divide(spread, se**2, out=np.full_like(spread, float(units)), where=seen)
+    shrunk = reach**2 / (m + reach**2)
+    middle = share + shrunk * (0.5 - share)
+    half = np.sqrt(shrunk * (spread * (1 - shrunk) + shrunk / 4))
+    return Interval(np.clip(middle - half, 0.0, share), np.clip(middle + half, share, 1.0))
+
+
+def design_effect(by_group: Float[np.ndarray, "groups *shape"], by_items: Float[np.ndarray, "parts *shape"]) -> float:
+    """How many times larger a variance is when whole groups of the data are left out: the ratio of both jackknives' variances.
+
+    Of many statistics, each weighs by its size: the ratio of their sums. NaN where nothing varies.
+    """
+    grouped, single = (float((jackknife_se(left_out) ** 2).sum()) for left_out in (by_group, by_items))
+    return grouped / single if single > 0 else float("nan")
 
 
 def bootstrap_interval(
