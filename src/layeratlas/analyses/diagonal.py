@@ -56,11 +56,12 @@ class Diagonal(AbstractAnalysis):
         chance_on, chance_off = diagonal_means(blocks.chance)
         summary = asdict(published) | {"chance_on": chance_on, "chance_off": chance_off, "contrast": published.contrast}
         generalised = _inferred(blocks, lambda matrices: contrast(matrices, on), _differences(blocks))
-        summary |= {"generalised": generalised, "band": self._band(blocks), "swap": _swap(blocks)}
+        swap = _swap(blocks)
+        summary |= {"generalised": generalised, "band": self._band(blocks), "swap": swap}
         summary |= self._layer_tests(blocks, on) | _depth_ranks(blocks) | _monotone(blocks)
         table = pd.concat([_matches(blocks, "a"), _matches(blocks.transposed(), "b")], ignore_index=True)
         headline = swap_headline(
-            summary["swap"],
+            swap,
             metric=comparison.signer.metric.name,
             level=blocks.inference.level if blocks.inference else math.nan,
             itself=comparison.b is comparison.a,
