@@ -27,7 +27,9 @@ def run(folder, strength, *, noise=0.02, seed=0, ids=range(100), dataset="speech
             "dataset": {"n": len(ids), "name": dataset},
             "metric": metric,
             "statistics": {},
-            "provenance": {"config": {"statistics": {"level": 0.95, "by_group": False}}},
+            "a": {"model": "ant", "revision": "1"},
+            "b": {"model": "bee", "revision": "1"},
+            "provenance": {"config": {"statistics": {"level": 0.95, "by_group": False}, "model_a": {}, "model_b": {}}},
         },
         {
             "layers_a": np.array([f"block_{i}" for i in range(10)]),

@@ -136,10 +136,9 @@ def _statistics(run: Run, matrices: np.ndarray) -> dict[tuple[str, float | None]
     rows, columns = (np.flatnonzero(np.isfinite(run.arrays[f"depth_{side}"])) for side in "ab")
     squares = at_equal_depths(matrices[..., rows[:, None], columns], depth_a, depth_b)
     pairs, curve = swaps(squares), margin_by_depth(squares)
-    whole: dict[tuple[str, float], np.ndarray] = {
-        ("swap_margin", np.nan): pairs.swap_margin,
-        ("net_share", np.nan): pairs.net_share,
-    }
+    whole: dict[tuple[str, float | None], np.ndarray] = {}
+    whole["swap_margin", None] = pairs.swap_margin
+    whole["net_share", None] = pairs.net_share
     for i, depth in enumerate(shared):
         whole["margin_at_depth", float(depth)] = curve[..., i]
     return whole
