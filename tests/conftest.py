@@ -1,7 +1,7 @@
 """Tiny randomly initialised models, saved as real checkpoints in the hub's format; no network, no GPU."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything of Hugging Face is imported: a look-up would wait for a network
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from layeratlas.models import Checkpoint, Needs
+from layeratlas.models import HELD, Checkpoint, Needs
 from layeratlas.models.language_model import LanguageModel
 from layeratlas.store import Store
 
@@ -47,6 +47,13 @@ TEXTS = [
 @pytest.fixture(autouse=True)
 def threads(request: pytest.FixtureRequest) -> None:
     torch.set_num_threads(THREADS if request.node.get_closest_marker("slow") else 1)
+
+
+@pytest.fixture(autouse=True)
+def nothing_held() -> Iterator[None]:
+    """No test finds a model in memory that another has loaded."""
+    yield
+    HELD.drop()
 
 
 @pytest.fixture(autouse=True)

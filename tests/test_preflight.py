@@ -1,21 +1,28 @@
 import logging
 import re
 import shutil
+import time
 from collections import namedtuple
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 import torch
 
-from layeratlas import preflight
+from layeratlas import pooling, preflight
+from layeratlas.activations import Extractor, Side
+from layeratlas.batching import Batching
 from layeratlas.errors import ConfigError
 from layeratlas.models.base import Size
-from layeratlas.preflight import Estimate, estimate, require
+from layeratlas.models.language_model import LanguageModel
+from layeratlas.preflight import Estimate, duration, estimate, operations, require, sample
 
 CPU = torch.device("cpu")
-SIZE = Size(bytes=1_000_000, block_parameters=200_000, layers=5, width=32)
+SIZE = Size(bytes=1_000_000, block_parameters=200_000, layers=5, width=32, vocabulary=100)
 GIGABYTE = 10**9
+RESIDENT = 300_000_000
 
 
 @pytest.fixture
@@ -32,22 +39,33 @@ def machine(monkeypatch: pytest.MonkeyPatch):
     return having
 
 
-def estimated(dtype: torch.dtype = torch.float32, **changed: int) -> Estimate:
-    wanted = {"texts": 100, "text_bytes": 40_000, "poolings": 2, "batch_tokens": 4096} | changed
-    return estimate(SIZE, **wanted, device=CPU, dtype=dtype)
+@pytest.fixture
+def estimated(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Estimate]:
+    """The estimate in a process of 300 MB, for a small model and whatever else is said."""
+    monkeypatch.setattr(psutil, "Process", lambda: SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=RESIDENT)))
+    usual = {"texts": 1000, "shard": 256, "poolings": 2, "signatures": 0, "batch_tokens": 4096, "held": False}
+    return lambda device=CPU, dtype=torch.float32, **changed: estimate(SIZE, **(usual | changed), device=device, dtype=dtype)
 
 
-def test_an_estimate_by_hand(monkeypatch):
-    monkeypatch.setattr(preflight, "_flops", lambda device, dtype: 1e9)
-    found = estimated()
-    assert found.disk == 100 * 5 * 32 * 4 * 2  # texts x layers x width x float32 x poolings
-    assert found.memory == 1_000_000 + 4096 * 32 * 16 * 4  # weights, and 16 tensors of a batch's hidden states
-    assert found.seconds == pytest.approx(2 * 200_000 * 10_000 / 1e9)  # two operations per parameter and token of 4 bytes
+def test_an_estimate_by_hand(estimated):
+    found = estimated(signatures=7000)
+    assert found.disk == 1000 * 5 * 32 * 4 * 2 + 5 * 7000  # texts x layers x width x float32 x poolings, and signatures
+    weights, tokenizer = 1_000_000, 100 * 1100
+    batch = 4096 * 32 * 16 * 4  # 16 tensors of a batch's hidden states
+    written = 256 * 5 * 32 * 4 * 3  # a shard under both poolings, and one of these as it is written
+    assert found.memory == RESIDENT + weights + tokenizer + batch + written
+    assert found.present == RESIDENT
 
 
-def test_half_precision_halves_the_hidden_states_and_not_what_is_kept(monkeypatch):
-    monkeypatch.setattr(preflight, "_flops", lambda device, dtype: 1e9)
-    single, half = estimated(), estimated(torch.bfloat16)
+def test_a_model_in_memory_is_not_counted_twice(estimated):
+    assert estimated().memory - estimated(held=True).memory == 1_000_000 + 100 * 1100
+    gpu = torch.device("cuda", 0)
+    assert estimated(gpu).memory == estimated(gpu, held=True).memory == 1_000_000 + 4096 * 32 * 16 * 4
+    assert (estimated(gpu).present, estimated(gpu, held=True).present) == (0, 1_000_000)
+
+
+def test_half_precision_halves_the_hidden_states_and_not_what_is_kept(estimated):
+    single, half = estimated(torch.device("cuda")), estimated(torch.device("cuda"), torch.bfloat16)
     assert half.memory - SIZE.bytes == (single.memory - SIZE.bytes) / 2
     assert half.disk == single.disk
 
@@ -55,43 +73,99 @@ def test_half_precision_halves_the_hidden_states_and_not_what_is_kept(monkeypatc
 @pytest.mark.parametrize(
     ("changed", "grows"),
     [
-        ({"texts": 200}, {"disk"}),
-        ({"poolings": 4}, {"disk"}),
+        ({"texts": 2000}, {"disk"}),
+        ({"shard": 512}, {"memory"}),
+        ({"poolings": 4}, {"disk", "memory"}),
+        ({"signatures": 100}, {"disk"}),
         ({"batch_tokens": 8192}, {"memory"}),
-        ({"text_bytes": 80_000}, {"seconds"}),
     ],
 )
-def test_each_demand_costs_what_it_costs_and_nothing_else(monkeypatch, changed, grows):
-    monkeypatch.setattr(preflight, "_flops", lambda device, dtype: 1e9)
+def test_each_demand_costs_what_it_costs_and_nothing_else(estimated, changed, grows):
     before, after = vars(estimated()), vars(estimated(**changed))
     assert {name for name in before if after[name] > before[name]} == grows
     assert all(after[name] == before[name] for name in before if name not in grows)
 
 
-def test_the_speed_of_a_device_is_measured_on_it():
-    rate = preflight._flops(CPU, torch.float32)
-    assert 1e8 < rate < 1e15
+def test_operations_by_hand():
+    # three blocks, 32 dimensions: 2 for each parameter and token, 4 for each pair of tokens, dimension and block
+    assert operations(SIZE, [[7]]) == 7 * 2 * 200_000 + 4 * 3 * 32 * 7 * 7
+    assert operations(SIZE, [[7, 3]]) == 2 * operations(SIZE, [[7]])  # padding is computed
+    assert operations(SIZE, [[7], [3]]) == operations(SIZE, [[7]]) + operations(SIZE, [[3]])
+
+
+def test_a_sample_is_of_the_middle_lengths_and_small():
+    lengths = [100, 20, 30, 40, 50, 60, 70, 80, 90, 10]
+    assert [lengths[i] for i in sample(lengths, Batching(16, 4096), CPU)] == [60, 70]  # a quarter of ten
+    assert len(sample(list(range(1, 101)), Batching(16, 4096), CPU)) == 512 // 51
+    assert len(sample(list(range(1, 101)), Batching(4, 4096), CPU)) == 4
+    assert len(sample([60] * 200, Batching(64, 4096), torch.device("cuda"))) == 50
+    assert sample([4000], Batching(16, 4096), CPU) == [0]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"), [(0.0234, "0.023 s"), (4.21, "4.2 s"), (43.4, "43 s"), (599.0, "599 s"), (3600.0, "60 minutes")]
+)
+def test_a_duration_is_written_for_people(seconds, written):
+    assert duration(seconds) == written
+
+
+@pytest.mark.parametrize("extra", [0, 300])
+def test_the_time_of_all_texts_follows_from_that_of_a_few(checkpoint, store, monkeypatch, caplog, extra):
+    """A clock that ticks only in forward passes, one second for each token that a network reads."""
+    now, original = [0.0], LanguageModel.forward
+
+    def ticking(self, tokens, *rest, **options):
+        now[0] += tokens.ids.numel()
+        return original(self, tokens, *rest, **options)
+
+    monkeypatch.setattr(LanguageModel, "forward", ticking)
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(preflight, "operations", lambda size, batches: float(sum(len(batch) * max(batch) for batch in batches)))
+    texts = [f"{i:03d} {'x' * (i % 50)}" for i in range(256 + extra)]
+    extract = Extractor(store, {"last": pooling.last}, Batching(16, 4096), CPU)
+    with caplog.at_level(logging.INFO, "layeratlas"):
+        extract(Side(checkpoint(), texts, 64), "last", "all")
+    (told,) = [re.search(r"some (\d+) minutes", record.getMessage()) for record in caplog.records if "some" in record.getMessage()]
+    lengths = sorted((len(text) + 1 for text in texts), reverse=True)
+    expected = sum(len(lengths[i : i + 16]) * lengths[i] for i in range(0, len(lengths), 16)) / 60
+    assert int(told[1]) == pytest.approx(expected, rel=0.05)
+
+
+def test_the_speed_of_a_model_in_memory_is_measured_once(checkpoint, store, texts, monkeypatch, caplog):
+    asked, original = [], preflight.sample
+    monkeypatch.setattr(preflight, "sample", lambda *a: asked.append(a) or original(*a))
+    extract = Extractor(store, {"last": pooling.last}, Batching(16, 4096), CPU)
+    with caplog.at_level(logging.INFO, "layeratlas"):
+        for length in (64, 32, 16):
+            extract(Side(checkpoint(), texts, length), "last", "all")
+    assert len(asked) == 1
+    assert sum("some" in record.getMessage() for record in caplog.records) == 3
 
 
 def test_what_a_run_will_take_is_logged(machine, tmp_path, caplog):
     machine()
     with caplog.at_level(logging.INFO, "layeratlas"):
-        require(Estimate(disk=128_000, memory=9_388_608, seconds=4.2), "tiny", tmp_path, CPU, spread=False)
-    assert [record.getMessage() for record in caplog.records] == [
-        "extract tiny: about 128 KB on disk, 9.39 MB of memory, and some 4 s of arithmetic"
-    ]
+        require(Estimate(disk=128_000, memory=9_388_608), "tiny", tmp_path, CPU, spread=False)
+    assert [record.getMessage() for record in caplog.records] == ["extract tiny: about 128 KB on disk and 9.39 MB of memory"]
 
 
 def test_what_just_fits_is_not_refused(machine, tmp_path):
     machine(disk=1000, memory=2000)
-    require(Estimate(disk=1000, memory=2000, seconds=1.0), "tiny", tmp_path, CPU, spread=False)
+    require(Estimate(disk=1000, memory=2000), "tiny", tmp_path, CPU, spread=False)
+
+
+def test_what_is_in_use_already_is_not_asked_for_again(machine, tmp_path):
+    machine(memory=2000)
+    require(Estimate(disk=0, memory=5000, present=3000), "tiny", tmp_path, CPU, spread=False)
+    with pytest.raises(ConfigError, match=r"needs about 2 KB of memory and cpu has 2 KB free"):
+        require(Estimate(disk=0, memory=5000, present=2999), "tiny", tmp_path, CPU, spread=False)
 
 
 def test_what_the_disk_cannot_hold_is_refused(machine, tmp_path):
     machine(disk=1_500_000)
     expected = rf"^store\.dir={tmp_path}: tiny needs 2 GB and 1\.5 MB is free; choose another folder$"
     with pytest.raises(ConfigError, match=expected):
-        require(Estimate(disk=2 * GIGABYTE, memory=0, seconds=1.0), "tiny", tmp_path, CPU, spread=False)
+        require(Estimate(disk=2 * GIGABYTE, memory=0), "tiny", tmp_path, CPU, spread=False)
 
 
 def test_what_memory_cannot_hold_is_refused(machine, tmp_path):
@@ -101,36 +175,36 @@ def test_what_memory_cannot_hold_is_refused(machine, tmp_path):
         r" device_map=auto$"
     )
     with pytest.raises(ConfigError, match=expected):
-        require(Estimate(disk=0, memory=3_200 * GIGABYTE, seconds=1.0), "tiny", tmp_path, CPU, spread=False)
+        require(Estimate(disk=0, memory=3_200 * GIGABYTE), "tiny", tmp_path, CPU, spread=False)
 
 
 def test_a_model_that_is_spread_over_devices_is_not_held_against_the_memory_of_one(machine, tmp_path, caplog):
     machine(memory=0)
     with caplog.at_level(logging.INFO, "layeratlas"):
-        require(Estimate(disk=0, memory=GIGABYTE, seconds=1.0), "tiny", tmp_path, CPU, spread=True)
+        require(Estimate(disk=0, memory=GIGABYTE), "tiny", tmp_path, CPU, spread=True)
     assert "1 GB of memory" in caplog.text
 
 
 def test_a_spread_model_still_needs_its_disk(machine, tmp_path):
     machine(disk=0)
     with pytest.raises(ConfigError, match=r"^store\.dir="):
-        require(Estimate(disk=1, memory=0, seconds=1.0), "tiny", tmp_path, CPU, spread=True)
+        require(Estimate(disk=1, memory=0), "tiny", tmp_path, CPU, spread=True)
 
 
 def test_the_memory_of_a_gpu_is_the_gpus_own(machine, tmp_path, monkeypatch):
     machine(memory=0)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (5000, 9000))
     gpu = torch.device("cuda:1")
-    require(Estimate(disk=0, memory=5000, seconds=1.0), "tiny", tmp_path, gpu, spread=False)
+    require(Estimate(disk=0, memory=5000), "tiny", tmp_path, gpu, spread=False)
     with pytest.raises(ConfigError, match=r"needs about 5 KB of memory and cuda:1 has 5 KB free"):
-        require(Estimate(disk=0, memory=5001, seconds=1.0), "tiny", tmp_path, gpu, spread=False)
+        require(Estimate(disk=0, memory=5001), "tiny", tmp_path, gpu, spread=False)
 
 
 def test_the_disk_of_a_store_that_does_not_exist_yet_is_that_of_the_folder_above_it(machine, tmp_path):
     asked = machine()
-    require(Estimate(disk=0, memory=0, seconds=1.0), "tiny", tmp_path / "not" / "yet", CPU, spread=False)
+    require(Estimate(disk=0, memory=0), "tiny", tmp_path / "not" / "yet", CPU, spread=False)
     assert asked == [tmp_path]
-    require(Estimate(disk=0, memory=0, seconds=1.0), "tiny", Path("not/yet/there"), CPU, spread=False)
+    require(Estimate(disk=0, memory=0), "tiny", Path("not/yet/there"), CPU, spread=False)
     assert asked[1:] == [Path()]
 
 
@@ -147,7 +221,7 @@ def test_a_checkpoint_is_measured_without_its_weights(checkpoint, load, store, a
     size = checkpoint(architecture).size(store)
     model = load(architecture)
     assert size.layers == layers
-    assert size.width == 32
+    assert (size.width, size.vocabulary) == (32, 260)
     assert size.bytes == 4 * sum(p.numel() for p in model.network.parameters())
     assert size.block_parameters == sum(p.numel() for block in model.blocks for p in block.parameters())
 

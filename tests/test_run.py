@@ -410,10 +410,10 @@ def test_extraction_of_side_a_alone_where_side_b_was_not_chosen(command, tiny, t
     monkeypatch.setattr(AbstractModel, "load", lambda self, *a: loaded.append(self.name) or original(self, *a))
     one_sided = [override for override in tiny if "model_b" not in override]
     assert command("-m", *one_sided, "stage=extract", "dataset.n=8,12") == 0
-    assert loaded == ["tiny-llama", "tiny-llama"]
+    assert loaded == ["tiny-llama"]
     assert json.loads((tmp_path / "sweep" / "1" / "extracted.json").read_text())["b"]["model"] == "tiny-llama"
     assert command("-m") == 0
-    assert len(loaded) == 2
+    assert len(loaded) == 1
 
 
 def test_a_side_b_that_was_chosen_is_extracted_even_if_it_is_of_the_same_kind(command, tiny, checkpoint_folder, capfd):
@@ -537,3 +537,67 @@ def test_translations_find_each_other_in_one_model_and_shuffled_ones_do_not(usua
     assert layers[0].max() > 4 / 40
     assert layers[1].mean() < 2 / 40
     assert pairs.table("affinity")["p_fwer"].min() <= 0.05
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """The name of each model that is loaded."""
+    from layeratlas.models.base import AbstractModel
+
+    names, original = [], AbstractModel.load
+    monkeypatch.setattr(AbstractModel, "load", lambda self, *a: names.append(self.name) or original(self, *a))
+    return names
+
+
+def test_a_sweep_over_languages_and_draws_loads_its_model_once(command, tiny, checkpoint_folder, loads):
+    one = [*tiny[:3], f"model_b.id={checkpoint_folder('llama')}", *tiny[4:]]
+    languages = "language@language_b=en,de"
+    assert command("-m", *one, languages, "seed=0,1", "dataset.n=12", "statistics=off", "hydra.sweeper.self_pairs=true") == 0
+    assert loads == ["tiny-llama"]
+
+
+def test_of_two_models_the_one_in_memory_is_read_first_and_sides_keep_their_places(command, tiny, loads, tmp_path):
+    assert command("-m", *tiny, "seed=0,1,2", "dataset.n=12", "statistics=off") == 0
+    assert loads == ["tiny-llama", "tiny-gpt2", "tiny-llama", "tiny-gpt2"]
+    for swept in layeratlas.read_sweep(tmp_path / "sweep"):
+        assert (swept.result["a"]["model"], swept.result["b"]["model"]) == ("tiny-llama", "tiny-gpt2")
+
+
+def test_jobs_of_one_model_are_run_one_after_the_other_under_their_own_numbers(command, tiny, checkpoint_folder, loads, tmp_path):
+    ids = ",".join(str(checkpoint_folder(name)) for name in ("gpt2", "llama"))
+    models = ["model@model_a=gpt2", f"model_a.id={ids}", "stage=extract"]
+    assert command("-m", *tiny[4:], "language@language_a=en,de", *models) == 0
+    assert loads == ["tiny-gpt2", "tiny-llama"]
+    done = [json.loads((tmp_path / "sweep" / str(i) / "extracted.json").read_text())["a"] for i in range(4)]
+    assert [(side["language"], side["model"]) for side in done] == [
+        ("en", "tiny-gpt2"),
+        ("en", "tiny-llama"),
+        ("de", "tiny-gpt2"),
+        ("de", "tiny-llama"),
+    ]
+
+
+def test_a_run_by_itself_frees_its_model_before_it_compares(command, tiny, monkeypatch):
+    from layeratlas import stages
+    from layeratlas.models import HELD
+
+    held, original = [], stages.compare
+    monkeypatch.setattr(stages, "compare", lambda *a: held.append(HELD.bytes) or original(*a))
+    assert command(*tiny, "statistics=off") == 0
+    assert held == [0]
+
+
+def test_a_sweep_frees_a_model_that_leaves_too_little_memory_to_compare(command, tiny, monkeypatch):
+    from layeratlas import preflight, stages
+    from layeratlas.models import HELD
+
+    held, original = [], stages.compare
+    monkeypatch.setattr(stages, "compare", lambda *a: held.append(HELD.bytes) or original(*a))
+    assert command("-m", *tiny, "seed=0", "statistics=off") == 0
+    monkeypatch.setattr(preflight, "free_memory", lambda device: 10_000_000)  # the tiny model has a tenth of a megabyte
+    assert command("-m", *tiny, "seed=1", "statistics=off", where=()) == 0
+    assert held[0] == held[1] > 0
+    monkeypatch.setattr(preflight, "free_memory", lambda device: held[0] - 1)
+    monkeypatch.setattr(preflight, "require", lambda *a, **options: None)
+    assert command("-m", *tiny, "seed=2", "statistics=off", where=()) == 0
+    assert held[2] == 0

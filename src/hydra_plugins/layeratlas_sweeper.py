@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 from layeratlas import sweeps
 from layeratlas.cores import shared_cores
 from layeratlas.errors import ConfigError, JobError
+from layeratlas.models import HELD
 from layeratlas.sweeps import Job
 
 logger = logging.getLogger(__name__)
@@ -54,13 +55,14 @@ class PairsSweeper(BasicSweeper):
             OmegaConf.save(self.config, folder / "multirun.yaml")
         sweeps.write_plan(folder, jobs)
         found = sweeps.states(folder)
-        todo = [state.job for state in found if sweeps.to_do(state)]
+        todo = _by_model([state.job for state in found if sweeps.to_do(state)])
         logger.info("sweep %s: %d jobs to run of %d (%s)", folder, len(todo), len(found), sweeps.count(found))
         try:
             returns, errors = self._launch(todo)
         except KeyboardInterrupt:
             _tell(folder)
             raise
+        HELD.drop()
         _tell(folder)
         if self.summarize:
             _summarize(folder)
@@ -120,6 +122,13 @@ class PairsSweeper(BasicSweeper):
             else:
                 errors += [job._return_value for job in returns[-1] if job.status == JobStatus.FAILED]
         return returns, errors
+
+
+def _by_model(jobs: Sequence[Job]) -> list[Job]:
+    """Jobs of the same models one after the other, as one of these stays in memory; otherwise in their order."""
+    models = [[override for override in job.overrides if override.lstrip("+").startswith("model")] for job in jobs]
+    first = [models.index(mine) for mine in models]
+    return [job for _, job in sorted(zip(first, jobs, strict=True), key=lambda pair: pair[0])]
 
 
 def _cores_of(launcher: object, jobs: int) -> AbstractContextManager[None]:

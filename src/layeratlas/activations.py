@@ -6,10 +6,12 @@ but its own texts: a killed run goes on at the last shard, and a larger draw reu
 
 import json
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,8 @@ from layeratlas.arrays import Activations, Pooling
 from layeratlas.batching import Batching
 from layeratlas.errors import ConfigError
 from layeratlas.layers import all_layers, select
-from layeratlas.models.base import AbstractModel, Needs
+from layeratlas.models import AbstractModel, Held, Needs
+from layeratlas.models.base import Size
 from layeratlas.progress import Progress
 from layeratlas.store import Store, fingerprint
 
@@ -94,7 +97,8 @@ class Extracted:
 class Extractor:
     """Fills the store with a side's activations and reads them back; a model is loaded only if something is missing.
 
-    One pass keeps all `poolings`, and each text's likelihood if `nll`. If `only_stored`, what is missing is an error.
+    One pass keeps all `poolings`, and each text's likelihood if `nll`. If `only_stored`, what is missing is an error. `held` is
+    where a model stays in memory for the next side. `signature_bytes` are what will be kept of each text and layer beside them.
     """
 
     store: Store
@@ -103,6 +107,12 @@ class Extractor:
     device: torch.device
     nll: bool = False
     only_stored: bool = False
+    held: Held = field(default_factory=Held, compare=False)
+    signature_bytes: int = 0
+
+    def holds(self, side: Side) -> bool:
+        """Whether the side's model is in memory."""
+        return self.held.holds(side.model, self.device, self._needs(side))
 
     def __call__(self, side: Side, pooling: str, layers: str | Sequence[str]) -> Extracted:
         """The side's activations under one pooling at the chosen layers."""
@@ -150,12 +160,14 @@ class Extractor:
     def _extract(self, side: Side, missing: Sequence[Shard]) -> None:
         from layeratlas.forward import extract, token_table  # transformers takes seconds to import; a filled store needs none
 
-        self._preflight(side, missing)
-        attention = poolings_of_ours.attention_weighted in self.poolings.values()
-        model = side.model.load(self.store, self.device, Needs(side.max_length, nll=self.nll, attention=attention))
+        size = self._preflight(side, missing)
+        model = self.held.load(side.model, self.store, self.device, self._needs(side))
         batching = Batching(1, self.batching.tokens) if side.exact else self.batching
-        with Progress(side.model.name, sum(len(shard.texts) for shard in missing)) as progress:
-            for shard, texts in _tokenised(model, missing):
+        n, shards = sum(len(shard.texts) for shard in missing), _tokenised(model, missing)
+        first = next(shards)
+        self._foretell(model, size, first[1], batching, n)
+        with Progress(side.model.name, n) as progress:
+            for shard, texts in chain([first], shards):
                 made = extract(model, texts, self.poolings, batching, progress.advance)
                 for pooling, layers in made.pooled.items():
                     with self.store.building(side.folder(pooling), shard.key, ".safetensors") as path:
@@ -165,18 +177,41 @@ class Extractor:
                     with self.store.building(side.folder(content), shard.key, ".parquet") as path:
                         table.to_parquet(path)
 
-    def _preflight(self, side: Side, missing: Sequence[Shard]) -> None:
-        texts = [text for shard in missing for text in shard.texts]
+    def _needs(self, side: Side) -> Needs:
+        attention = poolings_of_ours.attention_weighted in self.poolings.values()
+        return Needs(side.max_length, nll=self.nll, attention=attention)
+
+    def _preflight(self, side: Side, missing: Sequence[Shard]) -> Size:
+        held = self.holds(side)
+        size = self.held.size(side.model, self.store, self.device, self._needs(side))
         expected = preflight.estimate(
-            side.model.size(self.store),
-            texts=len(texts),
-            text_bytes=sum(len(text.encode()) for text in texts),
+            size,
+            texts=sum(len(shard.texts) for shard in missing),
+            shard=max(len(shard.texts) for shard in missing),
             poolings=len(self.poolings),
+            signatures=len(side.texts) * self.signature_bytes,
             batch_tokens=self.batching.tokens,
             device=self.device,
             dtype=getattr(torch, side.model.dtype),
+            held=held,
         )
         preflight.require(expected, side.model.name, self.store.root, self.device, spread=side.model.device_map is not None)
+        return size
+
+    def _foretell(self, model: Any, size: Size, texts: Any, batching: Batching, n: int) -> None:
+        """Say how long n texts will take, by the time of a small part of the first ones; a model's speed is measured once."""
+        from layeratlas.forward import Texts, unchecked
+
+        batches = [[texts.lengths[i] for i in batch] for batch in batching.batches(texts.lengths)]
+        if self.held.seconds_per_operation is None:
+            part = preflight.sample(texts.lengths, batching, self.device)
+            some = Texts([texts.texts[i] for i in part], [texts.encodings[i] for i in part])
+            start = time.perf_counter()
+            unchecked(model, some, self.poolings, batching, lambda texts, tokens: None)
+            seconds = time.perf_counter() - start
+            self.held.seconds_per_operation = seconds / preflight.operations(size, [some.lengths])
+        operations = preflight.operations(size, batches) * n / len(texts.texts)
+        logger.info("extract %s: some %s", model.name, preflight.duration(operations * self.held.seconds_per_operation))
 
     def _record(self, side: Side, model: Any, batching: Batching) -> dict[str, str]:
         """What a shard says of itself."""

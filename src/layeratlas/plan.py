@@ -16,7 +16,7 @@ from layeratlas.batching import Batching
 from layeratlas.corpora import AbstractControl, AbstractCorpus, Language, PairedItems, draw
 from layeratlas.errors import ConfigError
 from layeratlas.metrics import AbstractMetric, AbstractNeighborMetric
-from layeratlas.models import AbstractModel, StoredActivations, pick_device
+from layeratlas.models import HELD, AbstractModel, StoredActivations, pick_device
 from layeratlas.normalization import DropTopDimensions
 from layeratlas.signatures import Signer
 from layeratlas.statistics import Inference
@@ -87,6 +87,8 @@ def planned(config: DictConfig) -> Plan:
             batching=Batching(config.extract.batch_size, config.extract.batch_tokens),
             device=pick_device(config.device),
             nll=config.extract.nll,
+            held=HELD,
+            signature_bytes=metric.signature_bytes,
         ),
         exact=config.extract.exact,
         signer=Signer(

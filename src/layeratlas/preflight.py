@@ -2,43 +2,64 @@
 
 import logging
 import shutil
-import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import torch
 
+from layeratlas.batching import Batching
 from layeratlas.errors import ConfigError
 from layeratlas.models.base import Size
 
 logger = logging.getLogger(__name__)
 
 _FLOAT32 = 4
-_BYTES_PER_TOKEN = 4  # of English; languages that tokenise worse take longer than estimated
 _HIDDEN_STATES = 16  # tensors the size of a batch's hidden states that are alive at once inside a block, roughly
-_MEASURING = 0.02  # seconds
+_TOKENIZER = 1100  # bytes for each entry of the vocabulary: measured 0.8 to 1.2 KB
+_SAMPLE = 512  # tokens timed on a CPU, on which so many are as fast as more; other devices need a whole batch to be busy
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes on disk, bytes of memory, and seconds of arithmetic, if no text is cut and every expert is used."""
+    """Bytes on disk, and bytes of memory at the peak, `present` of which are in use already.
+
+    On a CPU memory is that of the whole process, Python and its libraries included, elsewhere that of the device.
+    """
 
     disk: int
     memory: int
-    seconds: float
+    present: int = 0
 
 
 def estimate(
-    size: Size, *, texts: int, text_bytes: int, poolings: int, batch_tokens: int, device: torch.device, dtype: torch.dtype
+    size: Size,
+    *,
+    texts: int,
+    shard: int,
+    poolings: int,
+    signatures: int,
+    batch_tokens: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    held: bool,
 ) -> Estimate:
-    tokens = text_bytes / _BYTES_PER_TOKEN
-    working = batch_tokens * size.width * _HIDDEN_STATES * dtype.itemsize
-    return Estimate(
-        disk=texts * size.layers * size.width * _FLOAT32 * poolings,
-        memory=size.bytes + working,
-        seconds=2 * size.block_parameters * tokens / _flops(device, dtype),
-    )
+    """If no text is cut: `texts` are to be run, `shard` of them are kept in memory until they are written.
+
+    `signatures` are bytes of one layer. A model that is `held` is in memory already.
+    """
+    vectors = size.layers * size.width * _FLOAT32
+    batch = batch_tokens * size.width * _HIDDEN_STATES * dtype.itemsize
+    weights = 0 if held else size.bytes
+    disk = texts * vectors * poolings + size.layers * signatures
+    if device.type != "cpu":
+        present = size.bytes if held else 0
+        return Estimate(disk, present + weights + batch, present)
+    present = psutil.Process().memory_info().rss
+    tokenizer = 0 if held else size.vocabulary * _TOKENIZER
+    written = shard * vectors * (poolings + 1)  # one more while it is put into a file's format
+    return Estimate(disk, present + weights + tokenizer + batch + written, present)
 
 
 def require(expected: Estimate, name: str, store: Path, device: torch.device, *, spread: bool) -> None:
@@ -46,33 +67,45 @@ def require(expected: Estimate, name: str, store: Path, device: torch.device, *,
 
     A model that is `spread` over several devices is not held against the memory of one.
     """
-    logger.info(
-        "extract %s: about %s on disk, %s of memory, and some %.0f s of arithmetic",
-        *(name, _size(expected.disk), _size(expected.memory), expected.seconds),
-    )
+    logger.info("extract %s: about %s on disk and %s of memory", name, _size(expected.disk), _size(expected.memory))
     free = shutil.disk_usage(next(folder for folder in [store, *store.parents] if folder.exists())).free
     if expected.disk > free:
         raise ConfigError(
             f"store.dir={store}: {name} needs {_size(expected.disk)} and {_size(free)} is free; choose another folder"
         )
-    available = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
-    if expected.memory > available and not spread:
+    needed, available = expected.memory - expected.present, free_memory(device)
+    if needed > available and not spread:
         raise ConfigError(
-            f"model {name}: needs about {_size(expected.memory)} of memory and {device} has {_size(available)} free;"
+            f"model {name}: needs about {_size(needed)} of memory and {device} has {_size(available)} free;"
             " choose a smaller dtype, quantization, or device_map=auto"
         )
 
 
-def _flops(device: torch.device, dtype: torch.dtype) -> float:
-    """Multiply-adds x 2 per second of a matrix product on this device, measured."""
-    size = 512 if device.type == "cpu" else 4096  # a CPU without bfloat16 arithmetic does a product of 1024 in two seconds
-    a = torch.ones(size, size, device=device, dtype=dtype)
-    seconds: list[float] = []
-    while len(seconds) < 2 or sum(seconds) < _MEASURING:
-        start = time.perf_counter()
-        (a @ a)[0, 0].item()
-        seconds.append(time.perf_counter() - start)
-    return 2 * size**3 / min(seconds)
+def free_memory(device: torch.device) -> int:
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+
+
+def operations(size: Size, batches: Iterable[Sequence[int]]) -> float:
+    """Operations of forward passes over batches of texts of so many tokens, padding included, if every expert is used.
+
+    Two for each parameter of the blocks and token, four for each two tokens of a text, dimension and block (attention).
+    """
+    blocks = size.layers - 2
+    tokens = [(len(batch) * max(batch), max(batch)) for batch in batches]
+    return float(sum(n * (2 * size.block_parameters + 4 * blocks * size.width * longest) for n, longest in tokens))
+
+
+def sample(lengths: Sequence[int], batching: Batching, device: torch.device) -> list[int]:
+    """Texts to time before the others: from the middle of the lengths, one batch or less, at most a quarter of all."""
+    middle = sorted(range(len(lengths)), key=lambda i: lengths[i])[len(lengths) // 2 :]
+    longest = lengths[middle[0]]
+    budget = min(batching.tokens, _SAMPLE) if device.type == "cpu" else batching.tokens
+    n = max(1, min(batching.size, budget // longest, len(lengths) // 4))
+    return middle[:n]
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} minutes"
 
 
 def _size(n: int | float) -> str:

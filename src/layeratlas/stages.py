@@ -10,10 +10,11 @@ from typing import Any
 
 import pandas as pd
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from layeratlas import pooling, results, sweeps
+from layeratlas import pooling, preflight, results, sweeps
 from layeratlas.activations import Extracted, Extractor, Side
 from layeratlas.affinity import Affinity, clustered, compare, diagnoses, with_intervals, with_null
 from layeratlas.analyses import Comparison, Findings
@@ -43,7 +44,8 @@ def extraction(config: DictConfig, folder: Path) -> None:
     """Fill the store with both sides' activations, and compare nothing."""
     store_of(config).clean()
     plan, notes = planned(_b_follows_a(config)), _Notes()
-    for name, model in plan.models.items():
+    for name in _order(plan):
+        model = plan.models[name]
         if isinstance(model, AbstractModel):
             with notes.timed(name):
                 plan.extractor.fill(plan.side(name, model), list(plan.extractor.poolings))
@@ -153,6 +155,7 @@ def _run(config: DictConfig, folder: Path, *, only_stored: bool) -> None:
     extractor = replace(plan.extractor, only_stored=only_stored)
     with notes.timed("extract"):
         extracted = _extract(plan, extractor, config.layers)
+        _make_way(extractor)
     with notes.timed("compare"):
         require_one_width(plan, extracted)
         affinity = compare(plan.signer, extracted["a"].activations, extracted["b"].activations)
@@ -177,7 +180,8 @@ def _extract(plan: Plan, extractor: Extractor, layers: Any) -> dict[str, Extract
     """Both sides' activations, one model in memory at a time; a side that equals the other is read once."""
     extracted: dict[str, Extracted] = {}
     sides: list[tuple[Side, Extracted]] = []
-    for name, model in plan.models.items():
+    for name in _order(plan):
+        model = plan.models[name]
         drawn = plan.items.sides[name]
         if isinstance(model, StoredActivations) and name == "b" and model == plan.models["a"] and drawn == plan.items.sides["a"]:
             extracted[name] = extracted["a"]
@@ -186,7 +190,20 @@ def _extract(plan: Plan, extractor: Extractor, layers: Any) -> dict[str, Extract
             extracted[name] = Extracted(activations, pd.DataFrame(index=range(plan.items.n)), {"path": model.path})
         else:
             extracted[name] = _once(sides, plan.side(name, model), lambda side: extractor(side, plan.pooling, layers))
-    return extracted
+    return {name: extracted[name] for name in plan.models}
+
+
+def _order(plan: Plan) -> list[str]:
+    """Both sides, first the one whose model the job before has left in memory."""
+    models = {name: model for name, model in plan.models.items() if isinstance(model, AbstractModel)}
+    return sorted(plan.models, key=lambda name: not (name in models and plan.extractor.holds(plan.side(name, models[name]))))
+
+
+def _make_way(extractor: Extractor) -> None:
+    """A model stays for the next job of a sweep if as much memory again is free; a run by itself has no use for it any more."""
+    held, device = extractor.held, extractor.device
+    if HydraConfig.get().mode != RunMode.MULTIRUN or held.bytes > preflight.free_memory(device):
+        held.drop()
 
 
 def _once(done: list[tuple[Side, Extracted]], side: Side, extract: Callable[[Side], Extracted]) -> Extracted:

@@ -90,6 +90,11 @@ class AbstractMetric(abc.ABC, Generic[Signature]):
         """All that a signature depends on besides the layer, as JSON."""
         return self.name
 
+    @property
+    def signature_bytes(self) -> int:
+        """Bytes of each item in a signature that is kept on disk."""
+        return 0
+
     def with_slack(self) -> "AbstractMetric[Signature]":
         """The same metric with signatures that can do without some items, and serve other runs."""
         return self

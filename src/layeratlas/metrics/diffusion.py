@@ -175,6 +175,10 @@ class DiffusionNMI(AbstractMetric[DiffusionMap]):
     def signature_key(self) -> dict[str, Any]:
         return {"name": self.name, "dimensions": self.dimensions, "bandwidth": self.bandwidth}
 
+    @property
+    def signature_bytes(self) -> int:
+        return 8 * self.dimensions
+
     def signature(self, x: LayerActivations) -> DiffusionMap:
         x = centred(checked(x, self.min_n)).double()
         kernel = _whole_kernel(x, median_gaussian(x, self.bandwidth))

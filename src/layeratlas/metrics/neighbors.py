@@ -50,6 +50,10 @@ class AbstractNeighborMetric(AbstractMetric[Listed], abc.ABC):
     def signature_key(self) -> dict[str, Any]:
         return {"neighbors": self.nearest.name, "listed": max(self.k, self.listed or self.k)}
 
+    @property
+    def signature_bytes(self) -> int:
+        return 8 * max(self.k, self.listed or self.k)  # an index and a similarity of 4 bytes each
+
     def with_slack(self) -> "AbstractNeighborMetric":
         return self if self.listed else replace(self, listed=max(self.k + self.k // 2, _LISTED))
 

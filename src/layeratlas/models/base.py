@@ -28,12 +28,13 @@ class Source:
 
 @dataclass(frozen=True)
 class Size:
-    """Bytes of all weights in memory, parameters of the blocks, number of layers (embedding and final norm included), width."""
+    """Bytes of all weights in memory, parameters of the blocks, layers (embedding and final norm included), width, vocabulary."""
 
     bytes: int
     block_parameters: int
     layers: int
     width: int
+    vocabulary: int
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,12 @@ class AbstractModel(abc.ABC):
         if self.trust_remote_code:
             logger.warning("model %s: trust_remote_code is on, so code from its repository runs here", self.name)
         return load_language_model(self, self.source(store), device, needs)
+
+    def reread(self, loaded: Any, store: Store, needs: Needs) -> Any:
+        """The same `LanguageModel` with another way of reading texts: nothing is loaded or verified but a tokenizer."""
+        from layeratlas.models.loading import reread
+
+        return reread(loaded, self, self.source(store), needs)
 
     def size(self, store: Store) -> Size:
         """How large the network is, from the checkpoint's config alone."""

@@ -37,7 +37,6 @@ def load_language_model(model: AbstractModel, source: Source, device: torch.devi
     if not sys.stderr.isatty():
         disable_progress_bar()
     with _explained(model):
-        tokenizer = AutoTokenizer.from_pretrained(source.location, **_origin(model, source))
         network = _network(model, source, device, needs)
     tower = text_tower(network.eval())
     tower.config.use_cache = False
@@ -45,7 +44,7 @@ def load_language_model(model: AbstractModel, source: Source, device: torch.devi
         name=model.name,
         network=tower,
         blocks=find_blocks(tower),
-        encoder=Encoder(tokenizer, chat_template=model.chat_template, max_length=needs.max_length),
+        encoder=load_encoder(model, source, needs),
         attention=needs.attention,
     )
     loaded = verified(loaded)
@@ -54,6 +53,17 @@ def load_language_model(model: AbstractModel, source: Source, device: torch.devi
         loaded = replace(loaded, head=head_of(network))
         verify_likelihoods(loaded, network)
     return loaded
+
+
+def reread(loaded: LanguageModel, model: AbstractModel, source: Source, needs: Needs) -> LanguageModel:
+    """A loaded network, verified already, that reads its texts as another side wants them read."""
+    return replace(loaded, name=model.name, encoder=load_encoder(model, source, needs))
+
+
+def load_encoder(model: AbstractModel, source: Source, needs: Needs) -> Encoder:
+    with _explained(model):
+        tokenizer = AutoTokenizer.from_pretrained(source.location, **_origin(model, source))
+    return Encoder(tokenizer, chat_template=model.chat_template, max_length=needs.max_length)
 
 
 def measure(model: AbstractModel, source: Source) -> Size:
@@ -69,6 +79,7 @@ def measure(model: AbstractModel, source: Source) -> Size:
         block_parameters=sum(p.numel() for p in blocks.parameters()),
         layers=len(blocks) + 2,
         width=config.get_text_config().hidden_size,
+        vocabulary=config.get_text_config().vocab_size,
     )
 
 

@@ -1,0 +1,78 @@
+"""The model that was loaded last, kept in memory for the sides that are read next: one at a time."""
+
+import gc
+import logging
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from layeratlas.models.base import AbstractModel, Needs, Size
+from layeratlas.store import Store, fingerprint
+
+logger = logging.getLogger(__name__)
+
+_READING = {"max_length", "language", "chat_template", "prefix"}  # how texts are put to a network, which leaves it as it is
+
+
+class Held:
+    """At most one model, loaded and verified once for all sides of all runs of a process that want the same.
+
+    What tells networks apart is all that their activations depend on (the files, the dtype, what is skipped or adapted), what is
+    needed of them and where they run. For a side that only reads its texts in another way, the tokenizer alone is loaded anew.
+    `seconds_per_operation` is the speed that was measured of the model held, if it was.
+    """
+
+    def __init__(self) -> None:
+        self._network, self._reading = "", ""
+        self._loaded: Any = None
+        self._size: Size | None = None
+        self.seconds_per_operation: float | None = None
+
+    def drop(self) -> None:
+        """Give the memory back."""
+        was_loaded = self._loaded is not None
+        self.__init__()
+        if was_loaded:
+            gc.collect()  # a network's modules refer to each other
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the weights in memory."""
+        return self._size.bytes if self._size and self._loaded is not None else 0
+
+    def holds(self, model: AbstractModel, device: torch.device, needs: Needs) -> bool:
+        return self._loaded is not None and self._network == _network_of(model, device, needs)
+
+    def size(self, model: AbstractModel, store: Store, device: torch.device, needs: Needs) -> Size:
+        """How large the model is. Another that is in memory makes way for it."""
+        network = _network_of(model, device, needs)
+        if self._size is None or network != self._network:
+            self.drop()
+            self._size, self._network = model.size(store), network
+        return self._size
+
+    def load(self, model: AbstractModel, store: Store, device: torch.device, needs: Needs) -> Any:
+        """The model as a `LanguageModel`, which reads texts as these needs say until the next call."""
+        self.size(model, store, device, needs)
+        reading = fingerprint([model.name, model.identity(), asdict(needs)])
+        if self._loaded is None:
+            self._loaded = model.load(store, device, needs)
+        elif reading == self._reading:
+            logger.info("model %s: in memory and verified already", model.name)
+        else:
+            logger.info("model %s: in memory and verified already; its tokenizer is loaded anew", model.name)
+            self._loaded = model.reread(self._loaded, store, needs)
+        self._reading = reading
+        return self._loaded
+
+
+def _network_of(model: AbstractModel, device: torch.device, needs: Needs) -> str:
+    spread = {"device": str(device), "device_map": model.device_map, "trust_remote_code": model.trust_remote_code}
+    described = model.identity() | asdict(needs) | spread
+    return fingerprint({key: value for key, value in described.items() if key not in _READING})
+
+
+HELD = Held()  # of this process
