@@ -64,7 +64,7 @@ def extracted(asked: Sequence[str]) -> tuple[float, float, float, float]:
         sys.exit(log)
     memory, unit = match(r"and ([\d.]+) ([KMG]?B) of memory", log)
     seconds, second = match(r": some ([\d.e+]+) (s|minutes)", log)
-    begun, ended = (moment(line) for line in log.splitlines() if re.search(r": some |: \d+ of \d+ texts, ", line))
+    begun, *_, ended = (moment(line) for line in log.splitlines() if re.search(r": some |: \d+ of \d+ texts, ", line))
     kilobyte = 1 if sys.platform == "darwin" else 1024
     return float(seconds) * _SECONDS[second], ended - begun, float(memory) * _UNITS[unit], usage.ru_maxrss * kilobyte
 
