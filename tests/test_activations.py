@@ -86,7 +86,7 @@ def test_what_is_read_back_is_what_the_forward_pass_gave(extractor, checkpoint, 
     made = forward.extract(model, read, extractor.poolings, extractor.batching, lambda n, tokens: None)
     found = extractor(Side(checkpoint(), texts, 64), "last", "all")
     assert_same_vectors(found.activations, Activations(made.pooled["last"], 3))
-    pd.testing.assert_frame_equal(found.tokens, forward.token_table(model, read))
+    pd.testing.assert_frame_equal(found.tokens, forward.token_table(model.encoder, read))
     assert found.activations.names == model.layers
 
 
@@ -138,7 +138,7 @@ def test_a_damaged_shard_is_warned_about_and_made_again_to_the_same_bytes(extrac
     path.write_bytes(damaged[:-1] + bytes([damaged[-1] ^ 1]))
     extracted.clear()
     assert_identical(extractor(side, wanted, "all"), first)
-    assert extracted == MANY[256:300]
+    assert extracted == ([] if content == "items" else MANY[256:300])
     assert files(store.root) == before
     assert [r.getMessage() for r in caplog.records if r.name == "layeratlas.store"] == [
         f"store: {path} is damaged (its bytes do not match its checksum); it will be made again"
@@ -456,8 +456,8 @@ def test_the_next_texts_are_tokenised_while_the_network_computes(extractor, chec
 
 @pytest.mark.usefixtures("shards_of_8")
 def test_a_text_that_cannot_be_tokenised_is_refused_from_the_other_thread(extractor, checkpoint, store):
-    with pytest.raises(ConfigError, match=r"^dataset: the text '<bos>twice' begins with '<bos>'"):
-        extractor(Side(checkpoint(), [*MANY[:16], "<bos>twice"], 64), "mean", "block_2")
+    with pytest.raises(ConfigError, match=r"^dataset: the tokenizer makes no token of the text ''$"):
+        extractor(Side(checkpoint(), [*MANY[:16], ""], 64), "mean", "block_2")
     assert len(files(store.root)) == 6  # two poolings and a table of each of the shards before
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
 

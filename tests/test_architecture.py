@@ -36,7 +36,6 @@ ORDER = (
     "analyses",
     "results",
     "agreement",
-    "depth",
     "figures",
     "jobs",
     "sweeps",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layeratlas.balance import balance, imbalances
+from layeratlas.balance import balance, commonest, imbalances
 from layeratlas.corpora import (
     AbstractControl,
     AbstractCorpus,
@@ -246,31 +246,62 @@ def test_a_script_that_does_not_fit_the_language_is_told():
 # --- balance ----------------------------------------------------------------------------------------------------------------
 
 
-def tokens(counts: Sequence[int], characters: Sequence[int], last: Sequence[str], truncated: Sequence[bool]) -> pd.DataFrame:
-    return pd.DataFrame({"tokens": counts, "characters": characters, "last_token": last, "truncated": truncated})
+def tokens(
+    counts: Sequence[int], characters: Sequence[int], last: Sequence[str], truncated: Sequence[bool], ids: Sequence[int] = (7, 7)
+) -> pd.DataFrame:
+    """Texts after a BOS; `ids` are those of their last tokens, and what they pool with `last_content` is always the token 3."""
+    return pd.DataFrame(
+        {
+            "tokens": [count + 1 for count in counts],
+            "text_tokens": counts,
+            "read_characters": characters,
+            "truncated": truncated,
+            "last_token": last,
+            "last_token_id": pd.array(ids, dtype="Int64"),
+            "last_content_token": ["x"] * len(counts),
+            "last_content_token_id": pd.array([3] * len(counts), dtype="Int64"),
+            "first_token": [None] * len(counts),
+            "first_token_id": pd.array([None] * len(counts), dtype="Int64"),
+        }
+    )
 
 
 def test_a_side_is_counted():
-    side = balance(["ab", "cdef"], tokens([1, 2], [2, 4], [".", "."], [False, True]))
+    side = balance(["ab", "cdef"], tokens([1, 2], [2, 4], [".", "."], [False, True]), "last")
     assert side == {
         "items": 2,
         "characters": 6,
-        "tokens": 3,
+        "tokens": 5,
         "fertility": 0.5,
         "truncated": 0.5,
         "commonest_last_token": ".",
         "same_last_token": 1.0,
     }
-    assert balance(["ab"], pd.DataFrame(index=range(1))) == {"items": 1, "characters": 2}
+    assert balance(["ab"], pd.DataFrame(index=range(1)), "last") == {"items": 1, "characters": 2}
+
+
+def test_tokens_are_told_apart_by_their_ids_and_not_by_what_they_decode_to():
+    parts = tokens([1, 2, 3], [2, 4, 4], ["\ufffd"] * 3, [False] * 3, ids=[120, 131, 120])
+    side = balance(["ab", "cdef", "ghij"], parts, "last")
+    assert (side["commonest_last_token"], side["same_last_token"]) == ("\ufffd", pytest.approx(2 / 3))
+    assert str(commonest(parts, "last")) == "120"
+    assert str(commonest(tokens([1], [2], ["."], [False], ids=[7]), "last")) == "'.' (7)"
+
+
+def test_the_token_that_is_pooled_is_counted_for_each_pooling_that_reads_one():
+    table = tokens([1, 2], [2, 4], [".", "b"], [False] * 2, ids=[7, 8])
+    side = balance(["ab", "cdef"], table, "last_content")
+    assert (side["same_last_token"], side["same_pooled_token"], side["commonest_pooled_token"]) == (0.5, 1.0, "x")
+    assert commonest(table, "mean") is commonest(table, "first") is None
 
 
 def test_sides_that_differ_in_tokens_truncation_or_last_token_are_told():
-    a = balance(["ab", "cdef"], tokens([1, 2], [2, 4], [".", "."], [False, False]))
-    b = balance(["ab", "cdef"], tokens([2, 4], [2, 4], ["b", "f"], [False, True]))
+    a = balance(["ab", "cdef"], tokens([1, 2], [2, 4], [".", "."], [False, False]), "last")
+    b = balance(["ab", "cdef"], tokens([3, 5], [2, 4], ["b", "f"], [False, True], ids=[8, 9]), "last")
     assert imbalances(a, a) == []
     assert imbalances(a, b) == [
-        "balance: side a has 3 tokens, side b 6",
-        "balance: side a has 0.5 tokens per character, side b 1",
+        "balance: side a has 5 tokens, side b 10",
+        "balance: side a has 0.5 tokens per character, side b 1.33333",
         "balance: 0% of the texts of side a are cut, 50% of side b",
         "balance: 100% of the texts of side a end in the same token, 50% of side b",
     ]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import torch
 from conftest import ARCHITECTURES, TEXTS
@@ -171,10 +172,10 @@ def test_padding_that_is_nan_is_not_hidden_by_a_mean(load):
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("span", "Why do rivers bend?"), ("last_content", "?! ..."), ("mean_content", ""), ("mean_skip_first", "")],
+    [("span", "Why do rivers bend?"), ("last_content", "?! ..."), ("mean_skip_first", "a")],
 )
 def test_a_text_without_a_token_to_pool_is_named_before_anything_is_computed(load, monkeypatch, name, text):
-    model = load()
+    model = load("gpt_neox")  # which has no BOS
     monkeypatch.setattr(LanguageModel, "forward", lambda *args, **options: pytest.fail("a forward pass was made"))
     with pytest.raises(ConfigError, match=rf"^pooling={name}: no token to pool in the text '{re.escape(text)}'$"):
         vectors(model, [text], last=pooling.last, **{name: getattr(pooling, name)})
@@ -276,22 +277,37 @@ def test_a_model_without_attention_cannot_be_pooled_by_it(load):
 
 def test_the_table_of_tokens_by_hand(load):
     model = load(max_length=8)
-    table = token_table(model, read(model, ["Hi.", "A ship left", "na\u00efve \u00e9", "seven c"]))
-    assert table.columns.tolist() == ["tokens", "bytes", "characters", "fertility", "truncated", "last_token", "unknown_tokens"]
+    table = token_table(model.encoder, read(model, ["Hi.", "A ship left", "na\u00efve \u00e9", "seven c"]))
     assert table["tokens"].tolist() == [4, 8, 8, 8]
+    assert table["text_tokens"].tolist() == [3, 7, 7, 7]
     assert table["bytes"].tolist() == [3, 11, 9, 7]
     assert table["characters"].tolist() == [3, 11, 7, 7]
-    assert table["fertility"].tolist() == pytest.approx([4 / 3, 8 / 11, 8 / 7, 8 / 7])
+    assert table["read_characters"].tolist() == table["scored_characters"].tolist() == [3, 7, 6, 7]
+    assert table["scored_bytes"].tolist() == [3, 7, 7, 7]
+    assert table["fertility"].tolist() == pytest.approx([1, 1, 7 / 6, 1])
     assert table["truncated"].tolist() == [False, True, True, False]
+    assert table["first_token_id"].isna().all()
     assert table["last_token"].tolist() == [".", " ", " ", "c"]
-    assert table["unknown_tokens"].tolist() == [0, 0, 0, 0]
+    assert table["last_content_token"].tolist() == ["i", "p", "e", "c"]
+    for place in ("last", "last_content"):
+        assert model.encoder.tokenizer.decode(table[f"{place}_token_id"].tolist()) == "".join(table[f"{place}_token"])
+    for count in ("unknown_tokens", "named_controls", "controls"):
+        assert table[count].tolist() == [0, 0, 0, 0]
+
+
+def test_a_first_token_of_the_texts_own_is_in_the_table(load):
+    model = load("gpt_neox")
+    table = token_table(model.encoder, read(model, ["Hi.", "..."]))
+    assert table["first_token"].tolist() == ["H", "."]
+    assert table["last_content_token"].tolist() == ["i", pd.NA]
+    assert table["last_content_token_id"].isna().tolist() == [False, True]
 
 
 def test_tokens_that_the_tokenizer_does_not_know_are_counted(load):
     model = load()
     model.encoder.tokenizer.unk_token = "<pad>"
-    texts = Texts(["abc"], [replace(model.encoder.encode(["abc"])[0], ids=[256, 258, 1, 258])])
-    assert token_table(model, texts)["unknown_tokens"].tolist() == [2]
+    encoding = replace(model.encoder.encode(["abc"])[0], ids=[256, 258, 1, 258])
+    assert token_table(model.encoder, Texts(["abc"], [encoding]))["unknown_tokens"].tolist() == [2]
 
 
 # --- what does not fit into memory ------------------------------------------------------------------------------------------

@@ -67,8 +67,8 @@ def assert_own_losses(found: Extracted, folder: str, model: LanguageModel, texts
         assert row.nll_tokens == n
         assert row.nll == pytest.approx(total, rel=1e-5)
         assert row.nll_per_token == pytest.approx(total / n, rel=1e-5)
-        assert row.nll_per_byte == pytest.approx(total / len(text.encode()), rel=1e-5)
-        assert row.nll_per_character == pytest.approx(total / len(text), rel=1e-5)
+        assert row.nll_per_byte == pytest.approx(total / n, rel=1e-5)  # a token is a byte
+        assert row.nll_per_character == pytest.approx(total / (n - len(text.encode()) + len(text)), rel=1e-5)
 
 
 @pytest.fixture
@@ -267,12 +267,17 @@ def test_a_head_that_does_not_give_the_networks_own_likelihoods_is_refused(load,
         load(nll=True)
 
 
-def test_a_text_that_was_cut_has_no_likelihood_per_byte_or_character(load):
-    model = load(nll=True, max_length=12)
-    texts = ["Stop!", "A ship left the harbour before dawn."]
-    table = extract(
-        model, Texts(texts, model.encoder.encode(texts)), {"last": pooling.last}, Batching(2, 64), lambda n, t: None
-    ).nll
+@pytest.mark.parametrize(("architecture", "unscored"), [("llama", 0), ("gpt_neox", 1)])
+def test_a_likelihood_is_divided_by_the_bytes_and_characters_that_were_scored(load, architecture, unscored):
+    """Without a BOS the first byte has no likelihood; of a text that was cut, what was cut off has none."""
+    model = load(architecture, nll=True, max_length=12)
+    texts = ["Stop!", "A ship left the harbour before dawn.", "नदी", "नदियाँ मुड़ती हैं।"]
+    table = scored(model, texts).nll
     assert table is not None
-    assert table["nll_per_byte"].isna().tolist() == table["nll_per_character"].isna().tolist() == [False, True]
-    assert table["nll_per_token"].notna().all()
+    read = 12 if unscored else 11
+    n_bytes = [5 - unscored, read - unscored, 9 - unscored, read - unscored]
+    # A character of three bytes counts for each of them by a third.
+    characters = [5 - unscored, read - unscored, 3 - unscored / 3, read / 3 - unscored / 3]
+    assert (table["nll"] / table["nll_per_byte"]).tolist() == pytest.approx(n_bytes)
+    assert (table["nll"] / table["nll_per_character"]).tolist() == pytest.approx(characters)
+    assert table["nll_tokens"].tolist() == n_bytes

@@ -1,12 +1,15 @@
 import string
+import unicodedata
 
 import pytest
 import torch
 from conftest import byte_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import ByT5Tokenizer, PreTrainedTokenizerBase
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from transformers import ByT5Tokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from layeratlas.corpora.characters import has_content
 from layeratlas.errors import ConfigError
 from layeratlas.models.tokenization import Encoder, Encoding, collate
 
@@ -86,6 +89,85 @@ def test_the_tokens_of_a_character_of_several_bytes_share_its_span():
     assert marked(hindi.special) == [0]
 
 
+ENDINGS = {
+    "English": "rivers bend.",
+    "Hindi": "नदियाँ मुड़ती हैं।",
+    "Bengali": "নদী বাঁকে।",
+    "Arabic": "لماذا تنحني الأنهار؟",
+    "Urdu": "دریا مڑتے ہیں۔",
+    "Amharic": "ወንዝ ይታጠፋል።",
+    "Japanese": "川は曲がる。」",
+    "Chinese": "河流弯曲。",
+    "Tibetan": "ཆུ་བོ་གུག།",
+    "Khmer": "ទន្លេបត់។",
+    "Armenian": "գետերը ծռվում են։",
+    "a mark of more than two bytes, and a sign of direction": "نهر…\u200f",
+}
+
+
+@pytest.mark.parametrize("text", ENDINGS.values(), ids=ENDINGS)
+def test_a_final_mark_is_punctuation_in_every_script_even_if_tokens_cover_only_parts_of_it(text):
+    (found,) = encoder(bos=False, max_length=200).encode([text])
+    content = next(i for i in reversed(range(len(text))) if unicodedata.category(text[i])[0] in "LM")
+    end = len(text[: content + 1].encode())
+    assert end < len(found.ids)
+    assert found.punctuation[end - 1 :] == [False] + [True] * (len(found.ids) - end)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("❤\ufe0f", [False] * 3 + [True] * 3),
+        ("\u200b", [True] * 3),
+        ("\ufffd", [False] * 3),
+        ("ी", [False] * 3),
+        ("é", [False] * 2),
+    ],
+)
+def test_marks_emoji_and_what_stands_for_the_unknown_are_content_and_what_has_no_width_is_not(text, expected):
+    assert encoder(bos=False).encode([text])[0].punctuation == expected
+
+
+@given(text=OF_ANY_SCRIPT)
+@settings(deadline=None, derandomize=True, max_examples=60)
+def test_a_token_is_punctuation_if_its_characters_are(text):
+    (found,) = encoder(max_length=200).encode([text])
+    assert found.punctuation[1:] == [not has_content(c) for c in text for _ in c.encode()]
+
+
+def sentencepiece(*, scheme: str = "always") -> PreTrainedTokenizerFast:
+    """A tokenizer of SentencePiece's kind: a blank before the text, characters folded, bytes for what it does not know."""
+    pieces = ["<unk>", "<s>", "</s>", "▁", *"abcdefghijklmnopqrstuvwxyz.", "▁ab", *(f"<0x{i:02X}>" for i in range(256))]
+    tokenizer = Tokenizer(models.Unigram([(piece, -float(min(i, 9))) for i, piece in enumerate(pieces)], 0, byte_fallback=True))
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(prepend_scheme=scheme)])
+    tokenizer.add_special_tokens(["<s>", "</s>", "<unk>"])
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+
+
+@pytest.mark.parametrize(("text", "last"), [("ab。", "▁ab"), ("ﬁ .", "i"), ("नदी।", "<0x80>"), ("a\u200b", "a"), ("ab ।", "▁ab")])
+def test_punctuation_of_a_tokenizer_that_normalises_is_judged_by_the_text_itself(text, last):
+    e = Encoder(sentencepiece(), chat_template=False, max_length=64)
+    (found,) = e.encode([text])
+    content = [i for i, special, mark in zip(found.ids, found.special, found.punctuation, strict=True) if not special and not mark]
+    assert e.tokenizer.convert_ids_to_tokens(content)[-1] == last
+
+
+def test_a_token_that_covers_nothing_is_judged_by_what_it_says(monkeypatch):
+    e = encoder()
+    original = type(e.tokenizer).__call__
+
+    def without_offsets(self, texts, **options):
+        found = original(self, texts, **options)
+        found["offset_mapping"] = [[(0, 0)] * len(ids) for ids in found["input_ids"]]
+        return found
+
+    monkeypatch.setattr(type(e.tokenizer), "__call__", without_offsets)
+    assert marked(e.encode(["Hi, you."])[0].punctuation) == [3, 4, 8]
+
+
 @given(text=OF_ANY_SCRIPT, data=st.data())
 @settings(deadline=None, derandomize=True, max_examples=60)
 def test_a_span_holds_the_bytes_of_its_characters_in_any_script(text, data):
@@ -127,16 +209,6 @@ def test_a_span_beyond_the_cut_has_no_token():
     assert not any(found.span)
 
 
-def test_a_text_that_begins_with_the_bos_that_the_tokenizer_adds_is_refused():
-    with pytest.raises(ConfigError, match="the text '<bos>Hello' begins with '<bos>', which the tokenizer adds itself"):
-        encoder().encode(["Fine.", "<bos>Hello"])
-
-
-def test_a_text_may_bring_its_own_bos_where_the_tokenizer_adds_none():
-    (found,) = encoder(bos=False).encode(["<bos>Hello"])
-    assert found.ids.count(BOS) == 1
-
-
 def test_a_chat_template_that_writes_bos_gets_no_second_one():
     e = chat()
     (found,) = e.encode(["Hi."])
@@ -149,9 +221,10 @@ def test_a_chat_template_without_bos_gets_none():
     assert BOS not in found.ids
 
 
-def test_a_text_whose_bos_doubles_that_of_the_template_is_refused():
-    with pytest.raises(ConfigError, match="begins with '<bos>'"):
-        chat("{{ bos_token }}{{ messages[0]['content'] }}").encode(["<bos>Hello"])
+def test_a_chat_template_that_writes_two_bos_is_refused():
+    twice = r"^model chat_template=true: this model's chat template begins each text with two '<bos>'$"
+    with pytest.raises(ConfigError, match=twice):
+        chat("{{ bos_token }}{{ bos_token }}{{ messages[0]['content'] }}").encode(["Hello"])
 
 
 @pytest.mark.parametrize("text", ["Hi.", "नदी 😀", "two\nlines", "[user] [assistant]"])
@@ -220,13 +293,6 @@ def test_a_span_keeps_its_characters_where_the_template_strips_the_text():
     e = chat(TEMPLATE.replace("m['content']", "m['content'] | trim"))
     (found,) = e.encode(["  one two"], [(6, 9)])
     assert read_back(e.tokenizer, [found.ids[i] for i in marked(found.span)]) == "two"
-
-
-def test_a_long_chat_is_cut_on_the_right():
-    e = chat(max_length=12)
-    (found,) = e.encode(["abcdefgh"])
-    assert found.truncated
-    assert read_back(e.tokenizer, found.ids) == "<bos>[user] abcd"
 
 
 def test_a_template_that_prints_the_date_prints_the_same_every_day():

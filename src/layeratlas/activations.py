@@ -6,6 +6,7 @@ but its own texts: a killed run goes on at the last shard, and a larger draw reu
 
 import json
 import logging
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +25,9 @@ from torch import Tensor
 from layeratlas import pooling as poolings_of_ours
 from layeratlas import preflight
 from layeratlas.arrays import Activations, Pooling
+from layeratlas.balance import per_unit
 from layeratlas.batching import Batching
+from layeratlas.corpora import Language
 from layeratlas.errors import ConfigError
 from layeratlas.layers import all_layers, select
 from layeratlas.models import AbstractModel, Held, Needs
@@ -37,6 +40,10 @@ logger = logging.getLogger(__name__)
 SHARD = 256
 ITEMS, NLL = "items", "nll"
 _FORMAT = 2
+# What is made by other rules than when format 2 began, so that nothing older is read for it.
+_RULES = {"last_content": "punctuation by characters", ITEMS: "own tokens"}
+# What may name a control token: such names used to be read as these tokens, and are text now.
+_CONTROL = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]|>>[^<>\s]+<<|\w_\w|__")
 
 Span = tuple[int, int]
 
@@ -49,13 +56,19 @@ class Shard:
     texts: Sequence[str]
     spans: Sequence[Span]
 
+    def key_of(self, content: str) -> str:
+        """Key of the shard's vectors under a pooling, or of a table. A pooling that is not ours may ask what is punctuation."""
+        rule = _RULES["last_content"] if "." in content else _RULES.get(content)
+        return fingerprint([self.key, rule]) if rule else self.key
+
 
 @dataclass(frozen=True)
 class Side:
     """One side of a comparison: the items' texts as a model reads them.
 
     `spans` are marked character ranges, (0, 0) where nothing is marked. `exact` runs each text alone, so that no padding moves
-    its last digits. `label` is what people call the texts.
+    its last digits. `language` is given only where the model's tokenizer marks texts with it. `label` is what people call the
+    texts.
     """
 
     model: AbstractModel
@@ -64,20 +77,29 @@ class Side:
     spans: Sequence[Span] | None = None
     exact: bool = False
     label: str = field(default="", compare=False)
+    language: Language | None = None
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        return self.model.identity() | {"max_length": self.max_length, "exact": self.exact}
+        marked = {"language": self.language.codes} if self.language else {}
+        return self.model.identity() | {"max_length": self.max_length, "exact": self.exact} | marked
 
     @cached_property
     def shards(self) -> list[Shard]:
         spans = self.spans or [(0, 0)] * len(self.texts)
         parts = [(self.texts[i : i + SHARD], spans[i : i + SHARD]) for i in range(0, len(self.texts), SHARD)]
-        return [Shard(fingerprint([_FORMAT, self.identity, list(t), [list(s) for s in m]]), t, m) for t, m in parts]
+        return [Shard(self._key(list(t), [list(s) for s in m]), t, m) for t, m in parts]
+
+    def _key(self, texts: list[str], spans: list[list[int]]) -> str:
+        literal = ["control tokens as text"] if any(map(_CONTROL.search, texts)) else []
+        return fingerprint([_FORMAT, self.identity, texts, spans, *literal])
 
     def source(self, pooling: str) -> str:
         """Key of all that determines these items' vectors under one pooling."""
-        return fingerprint([_FORMAT, self.identity, pooling, [shard.key for shard in self.shards]])
+        return fingerprint([_FORMAT, self.identity, pooling, [shard.key_of(pooling) for shard in self.shards]])
+
+    def needs(self, *, nll: bool = False, attention: bool = False) -> Needs:
+        return Needs(self.max_length, nll, attention, self.language)
 
     def folder(self, content: str) -> str:
         """Kind of the store's objects that hold this model's `content`: a pooling's vectors, the token table, likelihoods."""
@@ -119,19 +141,22 @@ class Extractor:
         found = self.fill(side, [pooling])
         vectors = [files[pooling] for files in found]
         try:
-            tables = [pd.concat([pd.read_parquet(files[t]) for files in found], ignore_index=True) for t in self._tables]
-            tokens = pd.concat(tables, axis=1)
+            tables = {t: pd.concat([pd.read_parquet(files[t]) for files in found], ignore_index=True) for t in self._tables}
             record = record_of(vectors[0])
             stored = StoredLayers(self.store.root, vectors, layers)
         except FileNotFoundError as error:
             raise vanished(self.store.root, error) from error
+        tokens = tables[ITEMS]
+        if self.nll:
+            scores = per_unit(tables[NLL], tokens["scored_characters"], tokens["scored_bytes"])
+            tokens = pd.concat([tokens, scores], axis=1)
         lengths = torch.tensor(tokens["tokens"].to_numpy(), dtype=torch.float32)
         return Extracted(Activations(stored, stored.n_blocks, lengths, side.source(pooling)), tokens, record)
 
     def fill(self, side: Side, poolings: Sequence[str]) -> list[dict[str, Path]]:
         """Extract what the store does not hold, or no longer holds undamaged; returns the files of each shard."""
         contents = [*poolings, *self._tables]
-        found = [self._open(side, shard, contents) for shard in side.shards]
+        found = self._tabulated(side, [self._open(side, shard, contents) for shard in side.shards], contents)
         missing = [shard for shard, files in zip(side.shards, found, strict=True) if len(files) < len(contents)]
         n = sum(len(shard.texts) for shard in missing)
         if not missing:
@@ -149,12 +174,26 @@ class Extractor:
             raise ConfigError(f"store.dir={self.store.root}: activations of {side.model.name} vanished after being written")
         return found
 
+    def _tabulated(self, side: Side, found: list[dict[str, Path]], contents: Sequence[str]) -> list[dict[str, Path]]:
+        """Make the token tables that alone are missing; that takes the tokenizer and no network."""
+        vectors = set(contents) - {ITEMS}
+        shards = [shard for shard, files in zip(side.shards, found, strict=True) if set(files) == vectors]
+        if not shards:
+            return found
+        from layeratlas.forward import token_table  # transformers takes seconds to import; a filled store needs none
+
+        logger.info("extract %s: counting the tokens of %d texts", side.model.name, sum(len(shard.texts) for shard in shards))
+        encoder = side.model.encoder(self.store, side.needs())
+        for shard, texts in _tokenised(encoder, shards):
+            self._write_table(side, shard, ITEMS, token_table(encoder, texts))
+        return [self._open(side, shard, contents) for shard in side.shards]
+
     @property
     def _tables(self) -> list[str]:
         return [ITEMS, NLL] if self.nll else [ITEMS]
 
     def _open(self, side: Side, shard: Shard, contents: Sequence[str]) -> dict[str, Path]:
-        opened = {content: self.store.open(side.folder(content), shard.key) for content in contents}
+        opened = {content: self.store.open(side.folder(content), shard.key_of(content)) for content in contents}
         return {content: path for content, path in opened.items() if path}
 
     def _extract(self, side: Side, missing: Sequence[Shard]) -> None:
@@ -163,23 +202,26 @@ class Extractor:
         size = self._preflight(side, missing)
         model = self.held.load(side.model, self.store, self.device, self._needs(side))
         batching = Batching(1, self.batching.tokens) if side.exact else self.batching
-        n, shards = sum(len(shard.texts) for shard in missing), _tokenised(model, missing)
+        n, shards = sum(len(shard.texts) for shard in missing), _tokenised(model.encoder, missing)
         first = next(shards)
         self._foretell(model, size, first[1], batching, n)
         with Progress(side.model.name, n) as progress:
             for shard, texts in chain([first], shards):
                 made = extract(model, texts, self.poolings, batching, progress.advance)
                 for pooling, layers in made.pooled.items():
-                    with self.store.building(side.folder(pooling), shard.key, ".safetensors") as path:
+                    with self.store.building(side.folder(pooling), shard.key_of(pooling), ".safetensors") as path:
                         path.write_bytes(safetensors.torch.save(layers, metadata=self._record(side, model, batching)))
-                tables = {ITEMS: token_table(model, texts)} | ({} if made.nll is None else {NLL: made.nll})
+                tables = {ITEMS: token_table(model.encoder, texts)} | ({} if made.nll is None else {NLL: made.nll})
                 for content, table in tables.items():
-                    with self.store.building(side.folder(content), shard.key, ".parquet") as path:
-                        table.to_parquet(path)
+                    self._write_table(side, shard, content, table)
+
+    def _write_table(self, side: Side, shard: Shard, content: str, table: pd.DataFrame) -> None:
+        with self.store.building(side.folder(content), shard.key_of(content), ".parquet") as path:
+            table.to_parquet(path)
 
     def _needs(self, side: Side) -> Needs:
         attention = poolings_of_ours.attention_weighted in self.poolings.values()
-        return Needs(side.max_length, nll=self.nll, attention=attention)
+        return side.needs(nll=self.nll, attention=attention)
 
     def _preflight(self, side: Side, missing: Sequence[Shard]) -> Size:
         held = self.holds(side)
@@ -233,12 +275,12 @@ def record_of(shard: Path) -> dict[str, Any]:
         return json.loads(file.metadata()["record"])
 
 
-def _tokenised(model: Any, shards: Sequence[Shard]) -> Iterator[tuple[Shard, Any]]:
+def _tokenised(encoder: Any, shards: Sequence[Shard]) -> Iterator[tuple[Shard, Any]]:
     """Shards with their texts tokenised, each while the one before it is computed."""
     from layeratlas.forward import Texts
 
     def tokenise(shard: Shard) -> Texts:
-        return Texts(shard.texts, model.encoder.encode(shard.texts, shard.spans))
+        return Texts(shard.texts, encoder.encode(shard.texts, shard.spans))
 
     with ThreadPoolExecutor(1) as background:
         ahead = background.submit(tokenise, shards[0])

@@ -11,12 +11,16 @@ from layeratlas import results
 from layeratlas.activations import Extracted
 from layeratlas.affinity import Affinity
 from layeratlas.analyses import Findings, Headline
-from layeratlas.balance import balance, imbalances
+from layeratlas.balance import Commonest, balance, commonest, imbalances
 from layeratlas.corpora import doubts
+from layeratlas.corpora.characters import has_content, is_visible
 from layeratlas.metrics import AbstractMetric
+from layeratlas.models import AbstractModel
 from layeratlas.plan import Plan
 
 logger = logging.getLogger(__name__)
+
+_MOST = 0.5  # of the texts: more that are pooled at one token are warned about
 
 
 def described(plan: Plan, extracted: dict[str, Extracted], affinity: Affinity, findings: dict[str, Findings]) -> dict[str, Any]:
@@ -60,8 +64,6 @@ def _describe_side(plan: Plan, extracted: Extracted, side: str) -> dict[str, Any
         "layers": activations.names,
         "width": activations.width,
         "dtype": model.dtype,
-        "developer": getattr(model, "developer", None),
-        "family": getattr(model, "family", None),
         "tokens": None if extracted.tokens.empty else int(extracted.tokens["tokens"].sum()),
         "extraction": extracted.record,
     }
@@ -90,6 +92,7 @@ def _normalization(node: dict[str, Any]) -> str:
 def doubtful_texts(plan: Plan, extracted: dict[str, Extracted]) -> Iterator[str]:
     """What about the texts may decide the result instead of their meaning, one line each."""
     yield from doubts(plan.items, plan.languages["a"], plan.languages["b"])
+    yield from _one_sided(plan)
     yield from imbalances(*_balance(plan, extracted).values())
     for side in "ab":
         tokens, texts = extracted[side].tokens, pd.Series(plan.items.sides[side].texts)
@@ -100,16 +103,64 @@ def doubtful_texts(plan: Plan, extracted: dict[str, Extracted]) -> Iterator[str]
             yield f"{where}: {cut} of {len(tokens)} texts are cut at {plan.corpus.max_length} tokens"
         if (repeated := int(texts.duplicated().sum())) > 0:
             yield f"{where}: {repeated} of {len(texts)} texts repeat another one"
-        commonest = tokens["last_token"].value_counts()
-        if plan.pooling == "last" and commonest.iloc[0] > len(tokens) / 2:
+        if (named := int((tokens["named_controls"] > 0).sum())) > 0:
+            yield _controls(where, named, int((tokens["controls"] > 0).sum()), len(tokens))
+        token = commonest(tokens, plan.pooling)
+        if token and token.share > _MOST:
+            yield _same_token(where, plan, token, tokens)
+
+
+def _controls(where: str, named: int, read: int, n: int) -> str:
+    as_text = "they are read as text"
+    read_so = f"{as_text}, but for {read} texts whose tokenizer knows them by no other token" if read else as_text
+    return f"{where}: {named} of {n} texts hold names of the model's control tokens, such as that of its end of text; {read_so}"
+
+
+def _same_token(where: str, plan: Plan, token: Commonest, tokens: pd.DataFrame) -> str:
+    """That most texts are pooled at one token, and what to type instead."""
+    content = commonest(tokens, "last_content")
+    remedies = ["pooling=mean_content"]
+    if plan.pooling == "last" and content and content.share <= _MOST:
+        mark = is_visible(token.text) and not has_content(token.text)
+        strip = ["dataset.final_punctuation=strip"] if mark and plan.corpus.final_punctuation == "keep" else []
+        remedies = ["pooling=last_content", *strip]
+    return (
+        f"{where}: {round(token.share * len(tokens))} of {len(tokens)} texts are pooled at the token {token}, so with"
+        f" pooling={plan.pooling} early layers compare that token in its contexts; {' or '.join(remedies)} reads another"
+    )
+
+
+def _one_sided(plan: Plan) -> Iterator[str]:
+    """What stands around the texts of one side only."""
+    wrapped = {side: model for side, model in plan.models.items() if isinstance(model, AbstractModel) and model.chat_template}
+    others = {side: model for side, model in plan.models.items() if isinstance(model, AbstractModel) and not model.chat_template}
+    for side, model in wrapped.items():
+        for other, plain in others.items():
             yield (
-                f"{where}: {commonest.iloc[0]} of {len(tokens)} texts end in the token {commonest.index[0]!r}, so with"
-                " pooling=last early layers compare that token in its contexts"
+                f"model_{side} ({model.name}) reads its texts inside a chat template and model_{other} ({plain.name}) does not:"
+                f" set chat_template of both to the same, or take the template for a part of what differs"
             )
 
 
+def offers(plan: Plan) -> Iterator[str]:
+    """What the models' own files say of how texts are to be read, where they are read otherwise; what to type."""
+    for side, model in plan.models.items():
+        if not isinstance(model, AbstractModel):
+            continue
+        card = model.card()
+        if card.prompts and not model.prefix:
+            first = card.prompts.get(card.default or "") or next(iter(card.prompts.values()))
+            listed = ", ".join(f"{prompt!r} ({name})" for name, prompt in card.prompts.items())
+            yield (
+                f"model_{side} ({model.name}): its own files put a prompt before each text, {listed}; none is read here:"
+                f" \"model_{side}.prefix='{first}'\" reads one"
+            )
+        if card.pooling and card.pooling != plan.pooling:
+            yield f"model_{side} ({model.name}): its own files pool by pooling={card.pooling}; here it is pooling={plan.pooling}"
+
+
 def _balance(plan: Plan, extracted: dict[str, Extracted]) -> dict[str, dict[str, Any]]:
-    return {side: balance(plan.items.sides[side].texts, extracted[side].tokens) for side in "ab"}
+    return {side: balance(plan.items.sides[side].texts, extracted[side].tokens, plan.pooling) for side in "ab"}
 
 
 def log_summary(run: results.Run) -> None:

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 
 from layeratlas.arrays import HiddenStates, Pooling, Tokens
+from layeratlas.balance import per_unit
 from layeratlas.batching import Batching
 from layeratlas.errors import ActivationError, ConfigError
 from layeratlas.models.language_model import LanguageModel
-from layeratlas.models.tokenization import Encoding, collate
+from layeratlas.models.tokenization import Encoder, Encoding, collate
 
 logger = logging.getLogger(__name__)
 
@@ -186,32 +187,52 @@ def _check(model: str, pooling: str, layers: Layers, texts: Sequence[str]) -> No
 
 
 def _nll_table(scores: Tensor, texts: Texts) -> pd.DataFrame:
-    """Sum over scored tokens in nats, their number, and the sum per token, per byte and per character.
-
-    The last two are NaN for a text that was cut: its likelihood is that of its beginning, its length that of the whole.
-    """
+    """Sum over scored tokens in nats, their number, and the sum per token, per byte and per character of what was scored."""
     total, tokens = scores.double().numpy().T
     if not (tokens > 0).all():
         raise ActivationError(f"extract.nll=true: the text {texts.texts[int((tokens <= 0).argmax())][:60]!r} has no token to score")
-    table = pd.DataFrame({"nll": total, "nll_tokens": tokens.astype(int), "nll_per_token": total / tokens})
-    table["nll_per_byte"] = total / [len(text.encode()) for text in texts.texts]
-    table["nll_per_character"] = total / [len(text) for text in texts.texts]
-    table.loc[[e.truncated for e in texts.encodings], ["nll_per_byte", "nll_per_character"]] = float("nan")
-    return table
+    scored = [e.scored for e in texts.encodings]
+    table = pd.DataFrame({"nll": total, "nll_tokens": tokens.astype(int)})
+    return per_unit(table, [extent.characters for extent in scored], [extent.bytes for extent in scored])
 
 
-def token_table(model: LanguageModel, texts: Texts) -> pd.DataFrame:
-    """A row per text: tokens, bytes, characters, fertility (tokens per character), truncated, last token, unknown tokens."""
-    tokenizer = model.encoder.tokenizer
+def token_table(encoder: Encoder, texts: Texts) -> pd.DataFrame:
+    """A row per text: how many tokens, bytes and characters, what was cut, and which tokens stand where poolings read one.
+
+    `text_tokens` are those of the text itself, `fertility` is their number per character that they cover (`read_characters`).
+    `scored_characters` and `scored_bytes` are how much of the text has a likelihood. `first_token`, `last_token` and
+    `last_content_token` are what the tokens at these places say by themselves, their ids beside them; a first token that is not
+    the text's own has none. `named_controls` are the names of control tokens in the text, `controls` those read as such.
+    """
+    encodings = texts.encodings
+    own = [[i for i, special in zip(e.ids, e.special, strict=True) if not special] for e in encodings]
+    places: dict[str, list[int | None]] = {
+        "first_token": [None if e.special[0] else e.ids[0] for e in encodings],
+        "last_token": [e.ids[-1] for e in encodings],
+        "last_content_token": [_last_content(e) for e in encodings],
+    }
+    decoded = {i: encoder.tokenizer.decode([i]) for ids in places.values() for i in set(ids) if i is not None}
     table = pd.DataFrame(
         {
             "tokens": texts.lengths,
+            "text_tokens": [len(ids) for ids in own],
             "bytes": [len(text.encode()) for text in texts.texts],
             "characters": [len(text) for text in texts.texts],
-            "truncated": [e.truncated for e in texts.encodings],
-            "last_token": [tokenizer.decode(e.ids[-1:]) for e in texts.encodings],
-            "unknown_tokens": [sum(i == tokenizer.unk_token_id for i in e.ids) for e in texts.encodings],
+            "read_characters": [e.read.characters for e in encodings],
+            "scored_bytes": [e.scored.bytes for e in encodings],
+            "scored_characters": [e.scored.characters for e in encodings],
+            "truncated": [e.truncated for e in encodings],
+            "unknown_tokens": [sum(i == encoder.tokenizer.unk_token_id for i in ids) for ids in own],
+            "named_controls": [e.named_controls for e in encodings],
+            "controls": [e.controls for e in encodings],
+            **{p: pd.Series([None if i is None else decoded[i] for i in ids], dtype="string") for p, ids in places.items()},
+            **{f"{place}_id": pd.Series(ids, dtype="Int64") for place, ids in places.items()},
         }
     )
-    table.insert(3, "fertility", table["tokens"] / table["characters"])
+    table.insert(5, "fertility", table["text_tokens"] / table["read_characters"])
     return table
+
+
+def _last_content(encoding: Encoding) -> int | None:
+    marks = zip(encoding.ids, encoding.special, encoding.punctuation, strict=True)
+    return next((i for i, special, punctuation in reversed(list(marks)) if not special and not punctuation), None)

@@ -19,7 +19,7 @@ from layeratlas.activations import Extracted, Extractor, Side
 from layeratlas.affinity import Affinity, clustered, compare, diagnoses, with_intervals, with_null
 from layeratlas.analyses import Comparison, Findings
 from layeratlas.catalogue import catalogue, damaged, remove
-from layeratlas.description import described, doubtful_texts, k_of, log_summary
+from layeratlas.description import described, doubtful_texts, k_of, log_summary, offers
 from layeratlas.errors import ActivationError, ConfigError
 from layeratlas.metrics import AbstractNeighborMetric
 from layeratlas.models import AbstractModel, Needs, StoredActivations
@@ -44,6 +44,8 @@ def extraction(config: DictConfig, folder: Path) -> None:
     """Fill the store with both sides' activations, and compare nothing."""
     store_of(config).clean()
     plan, notes = planned(_b_follows_a(config)), _Notes()
+    for offer in offers(plan):
+        notes.warn(offer)
     for name in _order(plan):
         model = plan.models[name]
         if isinstance(model, AbstractModel):
@@ -152,6 +154,8 @@ def _run(config: DictConfig, folder: Path, *, only_stored: bool) -> None:
         return
     store_of(config).clean()
     plan, notes = planned(config), _Notes()
+    for offer in offers(plan):
+        notes.warn(offer)
     extractor = replace(plan.extractor, only_stored=only_stored)
     with notes.timed("extract"):
         extracted = _extract(plan, extractor, config.layers)

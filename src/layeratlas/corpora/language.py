@@ -8,7 +8,8 @@ from dataclasses import dataclass
 class Language:
     """The fields of a file in conf/language; all but the code may be left open.
 
-    `flores` is the code of FLORES-200, `script` the code of ISO 15924, `sentence_final` the marks that end a sentence.
+    `flores` is the code of FLORES-200, `script` the code of ISO 15924, `sentence_final` the marks that end a sentence,
+    `aliases` are other codes by which tokenizers know the language.
     """
 
     code: str
@@ -20,6 +21,13 @@ class Language:
     family: str = ""
     resource: str | int | None = None
     sentence_final: Sequence[str] = ()
+    aliases: Sequence[str] = ()
+
+    @property
+    def codes(self) -> list[str]:
+        """Every code of this language, the most exact one first: zho_Hans, zh, zho, cmn."""
+        given = [self.flores, self.code, self.flores.split("_")[0], *self.aliases]
+        return list(dict.fromkeys(code for code in given if code))
 
     def __str__(self) -> str:
         return self.code

@@ -3,12 +3,14 @@
 import abc
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from layeratlas.corpora import Language
 from layeratlas.errors import ConfigError
+from layeratlas.models.card import Card
 from layeratlas.models.hub import fetch, fingerprint_of, local_folder
 from layeratlas.store import Store
 
@@ -39,34 +41,37 @@ class Size:
 
 @dataclass(frozen=True)
 class Needs:
-    """What an extraction wants of a model: where to cut its input, and what costs extra (likelihoods, attention weights)."""
+    """What an extraction wants of a model: where to cut its input, and what costs extra (likelihoods, attention weights).
+
+    `language` is that of the texts, for tokenizers that mark it.
+    """
 
     max_length: int
     nll: bool = False
     attention: bool = False
+    language: Language | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class AbstractModel(abc.ABC):
     """One checkpoint and how to run it.
 
-    `dtype` is what the forward pass computes in. `chat_template` wraps each text as a user's turn. `random_init`, if not
+    `dtype` is what the forward pass computes in. `chat_template` wraps each text as a user's turn. `prefix` stands before each
+    text, inside the template, and is no part of it: an instruction, or the `query: ` of E5. `random_init`, if not
     null, is the seed of fresh random weights in the same architecture. `skip_blocks` lists blocks (from 1) to leave out.
     `quantization` (8bit, 4bit) needs the extra `quantized`, `adapter` (a hub id or folder of peft's) the extra `adapters`.
-    `developer` and `family` (a model and what was trained on from it) say which models are not independent of each other.
     """
 
     id: str
     dtype: str
     chat_template: bool = False
+    prefix: str | None = None
     random_init: int | None = None
     skip_blocks: Sequence[int] = ()
     quantization: str | None = None
     adapter: str | None = None
     device_map: str | None = None
     trust_remote_code: bool = False
-    developer: str | None = field(default=None, compare=False)
-    family: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.dtype not in _DTYPES:
@@ -74,6 +79,8 @@ class AbstractModel(abc.ABC):
         if self.quantization not in (None, *_QUANTIZATIONS):
             raise ConfigError(f"model quantization: expected null or one of {', '.join(_QUANTIZATIONS)}; got {self.quantization}")
 
+        if not isinstance(self.prefix, str | None):
+            raise ConfigError(f"model prefix: expected null or a text; got {self.prefix}")
         if self.random_init is not None and (self.quantization or self.adapter):
             raise ConfigError("model random_init: random weights take neither quantization nor an adapter; set those to null")
 
@@ -102,9 +109,14 @@ class AbstractModel(abc.ABC):
         if self.adapter and local_folder(self.adapter) is None:
             fetch(self.adapter, "main")
 
+    def card(self) -> Card:
+        """What the checkpoint's own small files say of how texts are to be read; nothing where there are none."""
+        return Card()
+
     def identity(self) -> dict[str, Any]:
         """All that determines this model's activations on a given text, apart from where it runs."""
-        return {
+        reading = ({"template_cut": "text"} if self.chat_template else {}) | ({"prefix": self.prefix} if self.prefix else {})
+        return reading | {
             "checkpoint": self.fingerprint(),
             "dtype": self.dtype,
             "chat_template": self.chat_template,
@@ -127,6 +139,12 @@ class AbstractModel(abc.ABC):
         from layeratlas.models.loading import reread
 
         return reread(loaded, self, self.source(store), needs)
+
+    def encoder(self, store: Store, needs: Needs) -> Any:
+        """Load the tokenizer alone; returns an `Encoder`."""
+        from layeratlas.models.loading import load_encoder
+
+        return load_encoder(self, self.source(store), needs)
 
     def size(self, store: Store) -> Size:
         """How large the network is, from the checkpoint's config alone."""

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from layeratlas.models.base import AbstractModel, Source
-from layeratlas.models.hub import fetch, fingerprint_of, local_folder, resolve_commit
+from layeratlas.models.card import Card, read_card
+from layeratlas.models.hub import configs, fetch, fingerprint_of, local_folder, resolve_commit
 from layeratlas.store import Store
 
 
@@ -15,6 +16,9 @@ class Checkpoint(AbstractModel):
 
     def fingerprint(self) -> str:
         return fingerprint_of(self.id, self.revision)
+
+    def card(self) -> Card:
+        return read_card(local_folder(self.id) or configs(self.id, self.revision))
 
     def source(self, store: Store) -> Source:
         folder = local_folder(self.id)

@@ -12,7 +12,8 @@ from layeratlas.store import Store, fingerprint
 
 logger = logging.getLogger(__name__)
 
-_READING = {"max_length", "language", "chat_template", "prefix"}  # how texts are put to a network, which leaves it as it is
+# How texts are put to a network, which leaves it as it is.
+_READING = {"max_length", "language", "chat_template", "template_cut", "prefix"}
 
 
 class Held:

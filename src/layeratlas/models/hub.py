@@ -7,6 +7,7 @@ from pathlib import Path
 from layeratlas.errors import ConfigError
 from layeratlas.store import fingerprint
 
+_SMALL = ["*config.json", "modules.json", "config_sentence_transformers.json"]
 _NEEDED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py"]
 
 
@@ -29,7 +30,12 @@ def fingerprint_of(location: str, revision: str) -> str:
 
 def resolve_commit(repository: str, revision: str) -> str:
     """The commit that a branch or tag stands for, asked from the hub or, without a network, from its cache on this machine."""
-    return _download(repository, revision, ["*config.json"]).name
+    return configs(repository, revision).name
+
+
+def configs(repository: str, revision: str) -> Path:
+    """A folder with the repository's small files, at the commit that a branch or tag stands for."""
+    return _download(repository, revision, _SMALL)
 
 
 def fetch(repository: str, revision: str) -> Path:

@@ -36,6 +36,7 @@ def load_language_model(model: AbstractModel, source: Source, device: torch.devi
     set_verbosity_error()  # what transformers warns of at loading (weights of a head that is not wanted) is checked here anyway
     if not sys.stderr.isatty():
         disable_progress_bar()
+    encoder = load_encoder(model, source, needs)
     with _explained(model):
         network = _network(model, source, device, needs)
     tower = text_tower(network.eval())
@@ -44,7 +45,7 @@ def load_language_model(model: AbstractModel, source: Source, device: torch.devi
         name=model.name,
         network=tower,
         blocks=find_blocks(tower),
-        encoder=load_encoder(model, source, needs),
+        encoder=encoder,
         attention=needs.attention,
     )
     loaded = verified(loaded)
@@ -61,9 +62,16 @@ def reread(loaded: LanguageModel, model: AbstractModel, source: Source, needs: N
 
 
 def load_encoder(model: AbstractModel, source: Source, needs: Needs) -> Encoder:
+    """The tokenizer with all that stands around a text, without any weights."""
     with _explained(model):
         tokenizer = AutoTokenizer.from_pretrained(source.location, **_origin(model, source))
-    return Encoder(tokenizer, chat_template=model.chat_template, max_length=needs.max_length)
+    return Encoder(
+        tokenizer,
+        chat_template=model.chat_template,
+        max_length=needs.max_length,
+        prefix=model.prefix or "",
+        language=needs.language,
+    )
 
 
 def measure(model: AbstractModel, source: Source) -> Size:
