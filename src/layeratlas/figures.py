@@ -1,8 +1,10 @@
 """Pictures of saved results."""
 
 import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import matplotlib
@@ -21,6 +23,7 @@ from layeratlas.results import Run
 logger = logging.getLogger(__name__)
 
 _TICKS = 10
+_CHARACTERS = 13  # of small print an inch
 
 
 def draw(run: Run) -> None:
@@ -58,14 +61,17 @@ def affinity_figure(run: Run) -> Figure:
     _best_matches(axes, matrix.to_numpy())
     axes.set(xlabel=_side(result["b"]), ylabel=_side(result["a"]))
     axes.set_title(_caption(result, run.arrays["chance"]), fontsize="small")
+    figure.suptitle(_sentence(result, figure), fontsize="x-small")
     figure.legend(loc="outside lower center", fontsize="x-small", frameon=False, ncols=2)
     return figure
 
 
 def depth_curves_figure(run: Run) -> Figure:
-    """For each block, how deep its best match in the other model lies and how alike the two are, with intervals if computed."""
+    """For each block, where its best match in the other model lies and how alike they are; for each depth, its swap margin."""
     table, result = run.table("diagonal"), run.result
-    figure, (where, how) = plt.subplots(1, 2, figsize=(8.6, 4), layout="constrained")
+    preference = (result["statistics"]["diagonal"].get("swap") or {}).get("by_depth")
+    panels = 3 if preference else 2
+    figure, (where, how, *rest) = plt.subplots(1, panels, figsize=(4.3 * panels, 4.2), layout="constrained")
     for (side, other), colour in zip((("a", "b"), ("b", "a")), ("tab:blue", "tab:orange"), strict=True):
         rows = table[table["side"] == side]
         label = f"{_name(result[side])}, matched in {_name(result[other])}"
@@ -78,9 +84,26 @@ def depth_curves_figure(run: Run) -> Figure:
     how.set(xlabel="depth of a block", ylabel=f"{result['metric']['name']} with its best match", xlim=(0, 1.03))
     how.set_ylim(min(0.0, how.get_ylim()[0]), None)
     how.set_title("larger = more alike; bands: jackknife over items, if computed", fontsize="x-small")
+    if preference:
+        _preference(rest[0], preference, result["metric"]["name"])
     figure.legend(loc="outside lower center", fontsize="x-small", frameon=False)
-    figure.suptitle(_caption(result, run.arrays["chance"]), fontsize="small")
+    figure.suptitle(f"{_caption(result, run.arrays['chance'])}\n{_sentence(result, figure)}", fontsize="small")
     return figure
+
+
+def _preference(axes: Axes, curve: dict[str, list[float]], metric: str) -> None:
+    """The swap margin of each depth with all others."""
+    if "ci_low" in curve:
+        axes.fill_between(curve["depth"], curve["ci_low"], curve["ci_high"], color="tab:green", alpha=0.18, linewidth=0)
+    axes.plot(curve["depth"], curve["margin"], color="tab:green", linewidth=1.2, marker=".")
+    axes.axhline(0, color="grey", linewidth=0.8)
+    axes.set(xlabel="depth", ylabel=f"swap margin ({metric})", xlim=(0, 1.03))
+    axes.set_title("above 0: layers at this depth prefer each other to other depths", fontsize="x-small")
+
+
+def _sentence(result: dict[str, Any], figure: Figure) -> str:
+    """The headline in words, in lines that the figure is wide enough for."""
+    return fill(result["headline"].get("sentence", ""), int(_CHARACTERS * figure.get_figwidth()))
 
 
 def _curve(axes: Axes, rows: pd.DataFrame, column: str, **style: Any) -> None:
@@ -132,8 +155,8 @@ def _best_matches(axes: Axes, matrix: np.ndarray) -> None:
 
 
 def _ticks(layers: pd.Index) -> tuple[np.ndarray, list[str]]:
-    """Some ten of the layers by name, each in the middle of its cell."""
-    shown = np.arange(0, len(layers), max(1, len(layers) // _TICKS))
+    """At most ten of the layers by name, each in the middle of its cell."""
+    shown = np.arange(0, len(layers), math.ceil(len(layers) / _TICKS))
     return shown + 0.5, [layer.removeprefix("block_") for layer in layers[shown]]
 
 
