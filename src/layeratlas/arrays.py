@@ -23,8 +23,9 @@ AffinityMatrix: TypeAlias = Float[Tensor, "layers_a layers_b"]
 class Tokens:
     """One padded batch of tokenised items.
 
-    `mask` marks real tokens (not padding), `special` those that the tokenizer or the chat template's control
-    tokens added, `punctuation` those that decode to nothing but punctuation and blanks, `span` the item's marked span.
+    `mask` marks real tokens (not padding), `special` those that are not of the text itself (added by the
+    tokenizer, of a chat template or a prefix), `punctuation` those that cover nothing but punctuation and blanks, `span` the item's
+    marked span.
     `attention` is what each token receives in the block at hand, where a pooling asks for it.
     """
 
