@@ -15,6 +15,7 @@ from layeratlas.batching import Batching
 from layeratlas.errors import ConfigError
 from layeratlas.models import Checkpoint, Held, Needs, verification
 from layeratlas.models.base import AbstractModel
+from layeratlas.models.language_model import LanguageModel
 
 CPU = torch.device("cpu")
 
@@ -45,6 +46,20 @@ def test_other_ways_of_reading_texts_take_a_tokenizer_and_no_network(held, check
     assert (len(first.encoder.encode(TEXTS[:1])[0].ids), len(second.encoder.encode(TEXTS[:1])[0].ids)) == (37, 6)
     assert len(held(checkpoint(), 64).encoder.encode(TEXTS[:1])[0].ids) == 37
     assert loaded == ["tiny-llama"]
+
+
+@pytest.mark.parametrize("architecture", ["llama", "bert"])
+@pytest.mark.parametrize("max_length", [7, 2000])
+def test_a_model_that_reads_in_another_way_is_all_that_one_loaded_for_it_is(held, checkpoint, load, architecture, max_length):
+    held(checkpoint(architecture), 64)
+    assert told(held(checkpoint(architecture), max_length)) == told(load(architecture, max_length))
+
+
+def told(model: LanguageModel) -> dict[str, object]:
+    """What a model and its encoder say of themselves, apart from objects that are equal to nothing but themselves."""
+    public = {name: value for name, value in vars(model.encoder).items() if name != "tokenizer" and not name.startswith("_")}
+    own = {name: value for name, value in vars(model).items() if type(value).__eq__ is not object.__eq__}
+    return own | {f"encoder.{name}": value for name, value in public.items()}
 
 
 @pytest.mark.parametrize(

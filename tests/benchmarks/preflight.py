@@ -24,7 +24,7 @@ TEXTS = {
     "English speeches": ["dataset=speeches"],
     "English sentences": ["dataset=parallel"],
     "the same in Hindi": ["dataset=parallel", "language@language_a=hi"],
-    "questions in Hindi": ["dataset=exam", "language@language_a=hi"],
+    "concepts in Hindi": ["dataset=concepts", "language@language_a=hi"],
 }
 TIME, MEMORY = 1.5, 1.3
 _UNITS = {"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9}
