@@ -49,9 +49,9 @@ def test_other_ways_of_reading_texts_take_a_tokenizer_and_no_network(held, check
 
 
 @pytest.mark.parametrize("architecture", ["llama", "bert"])
-@pytest.mark.parametrize("max_length", [7, 2000])
+@pytest.mark.parametrize("max_length", [200, 2000])
 def test_a_model_that_reads_in_another_way_is_all_that_one_loaded_for_it_is(held, checkpoint, load, architecture, max_length):
-    held(checkpoint(architecture), 64)
+    held(checkpoint(architecture), 100)  # the probes, by which padding is judged, are shorter
     assert told(held(checkpoint(architecture), max_length)) == told(load(architecture, max_length))
 
 
