@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from fractions import Fraction
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -382,12 +383,49 @@ def test_layer_permutations_find_a_planted_diagonal_and_not_noise():
     )
 
 
+def test_equal_distances_of_depths_tie_whatever_their_floats():
+    """FAULTS: 30 x 18 depths have 86 different distances, and 199 as floats."""
+    a, b = np.arange(1, 31) / 30, np.arange(1, 19) / 18
+    exact = np.array([[abs(Fraction(i, 30) - Fraction(j, 18)) for j in range(1, 19)] for i in range(1, 31)])
+    assert (len(set(exact.ravel())), len(np.unique(np.abs(a[:, None] - b)))) == (86, 199)
+    matrix = np.random.default_rng(0).random((30, 18))
+    assert cell_depth_rank(matrix, a, b) == pytest.approx(stats.spearmanr(-exact.astype(float).round(9).ravel(), matrix.ravel())[0])
+    assert cell_depth_rank(-exact.astype(float).round(9), a, b) == pytest.approx(1, abs=1e-15)
+
+
+def test_a_matrix_that_is_constant_but_for_rounding_or_undefined_somewhere_has_no_ranks():
+    a, b = np.arange(1, 6) / 5, np.arange(1, 5) / 4
+    nearly = 0.4 + 1e-9 * np.random.default_rng(0).random((5, 4))
+    undefined = np.random.default_rng(0).random((5, 4))
+    undefined[2, 2] = np.nan
+    assert np.isnan([cell_depth_rank(matrix, a, b) for matrix in (np.full((5, 4), 0.4), nearly, undefined)]).all()
+
+
+def test_the_interval_of_a_bounded_number_stays_in_its_bounds():
+    """FAULTS: monotone shares of up to 1.034."""
+    rng = np.random.default_rng(0)
+    matrix = 0.9 * np.eye(6) + 0.05
+    affinity = replace(
+        affinity_of(matrix, blocks(6), blocks(6)),
+        bounds=(0.0, 1.0),
+        left_out=np.clip(matrix + 0.4 * rng.standard_normal((20, 6, 6)), 0, 1),
+        inference=Inference(permutations=0, groups=20, alpha=0.05, level=0.95, within_groups=False, by_group=False, block=1),
+    )
+    found = asked(affinity)
+    summary = found.statistics["diagonal"]
+    assert summary["monotone_share_a"]["ci_high"] == summary["monotone_share_b"]["ci_high"] == 1
+    assert -1 <= summary["generalised"]["ci_low"] < summary["generalised"]["ci_high"] <= 1
+    assert -1 <= summary["swap"]["margin"]["ci_low"] < summary["swap"]["margin"]["ci_high"] <= 1
+    assert found.table["best_affinity_ci_high"].max() <= 1
+    assert found.table["best_affinity_ci_low"].min() >= 0
+
+
 def test_rank_correlations_with_depth_are_scipys():
     rng = np.random.default_rng(1)
     a, b = np.arange(1, 8) / 7, np.arange(1, 5) / 4
     matrix = rng.random((7, 4)) - np.abs(a[:, None] - b)
     assert best_match_depth_rank(matrix, a, b) == pytest.approx(stats.spearmanr(a, b[matrix.argmax(axis=1)]).statistic)
-    nearness = -np.abs(a[:, None] - b).ravel()
+    nearness = -np.abs(a[:, None] - b).ravel().round(9)  # equal distances are equal
     assert cell_depth_rank(matrix, a, b) == pytest.approx(stats.spearmanr(nearness, matrix.ravel()).statistic)
 
 

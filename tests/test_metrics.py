@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from metric_rows import METRICS, Row, affinity, related
 
 from layeratlas import affinity_matrix
+from layeratlas.affinity import bounded
 from layeratlas.metrics import INVARIANCES
 
 TRANSFORMATIONS: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
@@ -309,6 +310,41 @@ def test_values_that_are_not_finite_are_refused(row, bad):
 def test_a_layer_of_one_and_the_same_vector_is_refused(row, value):
     with pytest.raises(ValueError, match=r"^every item has the same vector, so there is nothing to compare$"):
         row.metric.signature(torch.full((row.n, 5), value))
+
+
+@each_row
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_a_layer_of_one_vector_but_for_rounding_is_refused(row, dtype):
+    """One unit in the last place up or down, and what sums in another order leave."""
+    generator = torch.Generator().manual_seed(0)
+    one = torch.randn(12, generator=generator, dtype=torch.float64).to(dtype)
+    away = torch.randint(-1, 2, (row.n, 12), generator=generator) * float(torch.finfo(dtype).eps)
+    with pytest.raises(ValueError, match=r"^every item has the same vector up to rounding, so there is nothing to compare$"):
+        row.metric.signature((one.double() * (1 + away.double())).to(dtype))
+
+
+@each_row
+def test_a_layer_whose_items_differ_by_more_than_rounding_is_not_refused(row):
+    x, _ = row.layers(seed=0)
+    assert row.metric.signature(torch.from_numpy(x[:, :1] * 0 + 100 + 0.01 * x)) is not None
+
+
+@each_row
+def test_a_layer_with_itself_in_float32_stays_in_bounds(row):
+    a, b = ([x.astype(np.float32) for x in side] for side in many_layers(row, seed=21, n=max(row.n, 60)))
+    low, high = row.metric.about.bounds
+    for sides in ((a, a), (b, b), (a, b)):
+        matrix = affinity_matrix(row.metric, *sides)
+        assert low <= matrix.min()
+        assert matrix.max() <= high
+
+
+def test_a_value_that_leaves_the_bounds_by_more_than_rounding_is_no_value_of_the_metric():
+    metric = METRICS[0].metric
+    assert bounded(metric, torch.tensor([[1 + 1e-7, -1e-7, 0.5]], dtype=torch.float64)).tolist() == [[1, 0, 0.5]]
+    with pytest.raises(ValueError, match=r"^metric mutual_knn declares values from 0 to 1 and gave 1.00001$"):
+        bounded(metric, torch.tensor([[1.00001, -1e-7]], dtype=torch.float64))
+    assert np.isnan(bounded(metric, torch.tensor([[torch.nan]], dtype=torch.float64))).all()
 
 
 @each_row

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -6,10 +8,10 @@ from hypothesis import strategies as st
 from test_nulls import compared, inference
 
 from layeratlas import affinity_matrix
-from layeratlas.affinity import with_intervals
+from layeratlas.affinity import Affinity, clustered, with_intervals
 from layeratlas.errors import ConfigError
-from layeratlas.metrics import CKALinearDebiased, MutualKNN
-from layeratlas.statistics.resampling import bootstrap_interval, jackknife_groups, jackknife_interval
+from layeratlas.metrics import LCSKNN, AbstractMetric, CKALinearDebiased, CycleKNN, JaccardKNN, MutualKNN, RankKNN, RetrievalAt1
+from layeratlas.statistics.resampling import bootstrap_interval, design_effect, jackknife_groups, jackknife_interval, share_interval
 
 quick = settings(deadline=None, derandomize=True, max_examples=25)
 
@@ -44,6 +46,115 @@ def test_the_jackknife_of_a_mean_is_students_interval():
 def test_an_interval_ends_at_the_bounds_of_what_is_attainable():
     low, high = jackknife_interval(0.95, np.array([0.5, 1.0]), level=0.95, bounds=(0.0, 1.0))
     assert (low, high) == (0, 1)
+
+
+# --- shares -------------------------------------------------------------------------------------------------------------------
+
+
+def share_of(hits: np.ndarray, groups: int = 20) -> tuple[float, float]:
+    """Interval of a share of independent items."""
+    left_out = np.array([np.delete(hits, part).mean() for part in jackknife_groups(len(hits), groups)])
+    low, high = share_interval(hits.mean(), left_out, level=0.95, units=len(hits))
+    return float(low), float(high)
+
+
+def test_where_every_item_is_found_the_interval_is_that_of_clopper_and_pearson():
+    low, high = share_of(np.ones(64))
+    assert (low, high) == (pytest.approx(0.025 ** (1 / 64)), 1)
+    assert share_of(np.zeros(64)) == (0, pytest.approx(1 - low))
+
+
+@quick
+@given(hits=st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=20, max_size=80))
+def test_an_interval_of_a_share_holds_it_stays_within_0_and_1_and_mirrors(hits):
+    hits = np.array(hits)
+    low, high = share_of(hits)
+    assert 0 <= low <= hits.mean() <= high <= 1
+    assert high > low
+    assert share_of(1 - hits) == pytest.approx((1 - high, 1 - low), abs=1e-9)
+
+
+def test_in_the_middle_an_interval_of_a_share_is_students():
+    hits = np.random.default_rng(0).integers(0, 2, 4000).astype(float)
+    left_out = np.array([np.delete(hits, part).mean() for part in jackknife_groups(4000, 20)])
+    student = jackknife_interval(hits.mean(), left_out, level=0.95, bounds=(0.0, 1.0))
+    assert share_of(hits) == pytest.approx((float(student.low), float(student.high)), abs=5e-4)
+
+
+@pytest.mark.parametrize("n", [64, 96, 256])
+@pytest.mark.parametrize("truth", [0.01, 0.5, 0.95, 0.99, 0.992])
+def test_intervals_of_shares_cover(n, truth):
+    """FAULTS: at a truth of .992 and 64 items half of the intervals held it."""
+    rng = np.random.default_rng(round(1000 * truth) + n)
+    held = [low <= truth <= high for low, high in (share_of((rng.random(n) < truth).astype(float)) for _ in range(400))]
+    assert np.mean(held) >= 0.93 - 2 * np.sqrt(0.05 * 0.95 / 400)
+
+
+SHARES = [MutualKNN(k=3), JaccardKNN(k=3), CycleKNN(k=3), LCSKNN(k=3), RankKNN(k=3), RetrievalAt1()]
+
+
+@pytest.mark.parametrize("metric", SHARES, ids=lambda metric: metric.name)
+def test_a_share_of_1_that_other_items_could_lower_has_an_interval_and_a_layer_with_itself_has_none(metric):
+    x = np.random.default_rng(0).standard_normal((40, 6))
+    metric = metric.with_slack()
+    copy = compared(metric, [x], [x.copy()])
+    low, high = (
+        with_intervals(metric, copy, inference(groups=10), [""] * 40).inferred[name].item() for name in ("ci_low", "ci_high")
+    )
+    assert low <= copy.matrix.item() <= high
+    assert high - low > 0.01
+    itself = replace(copy, signatures_b=copy.signatures_a)
+    found = with_intervals(metric, itself, inference(groups=10), [""] * 40)
+    assert found.inferred["ci_low"] == found.inferred["ci_high"] == found.matrix
+    assert found.methods["interval"] == "effective binomial (Korn and Graubard) interval, delete-a-group jackknife"
+
+
+# --- items that belong together -------------------------------------------------------------------------------------------------
+
+
+def in_clusters(seed: int, size: int, own: float = 0.3) -> tuple[Affinity, list[str], AbstractMetric]:
+    """Two layers of 120 items of which `size` at a time share most of their signal and of their noise."""
+    rng, places, metric = np.random.default_rng(seed), np.arange(120) // size, CKALinearDebiased()
+    drawn = [(own * rng.standard_normal((120, 6)) + rng.standard_normal((120 // size, 6))[places]) for _ in range(3)]
+    order = rng.permutation(120)
+    found = compared(metric, [(drawn[0] + drawn[1])[order]], [(drawn[0] + drawn[2])[order]])
+    return found, [str(place) for place in places[order]], metric
+
+
+def test_intervals_that_take_clustered_items_for_independent_are_told_with_how_much_too_short_they_are():
+    told = []
+    for seed in range(8):
+        found, groups, metric = in_clusters(seed, size=6)
+        found = with_intervals(metric, found, inference(groups=20), groups)
+        told.append(clustered(metric, found, inference(groups=20), groups))
+    assert sum(line is not None for line in told) >= 6
+    line = next(line for line in told if line)
+    assert "leaving out whole groups of the data makes them" in line
+    assert "(20 groups, design effect" in line
+    assert line.endswith("statistics.by_group=true")
+
+
+def test_groups_that_mean_nothing_are_rarely_told_of():
+    told = 0
+    for seed in range(20):
+        found, _, metric = in_clusters(seed, size=1)
+        groups = [str(i % 20) for i in range(120)]
+        found = with_intervals(metric, found, inference(groups=20), groups)
+        told += clustered(metric, found, inference(groups=20), groups) is not None
+    assert told <= 4
+
+
+@pytest.mark.parametrize("groups", [[""] * 120, [str(i) for i in range(120)], ["big"] * 100 + list("abcdefghij") * 2])
+def test_without_groups_of_several_items_there_is_no_design_effect(groups):
+    found, _, metric = in_clusters(0, size=6)
+    found = with_intervals(metric, found, inference(groups=20), groups)
+    assert clustered(metric, found, inference(groups=20), groups) is None
+
+
+def test_a_design_effect_is_the_ratio_of_variances_and_undefined_where_nothing_varies():
+    left_out = np.random.default_rng(0).random((20, 3, 2))
+    assert design_effect(2 * left_out, left_out) == pytest.approx(4)
+    assert np.isnan(design_effect(left_out, np.ones((20, 3, 2))))
 
 
 @pytest.mark.parametrize("metric", [MutualKNN(k=5), CKALinearDebiased()], ids=lambda metric: metric.name)

@@ -101,6 +101,21 @@ def test_reliability_of_the_whole_predicts_that_of_a_repetition():
     assert spearman_brown(half) == pytest.approx(pearson(single[0] + single[1], single[2] + single[3]), abs=0.01)
 
 
+def test_halves_that_contradict_each_other_fully_have_no_reliability():
+    """Two cells can do no other than correlate by 1 or -1."""
+    assert spearman_brown(-1.0) == -np.inf
+    assert spearman_brown(1.0) == 1
+    with pytest.raises(ValueError, match=r"^a correlation lies between -1 and 1; got 1\.2$"):
+        spearman_brown(1.2)
+    noise = [Activations({f"block_{i}": torch.randn(20, 3) for i in range(1, size + 1)}, size) for size in (2, 1)]
+    signer = Signer(MutualKNN(k=2), CPU)
+    doubts = STABILITY._doubts(Comparison(compare(signer, *noise), *noise, signer), spearman_brown(-1.0))
+    assert doubts == [
+        "stability: mutual_knn of 20 items has a split-half reliability of -inf: halves of the items do not agree, and no number of"
+        " items can be named"
+    ]
+
+
 def test_the_number_of_items_needed_solves_the_formula():
     assert items_needed(100, 0.5, spearman_brown(0.5)) == 200
     assert items_needed(100, 0.8, 0.8) == 100

@@ -205,8 +205,8 @@ def _with_closed_form_z(affinity: Affinity) -> Affinity:
 def with_intervals(metric: AbstractMetric, affinity: Affinity, inference: Inference, groups: Sequence[str]) -> Affinity:
     """Add an interval for each cell, from leaving out each group of items in turn. Raises ValueError if a metric cannot.
 
-    A mean of numbers between 0 and 1 has a score interval, whose units are the groups of the data where these are left out whole;
-    everything else Student's. A layer with itself has the same value for any items.
+    A mean of numbers between 0 and 1 has a binomial interval, whose units are the groups of the data where these are left out
+    whole; everything else Student's. A layer with itself has the same value for any items.
     """
     if not inference.groups:
         return affinity
@@ -218,10 +218,8 @@ def with_intervals(metric: AbstractMetric, affinity: Affinity, inference: Infere
         low, high = np.where(itself, affinity.matrix, low), np.where(itself, affinity.matrix, high)
     else:
         low, high = jackknife_interval(affinity.matrix, left_out, level=inference.level, bounds=metric.about.bounds)
-    methods = {
-        "interval": f"{'score' if metric.is_share else 'Student'} interval, delete-a-group jackknife",
-        "groups": len(left_out),
-    }
+    kind = "effective binomial (Korn and Graubard)" if metric.is_share else "Student"
+    methods = {"interval": f"{kind} interval, delete-a-group jackknife", "groups": len(left_out)}
     inferred = affinity.inferred | {"ci_low": low, "ci_high": high}
     return replace(affinity, inferred=inferred, methods=affinity.methods | methods, left_out=left_out, inference=inference)
 

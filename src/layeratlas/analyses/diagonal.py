@@ -18,6 +18,7 @@ from layeratlas.statistics.diagonal import (
     contrast,
     diagonal_means,
     generalised_diagonal,
+    layer_permutation_attainable_p,
     layer_permutation_p,
     monotone_match,
     monotone_share,
@@ -81,7 +82,7 @@ class Diagonal(AbstractAnalysis):
             "circular_shift_p": [circular_shift_p(blocks.matrix, on, axis) for axis in (0, 1)],
             "circular_shift_attainable_p": [1 / size for size in blocks.matrix.shape],
             "layer_permutation_p": layer_permutation_p(blocks.matrix, on, self.draws, rng),
-            "layer_permutation_attainable_p": attainable_p(self.draws),
+            "layer_permutation_attainable_p": layer_permutation_attainable_p(blocks.matrix.shape, self.draws),
         }
 
 

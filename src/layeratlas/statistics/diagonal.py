@@ -2,13 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
+from layeratlas.statistics.nulls import ROUNDING, add_one_p, attainable_p, unrestricted
+
 FloatMatrix = Float[np.ndarray, "rows columns"]
 Depths = Sequence[float] | Float[np.ndarray, " _"]
+
+_MOST_LAYERS = 10_000  # depths are fractions of no more layers
 
 
 def generalised_diagonal(rows: int, columns: int) -> Bool[np.ndarray, "rows columns"]:
@@ -97,7 +102,7 @@ def circular_shift_p(matrix: FloatMatrix, on: Bool[np.ndarray, "rows columns"], 
     """
     shifted = np.stack([np.roll(matrix, shift, axis=axis) for shift in range(matrix.shape[axis])])
     values = contrast(shifted, on)
-    return float((values >= values[0] - 1e-12).mean())
+    return float(add_one_p(values[0], values[1:]))
 
 
 def layer_permutation_p(matrix: FloatMatrix, on: Bool[np.ndarray, "rows columns"], draws: int, rng: np.random.Generator) -> float:
@@ -106,8 +111,13 @@ def layer_permutation_p(matrix: FloatMatrix, on: Bool[np.ndarray, "rows columns"
     Takes layers for exchangeable; neighbouring ones are not, so that it finds a diagonal in any two smooth sequences.
     """
     tall, mask = (matrix, on) if matrix.shape[0] >= matrix.shape[1] else (matrix.T, on.T)
-    values = contrast(np.stack([tall[rng.permutation(len(tall))] for _ in range(draws)]), mask)
-    return float((1 + (values >= contrast(tall, mask) - 1e-12).sum()) / (draws + 1))
+    values = contrast(np.stack([tall[order] for order in unrestricted(len(tall)).others(draws, rng)]), mask)
+    return float(add_one_p(contrast(tall, mask), values))
+
+
+def layer_permutation_attainable_p(shape: tuple[int, int], draws: int) -> float:
+    """The smallest that `layer_permutation_p` can be: as many layers as 5 have fewer orders than are usually drawn."""
+    return attainable_p(unrestricted(max(shape)).count(draws + 1) - 1)
 
 
 def best_match_depth_rank(matrix: FloatMatrix, depth_a: Depths, depth_b: Depths) -> float:
@@ -117,13 +127,16 @@ def best_match_depth_rank(matrix: FloatMatrix, depth_a: Depths, depth_b: Depths)
 
 def cell_depth_rank(matrix: FloatMatrix, depth_a: Depths, depth_b: Depths) -> float:
     """Spearman correlation over all cells of affinity with minus the difference of the two relative depths."""
-    nearness = -np.abs(np.asarray(depth_a)[:, None] - np.asarray(depth_b))
-    return _spearman(nearness.ravel(), matrix.ravel())
+    depths_a, depths_b = ([Fraction(depth).limit_denominator(_MOST_LAYERS) for depth in side] for side in (depth_a, depth_b))
+    distances = [abs(a - b) for a in depths_a for b in depths_b]
+    places = {distance: i for i, distance in enumerate(sorted(set(distances)))}  # as floats, equal ones differ by rounding
+    return _spearman(-np.array([places[distance] for distance in distances]), matrix.ravel())
 
 
 def _spearman(x: np.ndarray, y: np.ndarray) -> float:
-    """NaN where one of them is constant, which has no ranks."""
-    return float(stats.spearmanr(x, y).statistic) if np.ptp(x) > 0 and np.ptp(y) > 0 else float("nan")
+    """NaN where one of them is constant but for rounding, or a cell is undefined: neither has ranks."""
+    ranked = all(np.ptp(values) > ROUNDING * np.abs(values).max() for values in (x, y))
+    return float(stats.spearmanr(x, y).statistic) if ranked else float("nan")
 
 
 def monotone_match(matrix: FloatMatrix) -> Int[np.ndarray, " rows"]:

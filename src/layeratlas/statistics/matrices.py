@@ -54,7 +54,7 @@ def correlate(
         off_diagonal_pearson=observed,
         off_diagonal_spearman=spearman(first[off], second[off]),
         partial=pearson(_residual(first[off], distance[off]), _residual(second[off], distance[off])),
-        mantel_p=float(add_one_p(np.array(observed), drawn)) if len(drawn) else float("nan"),
+        mantel_p=float(add_one_p(np.array(observed), drawn)),
         attainable_p=attainable_p(len(drawn)),
     )
 

@@ -20,10 +20,10 @@ from layeratlas.errors import ConfigError
 
 Matrix = Float[np.ndarray, "layers_a layers_b"]
 Draws = Float[np.ndarray, "draws layers_a layers_b"]
-Order = Int[np.ndarray, " n"]
+Order = Int[np.ndarray, " _"]
 
-# Values are sums of float32 products of a pair of layers: 8 units in the last place of what a layer has with itself.
-ROUNDING = 8 * float(np.finfo(np.float32).eps)
+# Values are sums of float32 products of a pair of layers: 16 units in the last place of what a layer has with itself.
+ROUNDING = 16 * float(np.finfo(np.float32).eps)
 
 
 # --- orders of the items ------------------------------------------------------------------------------------------------------
@@ -61,6 +61,12 @@ class Exchangeable:
                 places[members] = arranged
             yield self._order(places)
 
+    def others(self, draws: int, rng: np.random.Generator) -> list[Order]:
+        """Orders to compare that of the data with: `draws` random ones, or all others that there are where these are no more."""
+        if self.count(draws + 2) <= draws + 1:
+            return list(self.every())[1:]
+        return [self.drawn(rng) for _ in range(draws)]
+
     def _order(self, places: Int[np.ndarray, " runs"]) -> Order:
         return np.concatenate([self.runs[place] for place in places])
 
@@ -95,10 +101,7 @@ def orders(
 
     Within `groups` only, if given, or of blocks of `block` consecutive items as wholes. Raises ConfigError if there is no other.
     """
-    allowed = exchangeable(n, groups, block)
-    if allowed.count(draws + 2) <= draws + 1:
-        return np.stack(list(allowed.every())[1:])
-    return np.stack([allowed.drawn(rng) for _ in range(draws)])
+    return np.stack(exchangeable(n, groups, block).others(draws, rng))
 
 
 # --- what the draws say -------------------------------------------------------------------------------------------------------
@@ -167,19 +170,20 @@ def _false_discovery(p: Matrix) -> Matrix:
     return adjusted
 
 
-def add_one_p(observed: np.ndarray, draws: np.ndarray, scale: float = 0.0) -> np.ndarray:
+def add_one_p(observed: np.ndarray | float, draws: np.ndarray, scale: float = 0.0) -> np.ndarray:
     """(1 + number of draws >= observed) / (draws + 1): never 0, and valid at every level (Phipson and Smyth, 2010).
 
     Values that differ by no more than ROUNDING times the largest of them, or times `scale` if that is larger, are equal: which of
     two sums of the same numbers comes out larger says nothing. NaN where the observed value or any draw is undefined.
     """
-    at_least = (draws >= observed - _tolerance(observed, draws, scale)).sum(axis=0)
+    with np.errstate(invalid="ignore"):  # inf less inf
+        at_least = (draws >= observed - _tolerance(observed, draws, scale)).sum(axis=0)
     defined = np.isfinite(observed) & np.isfinite(draws).all(axis=0)
     return np.where(defined, (1 + at_least) / (len(draws) + 1), np.nan)
 
 
-def _tolerance(observed: np.ndarray, draws: np.ndarray, scale: float) -> np.ndarray:
-    return np.asarray(ROUNDING * np.maximum(scale, np.maximum(np.abs(observed), np.abs(draws).max(axis=0))))
+def _tolerance(observed: np.ndarray | float, draws: np.ndarray, scale: float) -> np.ndarray:
+    return np.asarray(ROUNDING * np.maximum(scale, np.maximum(np.abs(observed), np.abs(draws).max(axis=0, initial=0.0))))
 
 
 def attainable_p(draws: int) -> float:

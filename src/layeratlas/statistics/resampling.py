@@ -70,23 +70,25 @@ def jackknife_t_p(estimate: np.ndarray | float, left_out: Float[np.ndarray, "gro
 def share_interval(
     estimate: np.ndarray | float, left_out: Float[np.ndarray, "groups *shape"], *, level: float, units: int
 ) -> Interval:
-    """Score interval (Wilson, 1927) of a mean of numbers between 0 and 1, with the variance that the jackknife finds.
+    """Exact binomial interval with an effective number of items (Korn and Graubard, 1998), of a mean of numbers from 0 to 1.
 
-        all p with |s - p| <= t_{G - 1} sqrt(p (1 - p) / m),  m = s (1 - s) / se^2
+        all p for which s m successes or fewer, and s m or more, of m have more than half of 1 - level each (Clopper and Pearson),
+        m = s (1 - s) / se^2 * (t_{units - 1} / t_{G - 1})^2
 
-    m is how many independent items of success or failure would vary as much. The variance is that of the true p, not of the
-    estimate's, so that the interval is long towards the middle, stays within 0 and 1 and holds the estimate. Where the jackknife
-    sees no variance, as at shares of 0 and 1, m is the number of independent `units` (items, or groups of items).
+    m is how many independent items of success or failure would vary as the jackknife finds, less what its own uncertainty takes.
+    The interval holds the estimate, stays within 0 and 1 and is longer towards the middle. Where the jackknife sees no variance,
+    as at shares of 0 and 1, m is the number of independent `units` (items, or groups of items).
     """
-    se, reach = jackknife_se(left_out), stats.t.ppf((1 + level) / 2, len(left_out) - 1)
+    se, tail = jackknife_se(left_out), (1 - level) / 2
     share = np.clip(np.asarray(estimate, dtype=float), 0.0, 1.0)
     spread = share * (1 - share)
     seen = (se > ROUNDING) & (spread > ROUNDING)
-    m = np.divide(spread, se**2, out=np.full_like(spread, float(units)), where=seen)
-    shrunk = reach**2 / (m + reach**2)
-    middle = share + shrunk * (0.5 - share)
-    half = np.sqrt(shrunk * (spread * (1 - shrunk) + shrunk / 4))
-    return Interval(np.clip(middle - half, 0.0, share), np.clip(middle + half, share, 1.0))
+    certainty = (stats.t.isf(tail, max(units - 1, 1)) / stats.t.isf(tail, len(left_out) - 1)) ** 2
+    m = np.divide(spread * certainty, se**2, out=np.full_like(spread, float(units)), where=seen)
+    hits, misses = share * m, (1 - share) * m
+    low = np.where(hits > 0, stats.beta.ppf(tail, np.maximum(hits, ROUNDING), misses + 1), 0.0)
+    high = np.where(misses > 0, stats.beta.isf(tail, hits + 1, np.maximum(misses, ROUNDING)), 1.0)
+    return Interval(np.minimum(low, share), np.maximum(high, share))
 
 
 def design_effect(by_group: Float[np.ndarray, "groups *shape"], by_items: Float[np.ndarray, "parts *shape"]) -> float:
