@@ -102,6 +102,48 @@ def test_what_is_missing_is_said(sweep, caplog):
     assert listed["state"].tolist() == ["done"] * 5 + ["failed", "missing", "skipped"]
 
 
+def with_margin(folder, a, b, margin, *, share=0.5, seed=0, developer="one"):
+    """A run whose headline is a swap margin."""
+    write_run(folder, a, b, seed=seed)
+    read = results.read_run(folder)
+    swap = {"depths": 8, "margin": {"value": margin, "ci_low": margin - 0.02, "ci_high": margin + 0.02, "se": 0.01}}
+    result = read.result | {"headline": read.result["headline"] | {"text": "swap margin", "value": margin, "sentence": ""}}
+    result["statistics"] = {"diagonal": {"on_mean": 0.9, "swap": swap | {"net_share": {"value": share}}}}
+    for side, model in (("a", a), ("b", b)):
+        result[side] = result[side] | {"family": model, "developer": developer if model != "cat" else "other"}
+    results.write_result(folder, {key: value for key, value in result.items() if key not in ("schema_version", "checksums")})
+
+
+@pytest.fixture
+def margins_sweep(tmp_path):
+    folder = tmp_path / "margins"
+    folder.mkdir()
+    sweeps.write_plan(folder, [Job(i, [f"job={i}"], str(i)) for i in range(3)])
+    for number, (pair, margin) in enumerate(zip(PAIRS, (0.05, 0.03, 0.01), strict=True)):
+        with_margin(folder / str(number), *pair, margin)
+    return folder
+
+
+def test_swap_margins_of_many_pairs_are_told_together(margins_sweep, caplog):
+    caplog.set_level("INFO")
+    summarize([margins_sweep], margins_sweep)
+    told = "in 3 of 3 pairs of models layers prefer their own depth more often than another; net swap share 0.50, swap margin 0.030"
+    assert told in caplog.text
+    table = pd.read_parquet(margins_sweep / "tables" / "depth.parquet").set_index(["unit", "statistic"])
+    family = table.loc["family", "margin"]
+    assert (family["pairs"], family["units"], family["dataset"]) == (3, 3, "texts")
+    assert family["ci_low"] < family["mean"] < family["ci_high"]
+    developer = table.loc["developer", "margin"]
+    assert (developer["pairs"], developer["units"]) == (2, 2)
+    assert np.isnan(developer["ci_low"])
+
+
+@pytest.mark.pictures
+def test_a_forest_of_all_pairs_is_drawn(margins_sweep):
+    summarize([margins_sweep], margins_sweep)
+    assert [path.stat().st_size > 10_000 for path in margins_sweep.rglob("swap_margins.png")] == [True]
+
+
 @pytest.mark.pictures
 def test_pictures_of_each_condition(sweep):
     summarize([sweep], sweep)

@@ -64,6 +64,8 @@ def _describe_side(plan: Plan, extracted: Extracted, side: str) -> dict[str, Any
         "layers": activations.names,
         "width": activations.width,
         "dtype": model.dtype,
+        "developer": getattr(model, "developer", None),
+        "family": getattr(model, "family", None),
         "tokens": None if extracted.tokens.empty else int(extracted.tokens["tokens"].sum()),
         "extraction": extracted.record,
     }

@@ -1,6 +1,6 @@
 """A config's objects, built and checked against each other before anything expensive starts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ def planned(config: DictConfig) -> Plan:
         metric=metric,
         analyses={name: instantiate(node, _convert_="all") for name, node in config.analysis.items()},
         pooling=_short(config.pooling._target_),
-        models={side: instantiate(config[f"model_{side}"], _convert_="all") for side in "ab"},
+        models={side: _model(config, side) for side in "ab"},
         languages=languages_of(config),
         extractor=Extractor(
             store=store_of(config),
@@ -115,6 +115,16 @@ def texts_of(config: DictConfig) -> tuple[AbstractCorpus, AbstractControl | None
 
 def languages_of(config: DictConfig) -> dict[str, Language]:
     return {side: Language(**OmegaConf.to_container(config[f"language_{side}"], resolve=True)) for side in "ab"}  # type: ignore[arg-type]
+
+
+def _model(config: DictConfig, side: str) -> AbstractModel | StoredActivations:
+    """A side's model; what its file says of developer and family does not hold for another id given in its place."""
+    model = instantiate(config[f"model_{side}"], _convert_="all")
+    given = {override.lstrip("+").split("=")[0] for override in HydraConfig.get().overrides.task}
+    if isinstance(model, AbstractModel) and f"model_{side}.id" in given:
+        unknown = [key for key in ("developer", "family") if f"model_{side}.{key}" not in given]
+        return replace(model, **dict.fromkeys(unknown))
+    return model
 
 
 def store_of(config: DictConfig) -> Store:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from layeratlas import results, sweeps
+from layeratlas import depth, results, sweeps
 from layeratlas.results import RESULT, Run
 from layeratlas.statistics.multiplicity import METHODS, bonferroni_ordered, corrected
 from layeratlas.sweep_figures import Condition, PairMatrix, draw_condition
@@ -51,10 +51,31 @@ def summarize(folders: Sequence[Path], into: Path) -> pd.DataFrame:
     results.write_csv(into, "headline", headline(table))
     for name, joined in _joined(runs, table):
         results.write_table(into / "tables", name, joined)
+    if parts := list(_depth(runs, table)):
+        results.write_table(into / "tables", "depth", pd.concat(parts, ignore_index=True))
     logger.info("summary of %d runs\n%s", len(table), headline(table).head(_SHOWN).to_string(index=False))
     _draw(runs, table, into / "figures")
     logger.info("summary   %s", into)
     return table
+
+
+def _depth(runs: Sequence[Run], table: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """What the swap margins of each condition's pairs say together, if there are several; logs it in a sentence."""
+    for _, rows in table.groupby(conditions(table), dropna=False, sort=False):
+        condition = rows.iloc[0][conditions(table)]
+        _, summary = _margins([runs[i] for i in rows.index])
+        if not summary.empty:
+            logger.info("depth     %s: %s", condition["dataset"], depth.sentence(summary, str(condition["metric"])))
+            yield _with(condition, summary)
+
+
+def _margins(runs: Sequence[Run]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The swap margins of one condition's pairs, and over models; the latter empty for a single pair."""
+    pairs, config = depth.margins(runs), runs[0].result["provenance"]["config"]
+    if len(pairs) < 2:
+        return pairs, pd.DataFrame()
+    level = (config.get("statistics") or {}).get("level", 0.95)
+    return pairs, depth.over_units(pairs, level=level, seed=config["seed"])
 
 
 def headline(table: pd.DataFrame) -> pd.DataFrame:
@@ -247,7 +268,8 @@ def _draw(runs: Sequence[Run], table: pd.DataFrame, folder: Path) -> None:
             r"[^\w.=-]+", "_", "-".join(str(shared[column]) for column in conditions(table) if not pd.isna(shared[column]))
         )
         try:
-            draw_condition(_condition([runs[i] for i in rows.index], rows), folder / name)
+            of_condition = [runs[i] for i in rows.index]
+            draw_condition(_condition(of_condition, rows), *_margins(of_condition), folder / name)
         except Exception:
             logger.exception("figures: %s is not drawn; the tables are complete", name)
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib
 
@@ -10,10 +11,12 @@ matplotlib.use("Agg")  # a compute node has no display
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
+from layeratlas.depth import sentence
 from layeratlas.figures import save
 from layeratlas.statistics.diagonal import diagonal_means
 from layeratlas.statistics.unit_square import mean_unit_square, resampled
@@ -56,8 +59,8 @@ class Condition:
         return [*self.pairs, *(p.transposed() for p in self.pairs if p.mirror and p.a != p.b and (p.b, p.a) not in known)]
 
 
-def draw_condition(condition: Condition, folder: Path) -> None:
-    """Every picture of one condition."""
+def draw_condition(condition: Condition, margins: pd.DataFrame, over_models: pd.DataFrame, folder: Path) -> None:
+    """Every picture of one condition; the last two are its pairs' swap margins and what they say together (see `depth`)."""
     folder.mkdir(parents=True, exist_ok=True)
     save(pairs_figure(condition, square=False), folder, "pairs")
     save(pairs_figure(condition, square=True), folder, "pairs_unit_square")
@@ -65,6 +68,8 @@ def draw_condition(condition: Condition, folder: Path) -> None:
     save(curves_figure(condition), folder, "depth_curves")
     if any(_on_off(pair) for pair in condition.pairs):
         save(on_off_figure(condition), folder, "on_off_diagonal")
+    if not over_models.empty:
+        save(forest_figure(condition, margins, over_models), folder, "swap_margins")
 
 
 def pairs_figure(condition: Condition, *, square: bool) -> Figure:
@@ -124,6 +129,31 @@ def on_off_figure(condition: Condition) -> Figure:
     axes.set(xlabel=f"mean {condition.metric} off the diagonal", ylabel="on the generalised diagonal")
     axes.set_title(f"{condition.title}\nhigher on the diagonal: {above} of {len(points)} pairs", fontsize="small")
     axes.legend(fontsize="x-small", frameon=False)
+    return figure
+
+
+def forest_figure(condition: Condition, pairs: pd.DataFrame, summary: pd.DataFrame) -> Figure:
+    """The swap margin of each pair with its interval over items, from the largest down, and below them their mean over models."""
+    rows = pairs.sort_values("margin", ascending=False).reset_index(drop=True)
+    height = 0.16 * len(rows)
+    figure, axes = plt.subplots(figsize=(7, 2.2 + height), layout="constrained")
+    places = np.arange(len(rows))
+    axes.hlines(places, rows["margin_ci_low"].astype(float), rows["margin_ci_high"].astype(float), color="tab:blue", linewidth=1)
+    axes.plot(rows["margin"], places, "s", color="tab:blue", markersize=3, label="a pair, interval over items")
+    labels = [f"{row.model_a} · {row.model_b}" for row in rows.itertuples()]
+    for offset, (_, mean) in enumerate(summary[summary["statistic"] == "margin"].iterrows(), 1):
+        place = len(rows) + offset
+        if pd.notna(mean["ci_low"]):
+            axes.hlines(place, mean["ci_low"], mean["ci_high"], color="black", linewidth=1.6)
+        axes.plot(mean["mean"], place, "D", color="black", markersize=5)
+        places = np.append(places, place)
+        plural = {"family": "models", "developer": "developers"}[mean["unit"]]
+        labels.append(f"mean of {mean['pairs']} pairs, interval over {mean['units']} {plural}")
+    axes.axvline(0, color="grey", linewidth=0.8)
+    axes.set_yticks(places, labels, fontsize=_TICKS)
+    axes.set_ylim(places[-1] + 0.8, -0.8)
+    axes.set_xlabel("swap margin (above 0: layers prefer their own depth)")
+    figure.suptitle(f"{condition.title}\n{fill(sentence(summary, condition.metric), 100)}", fontsize="small")
     return figure
 
 

@@ -26,7 +26,7 @@ from layeratlas.statistics.diagonal import (
     proportional_band,
 )
 from layeratlas.statistics.nulls import add_one_p, attainable_p
-from layeratlas.statistics.resampling import jackknife_interval, jackknife_t_p
+from layeratlas.statistics.resampling import jackknife_interval, jackknife_se, jackknife_t_p
 from layeratlas.statistics.swaps import Swaps, at_equal_depths, margin_by_depth, shared_depths, swaps
 
 Statistic = Callable[[np.ndarray], np.ndarray]  # of matrices (..., layers_a, layers_b)
@@ -117,12 +117,13 @@ def _with_t(
 ) -> dict[str, Any]:
     """A statistic of the swaps with its jackknife interval over items and the p of a t-test against 0."""
     value = float(of(pairs))
-    result: dict[str, Any] = {"value": value} | dict.fromkeys(("ci_low", "ci_high", "p"))
+    result: dict[str, Any] = {"value": value} | dict.fromkeys(("ci_low", "ci_high", "se", "p"))
     if left_out is None or blocks.inference is None:
         return result
     interval = jackknife_interval(value, of(left_out), level=blocks.inference.level, bounds=bounds)
     p = float(jackknife_t_p(value, of(left_out)))
-    return result | {"ci_low": float(interval.low), "ci_high": float(interval.high), "p": None if math.isnan(p) else p}
+    result |= {"ci_low": float(interval.low), "ci_high": float(interval.high)}
+    return result | {"se": float(jackknife_se(of(left_out))), "p": None if math.isnan(p) else p}
 
 
 def _share_with_t(blocks: Affinity, pairs: Swaps, left_out: Swaps | None) -> dict[str, Any]:

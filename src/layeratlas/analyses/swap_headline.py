@@ -18,7 +18,8 @@ def swap_headline(swap: dict[str, Any], *, metric: str, level: float, itself: bo
     if reason := _undefined(swap, itself=itself):
         return Headline("swap margin", None, None, sentence=f"no swap margin: {reason}")
     sentence = f"{_shown(swap['margin'], metric, level)}: {_shares(swap)}"
-    return Headline("swap margin", chance=0.0, **swap["margin"], sentence=sentence, caution=_CAUTION)
+    margin = {key: value for key, value in swap["margin"].items() if key != "se"}
+    return Headline("swap margin", chance=0.0, **margin, sentence=sentence, caution=_CAUTION)
 
 
 def _undefined(swap: dict[str, Any], *, itself: bool) -> str | None:

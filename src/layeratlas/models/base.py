@@ -3,7 +3,7 @@
 import abc
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -60,6 +60,7 @@ class AbstractModel(abc.ABC):
     text, inside the template, and is no part of it: an instruction, or the `query: ` of E5. `random_init`, if not
     null, is the seed of fresh random weights in the same architecture. `skip_blocks` lists blocks (from 1) to leave out.
     `quantization` (8bit, 4bit) needs the extra `quantized`, `adapter` (a hub id or folder of peft's) the extra `adapters`.
+    `developer` and `family` (a model and what was trained on from it) say which models are not independent of each other.
     """
 
     id: str
@@ -72,6 +73,8 @@ class AbstractModel(abc.ABC):
     adapter: str | None = None
     device_map: str | None = None
     trust_remote_code: bool = False
+    developer: str | None = field(default=None, compare=False)
+    family: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.dtype not in _DTYPES:

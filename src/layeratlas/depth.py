@@ -1,0 +1,73 @@
+"""The depth correspondence of many pairs of models: a row per pair, and what they say together."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from layeratlas.results import Run
+from layeratlas.statistics.over_models import over_models
+
+STATISTICS = {"net_share": None, "margin": "margin_se"}  # tested first: it has more power, and holds its level; standard error
+UNITS = ("family", "developer")
+
+
+def margins(runs: Sequence[Run]) -> pd.DataFrame:
+    """A row per run that has a swap margin as its headline: both models, their families and developers, margin and net swap share.
+
+    A model without a family is its own; one without a developer leaves that column empty.
+    """
+    rows = [
+        _row(run) for run in runs if run.result["headline"]["text"] == "swap margin" and run.result["headline"]["value"] is not None
+    ]
+    return pd.DataFrame(rows)
+
+
+def _row(run: Run) -> dict[str, Any]:
+    result = run.result
+    swap = result["statistics"]["diagonal"]["swap"]
+    row: dict[str, Any] = {}
+    for side in "ab":
+        model = result[side]["model"]
+        row |= {f"model_{side}": model, f"language_{side}": result[side]["language"]}
+        row |= {f"family_{side}": result[side].get("family") or model, f"developer_{side}": result[side].get("developer")}
+    margin = swap["margin"]
+    row |= {"margin": margin["value"], "margin_ci_low": margin["ci_low"], "margin_ci_high": margin["ci_high"]}
+    return row | {"margin_se": margin["se"], "net_share": swap["net_share"]["value"], "depths": swap["depths"]}
+
+
+def over_units(pairs: pd.DataFrame, *, level: float, seed: int) -> pd.DataFrame:
+    """The net swap share, which is tested, and the swap margin beside it, over pairs of different families, and of developers.
+
+    A row per statistic and unit: see `statistics.over_models`. Developers are left out where a model's is not known. It
+    speaks of these models on these items, which all pairs share.
+    """
+    rows = []
+    for unit in UNITS:
+        columns = [f"{unit}_a", f"{unit}_b"]
+        different = pairs[columns].notna().all(axis=None) and (pairs[columns[0]] != pairs[columns[1]]).any()
+        if not different:
+            continue
+        frame = pairs.rename(columns=dict(zip(columns, ("unit_a", "unit_b"), strict=True)))
+        for statistic, error in STATISTICS.items():
+            rng = np.random.default_rng([seed, 4])
+            found = asdict(over_models(frame, statistic, level=level, rng=rng, standard_error=error))
+            low, high = found.pop("interval") or (None, None)
+            rows.append({"statistic": statistic, "unit": unit, **found, "level": level, "ci_low": low, "ci_high": high})
+    return pd.DataFrame(rows)
+
+
+def sentence(summary: pd.DataFrame, metric: str) -> str:
+    """What many pairs show, for a person: in how many, how often, and how sure it is over models."""
+    rows = {row["statistic"]: row for row in summary.to_dict("records") if row["unit"] == "family"}
+    share, margin = rows["net_share"], rows["margin"]
+    said = (
+        f"in {share['positive']} of {share['pairs']} pairs of models layers prefer their own depth more often than another;"
+        f" net swap share {share['mean']:.2f}, swap margin {margin['mean']:.3f} of {metric} on average"
+    )
+    if share["p"] is None or pd.isna(share["p"]):
+        return f"{said}; {share['units']} models are too few for an interval"
+    interval = f"{share['ci_low']:.2f} to {share['ci_high']:.2f}"
+    return f"{said}; {share['level']:.0%} interval of the share over {share['units']} models {interval}"
