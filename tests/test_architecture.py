@@ -36,6 +36,7 @@ ORDER = (
     "analyses",
     "results",
     "agreement",
+    "depth",
     "figures",
     "jobs",
     "sweeps",

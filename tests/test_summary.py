@@ -129,6 +129,7 @@ def test_swap_margins_of_many_pairs_are_told_together(margins_sweep, caplog):
     summarize([margins_sweep], margins_sweep)
     told = "in 3 of 3 pairs of models layers prefer their own depth more often than another; net swap share 0.50, swap margin 0.030"
     assert told in caplog.text
+    assert "95% interval of the share over 3 models 0.50 to 0.50" in caplog.text
     table = pd.read_parquet(margins_sweep / "tables" / "depth.parquet").set_index(["unit", "statistic"])
     family = table.loc["family", "margin"]
     assert (family["pairs"], family["units"], family["dataset"]) == (3, 3, "texts")

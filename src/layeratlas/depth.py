@@ -67,7 +67,7 @@ def sentence(summary: pd.DataFrame, metric: str) -> str:
         f"in {share['positive']} of {share['pairs']} pairs of models layers prefer their own depth more often than another;"
         f" net swap share {share['mean']:.2f}, swap margin {margin['mean']:.3f} of {metric} on average"
     )
-    if share["p"] is None or pd.isna(share["p"]):
+    if pd.isna(share["ci_low"]):
         return f"{said}; {share['units']} models are too few for an interval"
     interval = f"{share['ci_low']:.2f} to {share['ci_high']:.2f}"
     return f"{said}; {share['level']:.0%} interval of the share over {share['units']} models {interval}"

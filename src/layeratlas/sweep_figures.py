@@ -148,7 +148,8 @@ def forest_figure(condition: Condition, pairs: pd.DataFrame, summary: pd.DataFra
         axes.plot(mean["mean"], place, "D", color="black", markersize=5)
         places = np.append(places, place)
         plural = {"family": "models", "developer": "developers"}[mean["unit"]]
-        labels.append(f"mean of {mean['pairs']} pairs, interval over {mean['units']} {plural}")
+        said = "no interval over" if pd.isna(mean["ci_low"]) else "interval over"
+        labels.append(f"mean of {mean['pairs']} pairs, {said} {mean['units']} {plural}")
     axes.axvline(0, color="grey", linewidth=0.8)
     axes.set_yticks(places, labels, fontsize=_TICKS)
     axes.set_ylim(places[-1] + 0.8, -0.8)
