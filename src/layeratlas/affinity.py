@@ -148,9 +148,14 @@ def diagnoses(metric: AbstractMetric, affinity: Affinity) -> list[str]:
     found: dict[tuple[str, str], list[str]] = {}
     for side, (layers, signatures) in sides.items():
         for layer, signature in zip(layers, signatures, strict=True):
-            if trouble := metric.diagnose(signature):
-                found.setdefault((side, trouble), []).append(layer)
+            if doubt := metric.diagnose(signature):
+                share = "" if doubt.share is None else f" ({_percent(doubt.share)})"
+                found.setdefault((side, doubt.trouble), []).append(layer + share)
     return [f"metric {metric.name}, side {side}, {', '.join(layers)}: {trouble}" for (side, trouble), layers in found.items()]
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}" if share < 0.1 else f"{share:.0%}"
 
 
 def with_null(metric: AbstractMetric, affinity: Affinity, inference: Inference, groups: Sequence[str], seed: int) -> Affinity:

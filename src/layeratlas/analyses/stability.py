@@ -75,7 +75,7 @@ class Stability(AbstractAnalysis):
             return
         sides = whole.signatures_a, whole.signatures_b
         for k in self.ks:
-            if k <= sides[0][0].indices.shape[1]:
+            if k <= sides[0][0].length:
                 other = replace(metric, k=k)
                 matrix, chance = other.affinity(*sides).cpu().numpy(), other.chance(*sides).mean.cpu().numpy()
                 yield k, replace(whole, matrix=matrix, chance=chance)

@@ -61,6 +61,13 @@ class Chance(NamedTuple):
     variance: AffinityMatrix | None
 
 
+class Doubt(NamedTuple):
+    """What makes a layer's values doubtful, in the same words for every layer, and the share of items that have that trouble."""
+
+    trouble: str
+    share: float | None = None
+
+
 class AbstractMetric(abc.ABC, Generic[Signature]):
     """Compare layers through signatures, each computed once per layer.
 
@@ -115,8 +122,8 @@ class AbstractMetric(abc.ABC, Generic[Signature]):
     def subset(self, signature: Signature, kept: Int[Tensor, " m"]) -> Signature:
         """The signature of the same layer over some of its items. Raises ValueError if it cannot be known."""
 
-    def diagnose(self, signature: Signature) -> str | None:
-        """What makes this layer's values doubtful, though they are defined; the same words for every layer with that trouble."""
+    def diagnose(self, signature: Signature) -> Doubt | None:
+        """What makes this layer's values doubtful, though they are defined."""
         return None
 
     def permuted_affinity(

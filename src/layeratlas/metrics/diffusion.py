@@ -12,7 +12,7 @@ from torch import Tensor
 
 from layeratlas.arrays import AffinityMatrix, LayerActivations
 from layeratlas.errors import ConfigError
-from layeratlas.metrics.base import About, AbstractMetric, centred, checked
+from layeratlas.metrics.base import About, AbstractMetric, Doubt, centred, checked
 from layeratlas.metrics.gram import Gaussian, blocks, median_gaussian
 
 _WHOLE_SPECTRUM = 1024  # up to here all eigenvalues take less time than the few largest by iteration
@@ -20,9 +20,11 @@ _ROUNDING = 1e-14  # of an eigenvalue whose largest is 1
 _CLOSE = 0.01  # relative gap below which neighbouring eigenvalues of a finite sample are one
 
 _ARBITRARY = "the embedding then holds arbitrary directions, so do not read its values"
-NEARLY_IDENTITY = f"the kernel is nearly the identity: its bandwidth is too narrow for most items to have a neighbour; {_ARBITRARY}"
-NEARLY_CONSTANT = f"the kernel is nearly constant: its bandwidth is too wide to tell items apart; {_ARBITRARY}"
-NO_GAP = "the first eigenvalue left out is as large as the last one kept: which dimensions the embedding holds is arbitrary"
+NEARLY_IDENTITY = Doubt(
+    f"the kernel is nearly the identity: its bandwidth is too narrow for most items to have a neighbour; {_ARBITRARY}"
+)
+NEARLY_CONSTANT = Doubt(f"the kernel is nearly constant: its bandwidth is too wide to tell items apart; {_ARBITRARY}")
+NO_GAP = Doubt("the first eigenvalue left out is as large as the last one kept: which dimensions the embedding holds is arbitrary")
 
 
 class PublishedMap(NamedTuple):
@@ -112,7 +114,7 @@ class DiffusionNMIPublished(AbstractMetric[PublishedMap]):
         found = (h_a + h_b - _entropy(joint)) / ((h_a * h_b).sqrt() + 1e-8)
         return found.masked_fill(torch.tensor([[_equal(s.x, t.x) for t in b] for s in a]), 1.0)
 
-    def diagnose(self, signature: PublishedMap) -> str | None:
+    def diagnose(self, signature: PublishedMap) -> Doubt | None:
         if signature.effective_rank < 1 + _CLOSE**2:
             return NEARLY_CONSTANT
         return NEARLY_IDENTITY if signature.effective_rank > self.items(signature) / 2 else None
@@ -209,7 +211,7 @@ class DiffusionNMI(AbstractMetric[DiffusionMap]):
         unexplained = (1 - squares).clamp(min=0).prod(dim=2) ** (1 / self.dimensions)  # rounding can take a square past 1
         return (1 - unexplained).clamp(min=0).sqrt().cpu()
 
-    def diagnose(self, signature: DiffusionMap) -> str | None:
+    def diagnose(self, signature: DiffusionMap) -> Doubt | None:
         if signature.effective_rank > self.items(signature) / 2:
             return NEARLY_IDENTITY
         return NO_GAP if signature.gap < _CLOSE else None

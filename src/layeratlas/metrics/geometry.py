@@ -12,8 +12,9 @@ from torch import Tensor
 from layeratlas.arrays import LayerActivations
 from layeratlas.errors import ConfigError
 from layeratlas.metrics.base import checked
+from layeratlas.metrics.directions import unit_vectors
 from layeratlas.metrics.gram import blocks
-from layeratlas.metrics.nearest import EuclideanNeighbors, unit_vectors
+from layeratlas.metrics.nearest import EuclideanNeighbors
 
 _ROUNDING = 1e-9  # of the log of two equal distances
 _DISCARDED = 0.1

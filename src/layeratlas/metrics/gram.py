@@ -101,20 +101,25 @@ class Gram:
     def sums(self) -> Sums:
         return centred_sums(trace=self.trace, squares_with_diagonal=self.squares, diagonal_diagonal=self.diagonal_squares)
 
-    def rows(self, block: slice) -> Float[Tensor, "rows columns"]:
-        """Centred values of the block's rows, from its first item's column on: the matrix is symmetric."""
-        later = slice(block.start, None)
-        values = self.kernel(self.x[block], self.x[later])
-        values -= self.row_terms[block, None]
-        values -= self.row_terms[later] - self.constant
-        values.diagonal().copy_(self.diagonal[block])
+    def columns(self, block: slice, order: Int[Tensor, " n"] | None = None) -> Float[Tensor, "later columns"]:
+        """Centred values of the block's columns, from its first item's row on: the matrix is symmetric.
+
+        With an `order`, the block is one of the items in that order.
+        """
+        places = slice(block.start, None) if order is None else order[block.start :]
+        own = slice(0, block.stop - block.start)
+        x, row_terms = self.x[places], self.row_terms[places]
+        values = self.kernel(x, x[own])
+        values -= row_terms[own]
+        values -= (row_terms - self.constant)[:, None]
+        values.diagonal().copy_(self.diagonal[places][own])
         return values
 
-    def weighted_rows(self, block: slice) -> Float[Tensor, " _"]:
-        """Flattened rows, scaled such that inner products of all blocks together are those of the whole matrices."""
-        values = self.rows(block)
-        values[:, len(values) :] *= _SQRT_2
-        return values.flatten()
+    def weighted_columns(self, block: slice, order: Int[Tensor, " n"] | None = None) -> Float[Tensor, "later columns"]:
+        """Columns scaled such that inner products of all blocks together are those of the whole matrices."""
+        values = self.columns(block, order)
+        values[values.shape[1] :] *= _SQRT_2
+        return values
 
     def permuted(self, order: Int[Tensor, " n"]) -> "Gram":
         order = order.to(self.x.device)
@@ -123,9 +128,9 @@ class Gram:
     def with_norms(self) -> "Gram":
         squares = diagonal_squares = trace = 0.0
         for block in blocks(self.n, layers=1):
-            values = self.rows(block)
+            values = self.columns(block)
             diagonal = values.diagonal().double()
-            squares += 2 * _sum_of_squares(values[:, len(values) :]) + _sum_of_squares(values[:, : len(values)])
+            squares += 2 * _sum_of_squares(values[values.shape[1] :]) + _sum_of_squares(values[: values.shape[1]])
             diagonal_squares += float(diagonal.square().sum())
             trace += float(diagonal.sum())
         return replace(self, squares=squares, diagonal_squares=diagonal_squares, trace=trace)
@@ -158,7 +163,7 @@ def inner_products(a: Sequence[Gram], b: Sequence[Gram]) -> Float[Tensor, "layer
     wide = torch.promote_types(a[0].x.dtype, b[0].x.dtype)
     products = torch.zeros(len(a), len(b), dtype=torch.float64)
     for block in blocks(a[0].n, len(a) + len(b)):
-        k, l = (torch.stack([gram.weighted_rows(block).to(wide) for gram in side]) for side in (a, b))  # noqa: E741 (K and L)
+        k, l = (torch.stack([gram.weighted_columns(block).flatten().to(wide) for gram in side]) for side in (a, b))  # noqa: E741 (K and L)
         products += (k @ l.T).double().cpu()
     return products
 
@@ -238,5 +243,5 @@ def _sum_of_squares(values: Float[Tensor, "rows columns"]) -> float:
 def _whole(gram: Gram) -> Float[Tensor, "n n"]:
     upper = torch.zeros(gram.n, gram.n, device=gram.x.device, dtype=gram.x.dtype)
     for block in blocks(gram.n, layers=1):
-        upper[block, block.start :] = gram.rows(block)
+        upper[block, block.start :] = gram.columns(block).T
     return upper.triu() + upper.triu(1).T

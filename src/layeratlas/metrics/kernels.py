@@ -21,9 +21,11 @@ from layeratlas.metrics.gram import (
     permuted_inner_products,
     u_centred,
 )
+from layeratlas.metrics.left_out import Groups, LeftOut, groups_of, products_without
 from layeratlas.metrics.mantel import permutation_moments
 
 Products = Float[Tensor, "*draws layers_a layers_b"]
+Norms = Float[Tensor, " layers"]
 
 
 class AbstractGramMetric(AbstractMetric[Gram], abc.ABC):
@@ -33,9 +35,13 @@ class AbstractGramMetric(AbstractMetric[Gram], abc.ABC):
     def gram(self, x: LayerActivations) -> Gram:
         """The centred Gram matrix of centred activations."""
 
-    def value(self, products: Products, a: Sequence[Gram], b: Sequence[Gram]) -> Products:
-        """The affinity as a function of the inner products: their cosine."""
-        return products / torch.outer(*(torch.tensor([gram.norm for gram in side], dtype=torch.float64) for side in (a, b)))
+    def norms(self, grams: Sequence[Gram]) -> Norms:
+        return torch.tensor([gram.norm for gram in grams], dtype=torch.float64)
+
+    def value(self, products: Products, a: Norms, b: Norms, n: int) -> Products:
+        """The affinity of layers of n items as a function of the inner products: their cosine."""
+        del n
+        return products / torch.outer(a, b)
 
     def signature(self, x: LayerActivations) -> Gram:
         return self.gram(centred(checked(x, self.min_n)))
@@ -50,18 +56,52 @@ class AbstractGramMetric(AbstractMetric[Gram], abc.ABC):
         return self.signature(signature.x[kept.to(signature.x.device)])
 
     def affinity(self, a: Sequence[Gram], b: Sequence[Gram]) -> AffinityMatrix:
-        return self.value(inner_products(a, b), a, b)
+        return self.value(self.products(a, b), self.norms(a), self.norms(b), a[0].n)
+
+    def products(self, a: Sequence[Gram], b: Sequence[Gram]) -> Products:
+        return inner_products(a, b)
 
     def permuted_affinity(
         self, a: Sequence[Gram], b: Sequence[Gram], orders: Int[Tensor, "draws n"]
     ) -> Float[Tensor, "draws layers_a layers_b"]:
-        return self.value(permuted_inner_products(a, b, orders), a, b)
+        return self.value(permuted_inner_products(a, b, orders), self.norms(a), self.norms(b), a[0].n)
+
+    def subset_affinity(
+        self, a: Sequence[Gram], b: Sequence[Gram], subsets: Sequence[Int[Tensor, " _"]]
+    ) -> Float[Tensor, "subsets layers_a layers_b"]:
+        """All subsets at once, where each leaves out a group of its own. A kernel's bandwidth stays that of all items."""
+        groups = groups_of(subsets, a[0].n)
+        if groups is None:
+            return super().subset_affinity(a, b, subsets)
+        if groups.fewest_kept < self.min_n:
+            raise ValueError(f"needs at least {self.min_n} items; got {groups.fewest_kept}")
+        kept = self.products_without(a, b, groups)
+        norms_a, norms_b = (self.norms_without(side, found, groups) for side, found in ((a, kept.squares_a), (b, kept.squares_b)))
+        counts = kept.items.tolist()
+        return torch.stack([self.value(*of_subset) for of_subset in zip(kept.products, norms_a, norms_b, counts, strict=True)])
+
+    def products_without(self, a: Sequence[Gram], b: Sequence[Gram], groups: Groups) -> LeftOut:
+        return products_without(a, b, groups)
+
+    def norms_without(
+        self, grams: Sequence[Gram], squares: Float[Tensor, "groups layers"], groups: Groups
+    ) -> Float[Tensor, "groups layers"]:
+        """Norms over each subset, given each layer's product with itself. Raises ValueError where nothing but rounding remains."""
+        del groups
+        least = (
+            100 * torch.tensor([torch.finfo(gram.x.dtype).eps * gram.squares for gram in grams], dtype=torch.float64) / grams[0].n
+        )
+        if bool((squares <= least).any()):
+            raise ValueError(
+                "without a group of items, all pairs of items are equally far apart, so that the similarity is undefined"
+            )
+        return squares.sqrt()
 
     def chance(self, a: Sequence[Gram], b: Sequence[Gram]) -> Chance:
         """Moments of the inner product, exact, carried over to its cosine."""
         moments = permutation_moments([g.sums for g in a], [g.sums for g in b], a[0].n)
         assert moments.variance is not None
-        unit = self.value(torch.ones_like(moments.mean), a, b)
+        unit = self.value(torch.ones_like(moments.mean), self.norms(a), self.norms(b), a[0].n)
         return Chance(moments.mean * unit, moments.variance * unit.square())
 
 
@@ -156,8 +196,8 @@ class HSIC(AbstractGaussianMetric, AbstractDebiased):
     def gram(self, x: LayerActivations) -> Gram:
         return u_centred(x, self.kernel(x))
 
-    def value(self, products: Products, a: Sequence[Gram], b: Sequence[Gram]) -> Products:
-        n = a[0].n
+    def value(self, products: Products, a: Norms, b: Norms, n: int) -> Products:
+        del a, b
         return products / (n * (n - 3))
 
 
@@ -183,8 +223,8 @@ class DistanceCorrelation(AbstractBiased):
     def gram(self, x: LayerActivations) -> Gram:
         return double_centred(x, NegativeDistance())
 
-    def value(self, products: Products, a: Sequence[Gram], b: Sequence[Gram]) -> Products:
-        return super().value(products, a, b).clamp(min=0).sqrt()  # not negative but for rounding: both matrices are semidefinite
+    def value(self, products: Products, a: Norms, b: Norms, n: int) -> Products:
+        return super().value(products, a, b, n).clamp(min=0).sqrt()  # not negative but for rounding: both matrices are semidefinite
 
     def chance(self, a: Sequence[Gram], b: Sequence[Gram]) -> Chance:
         return AbstractMetric.chance(self, a, b)  # the mean of a root is not the root of the mean

@@ -12,15 +12,16 @@ from torch import Tensor
 from layeratlas.arrays import AffinityMatrix, LayerActivations
 from layeratlas.errors import ConfigError
 from layeratlas.metrics.base import RIGID, About, AbstractMetric, AnyLayer, Chance, centred, checked
-from layeratlas.metrics.gram import Gram, Linear, double_centred, inner_products, u_centred
-from layeratlas.metrics.kernels import AbstractBiased, AbstractDebiased, AbstractGramMetric, Products
+from layeratlas.metrics.gram import Gram, Linear, double_centred, u_centred
+from layeratlas.metrics.kernels import AbstractBiased, AbstractDebiased, AbstractGramMetric, Norms, Products
+from layeratlas.metrics.left_out import Groups
 
 
 class _LinearCKA(AbstractGramMetric, abc.ABC):
     """CKA with a linear kernel: <K, L> also follows from d x d products, which are fewer where items outnumber dimensions."""
 
-    def affinity(self, a: Sequence[Gram], b: Sequence[Gram]) -> AffinityMatrix:
-        return self.value(feature_products(a, b) if features_are_cheaper(a, b) else inner_products(a, b), a, b)
+    def products(self, a: Sequence[Gram], b: Sequence[Gram]) -> Products:
+        return feature_products(a, b) if features_are_cheaper(a, b) else super().products(a, b)
 
 
 def features_are_cheaper(a: Sequence[Gram], b: Sequence[Gram]) -> bool:
@@ -130,18 +131,46 @@ class CKADepCols(AbstractGramMetric):
             raise ValueError("its dimensions have nothing in common, so that CKA corrected for dimensions is undefined")
         return gram
 
-    def value(self, products: Products, a: Sequence[Gram], b: Sequence[Gram]) -> Products:
-        scales = (torch.tensor([self._structure(g) for g in side], dtype=torch.float64).sqrt() for side in (a, b))
-        return products / torch.outer(*scales)
+    def norms(self, grams: Sequence[Gram]) -> Norms:
+        return torch.tensor([self._structure(gram) for gram in grams], dtype=torch.float64).sqrt()
+
+    def norms_without(
+        self, grams: Sequence[Gram], squares: Float[Tensor, "groups layers"], groups: Groups
+    ) -> Float[Tensor, "groups layers"]:
+        members = groups.order.split(groups.sizes.tolist())
+        structures = torch.empty_like(squares)
+        for layer, gram in enumerate(grams):
+            x = gram.x.double()
+            powers = torch.stack([torch.stack([x[part].pow(p).sum(dim=0) for p in (1, 2, 3, 4)]) for part in members])
+            for group, of_group in enumerate(powers[: groups.left_out]):
+                n = len(x) - len(members[group])
+                second, fourth = _central_sums(powers.sum(dim=0) - of_group, n)
+                structures[group, layer] = _structure(float(squares[group, layer]), second, fourth, n)
+        if bool((structures <= 0).any()):
+            raise ValueError("without a group of items its dimensions have nothing in common, so that its CKA is undefined")
+        return structures.sqrt()
 
     @staticmethod
     def _structure(gram: Gram) -> float:
-        """Mean U-centred product over pairs of different dimensions, times the number d^2 of all pairs."""
-        n, d = gram.x.shape
-        squares = gram.x.double().square()
-        second, fourth = squares.sum(dim=0).square().sum(), squares.square().sum()
-        own = second * (1 + 1 / ((n - 1) * (n - 2))) - fourth * n / (n - 2)
-        return (gram.squares - float(own)) * d / (d - 1) if d > 1 else 0.0
+        x = gram.x.double()
+        return _structure(gram.squares, x.square().sum(dim=0), x.pow(4).sum(dim=0), gram.n)
+
+
+def _structure(squares: float, second: Float[Tensor, " d"], fourth: Float[Tensor, " d"], n: int) -> float:
+    """Mean U-centred product over pairs of different dimensions, times the number d^2 of all pairs.
+
+    From the product of all pairs and the sums of the squares and fourth powers of each dimension, whose mean is 0.
+    """
+    d = len(second)
+    own = second.square().sum() * (1 + 1 / ((n - 1) * (n - 2))) - fourth.sum() * n / (n - 2)
+    return (squares - float(own)) * d / (d - 1) if d > 1 else 0.0
+
+
+def _central_sums(sums: Float[Tensor, "4 d"], n: int) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
+    """Sums of squares and of fourth powers about the mean, from sums of the first four powers."""
+    first, second, third, fourth = sums
+    mean = first / n
+    return second - n * mean**2, fourth - 4 * mean * third + 6 * mean**2 * second - 3 * n * mean**4
 
 
 @dataclass(frozen=True)
@@ -205,4 +234,4 @@ class CKAMinibatch(AbstractMetric[AnyLayer]):
     @staticmethod
     def _batch(x: LayerActivations, dtype: torch.dtype) -> Float[Tensor, " _"]:
         gram = u_centred(x - x.mean(dim=0), Linear())
-        return gram.weighted_rows(slice(0, gram.n)).to(dtype)
+        return gram.weighted_columns(slice(0, gram.n)).flatten().to(dtype)

@@ -6,19 +6,21 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from layeratlas.arrays import AffinityMatrix, LayerActivations
 from layeratlas.errors import ConfigError
-from layeratlas.metrics.base import About, AbstractMetric, Chance, checked
+from layeratlas.metrics.base import About, AbstractMetric, Chance, Doubt, checked
 from layeratlas.metrics.mantel import Sums, permutation_moments
-from layeratlas.metrics.nearest import COSINE_INVARIANCES, CosineNeighbors, Listed, Nearest, Neighbors
+from layeratlas.metrics.nearest import COSINE_INVARIANCES, CosineNeighbors, Listed, Nearest
+from layeratlas.metrics.ties import Credited, common_counts, credited, meeting, shares, split, stacked
 
-_ROWS = 1024
 _LISTED = 100
 _SLOT_ROWS = 64  # all layers' slots of a block fit into a processor's cache
-_ROUNDING = 1e-12  # of an HSIC of cosines
+_ROWS = 1024
+_TOLD = 0.005  # rounding alone makes fewer items' neighbours equally near
+EQUALLY_NEAR = "share of items with neighbours that are equally near, or with a copy; credit is shared among them"
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class AbstractNeighborMetric(AbstractMetric[Listed], abc.ABC):
 
     @property
     def signature_key(self) -> dict[str, Any]:
-        return {"neighbors": self.nearest.name, "listed": max(self.k, self.listed or self.k)}
+        return {"neighbors": self.nearest.name, "listed": max(self.k, self.listed or self.k), "ties": "all listed"}
 
     @property
     def signature_bytes(self) -> int:
@@ -72,15 +74,33 @@ class AbstractNeighborMetric(AbstractMetric[Listed], abc.ABC):
         kept = kept.to(signature.indices.device)
         places = torch.full((self.items(signature),), -1, device=kept.device, dtype=torch.int32)
         places[kept] = torch.arange(len(kept), device=kept.device, dtype=torch.int32)
-        indices = places[signature.indices.long()[kept]]
-        left_out = indices < 0
-        if int((~left_out).sum(dim=1).min()) < self.k:
-            raise ValueError(f"of {indices.shape[1]} listed neighbours of an item, fewer than k = {self.k} are in the subset")
-        first = left_out.sort(dim=1, stable=True).indices[:, : self.k]
-        return Listed(indices.gather(1, first), signature.similarities[kept].gather(1, first))
+        similarities, indices = signature.similarities[kept], places[signature.indices.long()[kept]]
+        left_out = (indices < 0) | similarities.isinf()
+        remaining = (~left_out).sum(dim=1)
+        if int(remaining.min()) < self.k:
+            raise self._too_few(signature.length)
+        first = left_out.sort(dim=1, stable=True).indices[:, : int(remaining.max())]
+        left_out = left_out.gather(1, first)
+        indices = torch.where(left_out, places[kept][:, None], indices.gather(1, first))
+        similarities = similarities.gather(1, first).masked_fill(left_out, -torch.inf)
+        needed = (similarities >= similarities[:, self.k - 1 : self.k]).sum(dim=1).max()
+        return Listed(indices[:, :needed], similarities[:, :needed])
 
-    def lists(self, layers: Sequence[Listed]) -> Int[Tensor, "layers n k"]:
-        return torch.stack([layer.indices[:, : self.k] for layer in layers])
+    def credited(self, layers: Sequence[Listed]) -> Credited:
+        """All layers' k nearest neighbours of each item, equally near ones with their share of the last places."""
+        return stacked([credited(layer, self.k) for layer in layers])
+
+    def tied(self, signature: Listed) -> Bool[Tensor, " n"]:
+        """Items for which equally near neighbours make a difference."""
+        return split(signature, self.k)
+
+    def diagnose(self, signature: Listed) -> Doubt | None:
+        copies = signature.similarities[:, 0] == 0
+        share = float((self.tied(signature) | copies).double().mean())
+        return Doubt(EQUALLY_NEAR, share) if share >= _TOLD else None
+
+    def _too_few(self, listed: int) -> ValueError:
+        return ValueError(f"of {listed} listed neighbours of an item, fewer than k = {self.k} are in the subset")
 
 
 def renumbered(order: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
@@ -90,19 +110,36 @@ def renumbered(order: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
     return places
 
 
-def _slots(lists: Int[Tensor, "layers rows k"], n: int) -> Int[Tensor, "rows n"]:
+def _cut(layers: Sequence[Listed], rows: slice, width: int) -> Listed:
+    """The beginnings of some rows of all layers' lists."""
+    cut = [Listed(layer.indices[rows, :width], layer.similarities[rows, :width]) for layer in layers]
+    if len({part.indices.shape[1] for part in cut}) == 1:
+        return Listed(*(torch.stack(parts) for parts in zip(*cut, strict=True)))
+    own = torch.arange(len(layers[0].indices), device=layers[0].indices.device, dtype=torch.int32)[rows, None]
+    indices = own.expand(len(cut), len(own), width).clone()
+    similarities = torch.full(indices.shape, -torch.inf, device=own.device, dtype=layers[0].similarities.dtype)
+    for i, part in enumerate(cut):
+        indices[i, :, : part.indices.shape[1]] = part.indices
+        similarities[i, :, : part.indices.shape[1]] = part.similarities
+    return Listed(indices, similarities)
+
+
+def _slots(lists: Int[Tensor, "layers rows width"], n: int) -> Int[Tensor, "rows n"]:
     """A number from 1 for each pair (item, neighbour) that some layer lists, 0 for the others."""
     listed = torch.zeros(lists.shape[1], n, dtype=torch.int32, device=lists.device)
     listed.scatter_(1, lists.movedim(1, 0).flatten(start_dim=1).long(), 1)
     return (listed.view(-1).cumsum(dim=0, dtype=torch.int32) * listed.view(-1)).view(listed.shape)
 
 
-def _members(lists: Int[Tensor, "layers rows k"], slots: Int[Tensor, "rows n"]) -> Float[Tensor, "layers slots"]:
-    """1 where a layer lists the pair of a slot; pairs without a slot are left out."""
+def _members(
+    lists: Int[Tensor, "layers rows width"], credits: Float[Tensor, "*draws layers rows width"], slots: Int[Tensor, "rows n"]
+) -> Float[Tensor, "*draws layers slots"]:
+    """By how much a layer lists the pair of a slot; pairs without a slot are left out."""
     rows = torch.arange(lists.shape[1], device=lists.device)[:, None] * slots.shape[1]
-    filled = slots.view(-1)[(rows + lists).flatten(start_dim=1)]
-    members = torch.zeros(len(lists), int(slots.max()) + 1, device=lists.device)
-    return members.scatter_(1, filled.long(), 1)[:, 1:]
+    filled = slots.view(-1)[(rows + lists).flatten(start_dim=1)].long()
+    credits = credits.flatten(start_dim=-2)
+    members = torch.zeros(*credits.shape[:-1], int(slots.max()) + 1, device=lists.device)
+    return members.scatter_(-1, filled.expand(credits.shape), credits)[..., 1:]
 
 
 @dataclass(frozen=True)
@@ -133,37 +170,79 @@ class MutualKNN(AbstractNeighborMetric):
         self, a: Sequence[Listed], b: Sequence[Listed], orders: Int[Tensor, "draws n"]
     ) -> Float[Tensor, "draws layers_a layers_b"]:
         """By blocks of items: pairs (item, neighbour) that occur in some layer of a get a slot each, so that every layer is a
-        short vector of zeros and ones, made once for a and once per order for b, and all pairs of layers are one product.
+        short vector of credits, made once for a and once per order for b, and all pairs of layers are one product.
         """
-        lists_a, lists_b, n = self.lists(a), self.lists(b), self.items(a[0])
+        (lists_a, credits_a), (lists_b, credits_b), n = self.credited(a), self.credited(b), self.items(a[0])
         orders = orders.to(lists_a.device)
         places = [renumbered(order).int() for order in orders]
         counts = torch.zeros(len(orders), len(a), len(b), dtype=torch.float64)
         for start in range(0, n, _SLOT_ROWS):
             rows = slice(start, start + _SLOT_ROWS)
             slots = _slots(lists_a[:, rows], n)
-            members = _members(lists_a[:, rows], slots)
+            members = _members(lists_a[:, rows], credits_a[:, rows], slots)
             for draw, (order, place) in enumerate(zip(orders, places, strict=True)):
-                counts[draw] += (members @ _members(place[lists_b[:, order[rows]].long()], slots).T).double().cpu()
+                taken = order[rows]
+                others = _members(place[lists_b[:, taken].long()], credits_b[:, taken], slots)
+                counts[draw] += (members @ others.T).double().cpu()
         return counts / (n * self.k)
+
+    def subset_affinity(
+        self, a: Sequence[Listed], b: Sequence[Listed], subsets: Sequence[Int[Tensor, " _"]]
+    ) -> Float[Tensor, "subsets layers_a layers_b"]:
+        """All subsets at once: they differ in the credits of the same slots alone."""
+        n, device = self.items(a[0]), a[0].indices.device
+        kept = torch.zeros(len(subsets), n, dtype=torch.bool, device=device)
+        for items, subset in zip(kept, subsets, strict=True):
+            items[subset.to(device)] = True
+        counts = torch.zeros(len(subsets), len(a), len(b), dtype=torch.float64)
+        for start in range(0, n, _SLOT_ROWS):
+            rows = slice(start, start + _SLOT_ROWS)
+            (lists_a, credits_a), (lists_b, credits_b) = (self._over_subsets(side, rows, kept) for side in (a, b))
+            slots = _slots(lists_a, n)
+            members = _members(lists_a, credits_a, slots)
+            counts += (members @ _members(lists_b, credits_b, slots).mT).double().cpu()
+        return counts / (kept.sum(dim=1).double().cpu() * self.k)[:, None, None]
+
+    def _over_subsets(self, layers: Sequence[Listed], rows: slice, kept: Bool[Tensor, "subsets n"]) -> Credited:
+        """Some items' neighbours with their credits in each subset, reading no farther into the lists than any subset needs."""
+        longest = max(layer.indices.shape[1] for layer in layers)
+        width = min(longest, 2 * self.k)
+        while True:
+            listed = _cut(layers, rows, width)
+            present = kept[:, listed.indices.long()] & listed.similarities.isfinite()
+            counts = present.sum(dim=-1)
+            short = (counts < self.k) & kept[:, None, rows]
+            if width < longest:
+                last = listed.similarities[..., -1:]
+                goes_on = last[..., 0] == _cut(layers, rows, width + 1).similarities[..., -1]
+                short |= goes_on & ((present & (listed.similarities > last)).sum(dim=-1) < self.k) & kept[:, None, rows]
+            if not bool(short.any()):
+                break
+            if width == longest:
+                raise self._too_few(min(layer.length for layer in layers))
+            width = min(longest, 2 * width)
+        credits = shares(listed.similarities, present, self.k) * kept[:, None, rows, None]
+        return Credited(listed.indices, credits)
 
     def chance(self, a: Sequence[Listed], b: Sequence[Listed]) -> Chance:
         n = self.items(a[0])
-        graphs_a, graphs_b = ([_graph_sums(lists, n) for lists in self.lists(side)] for side in (a, b))
+        graphs_a, graphs_b = ([_graph_sums(credited(layer, self.k), self.k) for layer in side] for side in (a, b))
         moments = permutation_moments(graphs_a, graphs_b, n)
         assert moments.variance is not None
         mean = torch.full((len(a), len(b)), self.k / (n - 1), dtype=torch.float64)
         return Chance(mean, moments.variance / (n * self.k) ** 2)
 
 
-def _graph_sums(lists: Neighbors, n: int) -> Sums:
-    """Of the directed graph that leads from each item to its k neighbours, as a matrix of zeros and ones."""
-    k = lists.shape[1]
-    incoming = torch.bincount(lists.flatten(), minlength=n).double()
-    edges = torch.arange(n, device=lists.device)[:, None] * n + lists
-    back = lists.long() * n + torch.arange(n, device=lists.device)[:, None]
-    reciprocal = float(torch.isin(edges, back).sum())
-    return Sums(n * k, 0.0, n * k, reciprocal, n * k**2, incoming.square().sum(), k * n * k, 0.0, 0.0, 0.0)
+def _graph_sums(layer: Credited, k: int) -> Sums:
+    """Of the directed graph that leads from each item to its k neighbours, as a matrix of credits."""
+    (n, _), credits = layer.indices.shape, layer.credits.double().flatten()
+    items, neighbors = torch.arange(n, device=credits.device)[:, None], layer.indices.long()
+    incoming = torch.bincount(neighbors.flatten(), credits, minlength=n)
+    edges, order = (items * n + neighbors).flatten().sort()
+    back = (neighbors * n + items).flatten()
+    at = torch.searchsorted(edges, back).clamp(max=len(edges) - 1)
+    reciprocal = credits @ torch.where(edges[at] == back, credits[order[at]], 0.0)
+    return Sums(n * k, 0.0, credits @ credits, reciprocal, n * k**2, incoming.square().sum(), k * n * k, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -183,15 +262,30 @@ class JaccardKNN(AbstractNeighborMetric):
     )
 
     def affinity(self, a: Sequence[Listed], b: Sequence[Listed]) -> AffinityMatrix:
-        lists_b, n = self.lists(b), self.items(a[0])
-        found = torch.zeros(len(a), len(b), dtype=torch.float64)
+        lists_b, n = torch.stack([layer.indices[:, : self.k] for layer in b]), self.items(a[0])
+        split_b = torch.stack([split(layer, self.k) for layer in b])
+        total = torch.zeros(len(a), len(b), dtype=torch.float64)
         for start in range(0, n, _ROWS):
             rows = slice(start, start + _ROWS)
-            for i, layer in enumerate(self.lists(a)):
-                member = torch.zeros(len(layer[rows]), n, dtype=torch.int16, device=layer.device).scatter_(1, layer[rows].long(), 1)
+            for i, layer in enumerate(a):
+                near = layer.indices[rows, : self.k].long()
+                member = torch.zeros(len(near), n, dtype=torch.int16, device=near.device).scatter_(1, near, 1)
                 common = torch.stack([member.gather(1, other[rows].long()).sum(dim=1) for other in lists_b])
-                found[i] += (common.double() / (2 * self.k - common)).sum(dim=1).cpu()
-        return found / n
+                untied = ~(split(layer, self.k)[rows] | split_b[:, rows])
+                total[i] += (untied * common.double() / (2 * self.k - common)).sum(dim=1).cpu()
+        for i, layer in enumerate(a):
+            for j, other in enumerate(b):
+                total[i, j] += self._of_tied(layer, other)
+        return total / n
+
+    def _of_tied(self, a: Listed, b: Listed) -> float:
+        """The sum of the expected index over items with a tie at the last place of either list."""
+        rows = split(a, self.k) | split(b, self.k)
+        if not bool(rows.any()):
+            return 0.0
+        numbers = torch.arange(self.k + 1, dtype=torch.float64, device=rows.device)
+        counts = common_counts(meeting(a, b, rows, self.k).shared, self.k)
+        return float((counts @ (numbers / (2 * self.k - numbers))).sum())
 
 
 @dataclass(frozen=True)
@@ -215,141 +309,39 @@ class CycleKNN(AbstractNeighborMetric):
     )
 
     def affinity(self, a: Sequence[Listed], b: Sequence[Listed]) -> AffinityMatrix:
-        n, lists_a, lists_b = self.items(a[0]), self.lists(a), self.lists(b)
-        items = torch.arange(n, device=lists_a.device)
+        n, lists_b = self.items(a[0]), [credited(layer, self.k) for layer in b]
+        items = torch.arange(n, device=a[0].indices.device)
         found = torch.empty(len(a), len(b), dtype=torch.float64)
-        for i, layer in enumerate(lists_a):
-            member = torch.zeros(n, n, dtype=torch.bool, device=layer.device).scatter_(1, layer.long(), True)
-            for j, other in enumerate(lists_b):
-                found[i, j] = member[other.long(), items[:, None]].any(dim=1).double().mean()
+        for i, layer in enumerate(a):
+            back = credited(layer, self.k)
+            whole = bool((back.credits == 1).all())
+            member = torch.zeros(n, n, dtype=torch.bool if whole else torch.float32, device=items.device)
+            member.scatter_(1, back.indices.long(), back.credits.to(member.dtype))
+            for j, there in enumerate(lists_b):
+                returns = member[there.indices.long(), items[:, None]]
+                if whole and there.credits.shape[1] == self.k:
+                    found[i, j] = returns.any(dim=1).double().mean()
+                else:
+                    found[i, j] = 1 - self._never(returns.double(), there.credits.double()).mean()
         return found
 
+    def _never(self, returns: Float[Tensor, "n width"], credits: Float[Tensor, "n width"]) -> Float[Tensor, " n"]:
+        """The probability that no neighbour of b leads back, given the probability that each is one, and that it does.
 
-@dataclass(frozen=True)
-class LCSKNN(AbstractNeighborMetric):
-    """Length of the longest common subsequence of two ordered neighbour lists, over k (Huh et al., 2024, appendix A)."""
-
-    about = About(
-        name="lcs_knn",
-        definition="longest common subsequence of the ordered k nearest neighbours / k, averaged over items",
-        estimator="mean over items, {nearest} neighbour lists",
-        bounds=(0.0, 1.0),
-        self_value=1.0,
-        chance="by permutation: near k / (n - 1)",
-        invariances=COSINE_INVARIANCES,
-        cost="n² d a layer, n k² a pair",
-        source="Huh et al. 2024",
-    )
-
-    def affinity(self, a: Sequence[Listed], b: Sequence[Listed]) -> AffinityMatrix:
-        lists_b = self.lists(b)
-        longest = [self._longest(layer, lists_b).double().mean(dim=1) for layer in self.lists(a)]
-        return torch.stack(longest).cpu() / self.k
-
-    def _longest(self, layer: Neighbors, others: Int[Tensor, "layers n k"]) -> Int[Tensor, "layers n"]:
-        """Row by row of the usual table: above[c] is the longest of what is read of one list and the first c of the other."""
-        above = torch.zeros(*others.shape[:2], self.k + 1, dtype=torch.int16, device=others.device)
-        for r in range(self.k):
-            extended = above[:, :, :-1] + (others == layer[:, r, None])
-            row = torch.maximum(above[:, :, 1:], extended).cummax(dim=2).values
-            above = torch.nn.functional.pad(row, (1, 0))
-        return above[:, :, -1]
-
-
-@dataclass(frozen=True)
-class RankKNN(AbstractNeighborMetric):
-    """Agreement of the ranks of common neighbours (Wang et al., 2022, section 3.2).
-
-        mean over items of  sum_{j in N_a(i) & N_b(i)} 2 / ((1 + |r_a - r_b|) (r_a + r_b)) / sum_{r=1}^{K} 1/r,
-
-    with r_a and r_b the ranks of j and K the number of common neighbours; 0 for an item without any.
-    """
-
-    about = About(
-        name="rank_knn",
-        definition="agreement of the ranks of common nearest neighbours, near ranks counting most",
-        estimator="mean over items, {nearest} neighbour lists",
-        bounds=(0.0, 1.0),
-        self_value=1.0,
-        chance="by permutation",
-        invariances=COSINE_INVARIANCES,
-        cost="n² d a layer, n k² a pair",
-        source="Wang et al. 2022",
-    )
-
-    def affinity(self, a: Sequence[Listed], b: Sequence[Listed]) -> AffinityMatrix:
-        lists_b = self.lists(b)
-        ranks = torch.arange(1, self.k + 1, dtype=torch.float64, device=lists_b.device)
-        weights = 2 / ((1 + (ranks[:, None] - ranks).abs()) * (ranks[:, None] + ranks))
-        largest = torch.cat([torch.ones(1, dtype=torch.float64, device=ranks.device), (1 / ranks).cumsum(0)])
-        found = torch.empty(len(a), len(b), dtype=torch.float64)
-        for i, layer in enumerate(self.lists(a)):
-            for j, other in enumerate(lists_b):
-                common = layer[:, :, None] == other[:, None, :]
-                agreement = torch.einsum("nrs,rs->n", common.double(), weights)
-                found[i, j] = (agreement / largest[common.sum(dim=(1, 2))]).mean()
-        return found
-
-
-@dataclass(frozen=True)
-class CKNNA(AbstractNeighborMetric):
-    """CKA restricted to common nearest neighbours (Huh et al., 2024, appendix A), with the unbiased estimator of HSIC.
-
-        H(aK, aL) / sqrt(H(bK, bK) H(cL, cL))
-
-    with K and L the cosine similarities of both layers, masked by a: the neighbours common to both layers, b: those of the one,
-    c: those of the other layer. All entries outside the masks are 0, so the lists and their similarities are enough. Masked
-    matrices are not symmetric, and neither is H of two of them, though nearly.
-    """
-
-    about = About(
-        name="cknna",
-        definition="debiased CKA of cosine similarities, of common nearest neighbours only",
-        estimator="unbiased HSIC of masked Gram matrices",
-        bounds=(-1.0, 1.0),
-        self_value=1.0,
-        chance="by permutation",
-        invariances=COSINE_INVARIANCES,
-        cost="n² d a layer, n k log(n k) a pair",
-        source="Huh et al. 2024",
-        symmetric=False,
-    )
-
-    is_share = False
-
-    @property
-    def min_n(self) -> int:
-        return max(4, self.k + 1)
-
-    def affinity(self, a: Sequence[Listed], b: Sequence[Listed]) -> AffinityMatrix:
-        entries_a, entries_b = ([self._entries(layer) for layer in side] for side in (a, b))
-        own = [torch.tensor([self._common(e, e) for e in side], dtype=torch.float64) for side in (entries_a, entries_b)]
-        if min(values.min() for values in own) < _ROUNDING:
-            raise ValueError("a layer's neighbours are all equally near: its CKNNA with itself is zero, so undefined")
-        found = torch.tensor([[self._common(x, y) for y in entries_b] for x in entries_a], dtype=torch.float64)
-        return found / torch.outer(*(values.sqrt() for values in own))
-
-    def _entries(self, layer: Listed) -> tuple[Int[Tensor, " nk"], Float[Tensor, " nk"]]:
-        """Places i n + j of the list's entries in the n x n matrix, in order, and their values."""
-        n = self.items(layer)
-        places = (torch.arange(n, device=layer.indices.device)[:, None] * n + layer.indices[:, : self.k]).flatten()
-        order = places.argsort()
-        return places[order], layer.similarities[:, : self.k].flatten()[order].double()
-
-    def _common(self, x: tuple[Tensor, Tensor], y: tuple[Tensor, Tensor]) -> float:
-        n = len(x[0]) // self.k
-        at = torch.searchsorted(y[0], x[0]).clamp(max=len(y[0]) - 1)
-        both = y[0][at] == x[0]
-        return _masked_hsic(x[0][both], x[1][both], y[1][at[both]], n)
-
-
-def _masked_hsic(places: Int[Tensor, " m"], k: Float[Tensor, " m"], l: Float[Tensor, " m"], n: int) -> float:  # noqa: E741 (K, L)
-    """Unbiased HSIC (Song et al., 2012, eq. 5) of two sparse matrices with entries at the same places, not on the diagonal."""
-    rows, columns = places // n, places % n
-    mirrored = columns * n + rows
-    at = torch.searchsorted(places, mirrored).clamp(max=max(len(places) - 1, 0))
-    crossed = (k * l[at])[places[at] == mirrored].sum() if len(places) else k.sum()
-    column_sums = torch.zeros(n, dtype=k.dtype, device=k.device).index_add_(0, columns, k)
-    row_sums = torch.zeros(n, dtype=l.dtype, device=l.device).index_add_(0, rows, l)
-    parts = crossed + k.sum() * l.sum() / ((n - 1) * (n - 2)) - 2 * (column_sums @ row_sums) / (n - 2)
-    return float(parts) / (n * (n - 3))
+        Of the tied ones, r of m are drawn: the mean over draws of a product is e_r(1 - returns) / e_r(1), e_r the r-th elementary
+        symmetric polynomial.
+        """
+        certain, tied = credits == 1, (credits > 0) & (credits < 1)
+        never = torch.where(certain, 1 - returns, 1.0).prod(dim=1)
+        rows = tied.any(dim=1)
+        if not bool(rows.any()):
+            return never
+        left = self.k - certain[rows].sum(dim=1, keepdim=True)
+        sums = torch.zeros(2, len(left), self.k + 1, dtype=torch.float64, device=returns.device)
+        sums[..., 0] = 1
+        for column in tied.any(dim=0).nonzero()[:, 0]:
+            staying = torch.stack([1 - returns[rows, column], torch.ones_like(returns[rows, column])])
+            sums[..., 1:] += sums[..., :-1].clone() * (staying * tied[rows, column])[..., None]
+        drawn = sums.gather(2, left.expand(2, -1, 1))[..., 0]
+        never[rows] *= drawn[0] / drawn[1]
+        return never

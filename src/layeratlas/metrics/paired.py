@@ -1,12 +1,12 @@
 """Similarities of vectors of one space: is item i of the one side near item i of the other?
 
 Both sides' layers come from one model, of two languages or two versions of a text, say. Retrieval asks whether an item's pair is
-the nearest of all items of the other side, by cosine. Where m items are equally near, each counts 1/m: what drawing one of them
-would give in the mean, whatever the order of the items.
+the nearest of all items of the other side, by cosine. Where m items are equally near, within rounding, each counts 1/m: what
+drawing one of them would give in the mean, whatever the order of the items.
 """
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,10 @@ from torch import Tensor
 
 from layeratlas.arrays import AffinityMatrix, LayerActivations
 from layeratlas.errors import ConfigError
-from layeratlas.metrics.base import About, AbstractMetric, AnyLayer, Chance, centred, checked
+from layeratlas.metrics.base import About, AbstractMetric, AnyLayer, Chance, Signature, centred, checked
+from layeratlas.metrics.directions import Directions, about_common_mean, directions, unit_vectors
 from layeratlas.metrics.gram import blocks
-from layeratlas.metrics.nearest import unit_vectors
+from layeratlas.metrics.nearest import rounding
 
 Credits = Any  # a sparse (n, n) tensor, which jaxtyping's shapes do not describe
 
@@ -26,46 +27,59 @@ _ITEMS = 256
 COSINE_OF_ONE_SIDE = frozenset({"scale", "item_scale"})
 
 
-class AbstractPairedMetric(AbstractMetric[AnyLayer], abc.ABC):
-    """A metric of the cosines between the items of both sides; the signature is the layer, its items scaled to norm 1."""
+class AbstractPairedMetric(AbstractMetric[Signature], abc.ABC):
+    """A metric of the cosines between the items of both sides."""
 
     @property
     def min_n(self) -> int:
         return 2
 
-    def signature(self, x: LayerActivations) -> LayerActivations:
-        return unit_vectors(checked(x, self.min_n))
+    @abc.abstractmethod
+    def directions(self, signature: Signature) -> Directions:
+        """The items' unit vectors."""
 
-    def items(self, signature: LayerActivations) -> int:
-        return len(signature)
-
-    def permuted(self, signature: LayerActivations, order: Int[Tensor, " n"]) -> LayerActivations:
-        return signature[order.to(signature.device)]
-
-    def subset(self, signature: LayerActivations, kept: Int[Tensor, " m"]) -> Float[Tensor, "m d"]:
-        return self.signature(signature[kept.to(signature.device)])
-
-    def units(self, a: Sequence[AnyLayer], b: Sequence[AnyLayer]) -> tuple[list[AnyLayer], list[AnyLayer]]:
+    def units(self, a: Sequence[Signature], b: Sequence[Signature]) -> tuple[list[Directions], list[Directions]]:
         """Both sides' unit vectors, in one precision."""
-        if len(widths := {x.shape[1] for x in [*a, *b]}) > 1:
+        found = [[self.directions(layer) for layer in side] for side in (a, b)]
+        if len(widths := {u.deviations.shape[1] for side in found for u in side}) > 1:
             dimensions = " and ".join(map(str, sorted(widths)))
             raise ConfigError(f"metric {self.name} compares vectors of one space; got layers of {dimensions} dimensions")
-        wide = torch.promote_types(a[0].dtype, b[0].dtype)
-        return [x.to(wide) for x in a], [x.to(wide) for x in b]
+        wide = torch.promote_types(found[0][0].deviations.dtype, found[1][0].deviations.dtype)
+        units_a, units_b = ([u._replace(deviations=u.deviations.to(wide)) for u in side] for side in found)
+        return units_a, units_b
 
 
-class _PairedCosine(AbstractPairedMetric, abc.ABC):
-    def affinity(self, a: Sequence[AnyLayer], b: Sequence[AnyLayer]) -> AffinityMatrix:
-        units_a, units_b = self.units(a, b)
+class AbstractOfDirections(AbstractPairedMetric[Directions], abc.ABC):
+    """The signature is the layer's unit vectors, about their mean."""
+
+    def signature(self, x: LayerActivations) -> Directions:
+        return directions(checked(x, self.min_n))
+
+    def directions(self, signature: Directions) -> Directions:
+        return signature
+
+    def items(self, signature: Directions) -> int:
+        return len(signature.deviations)
+
+    def permuted(self, signature: Directions, order: Int[Tensor, " n"]) -> Directions:
+        return signature._replace(deviations=signature.deviations[order.to(signature.deviations.device)])
+
+    def subset(self, signature: Directions, kept: Int[Tensor, " m"]) -> Directions:
+        return signature._replace(deviations=checked(signature.deviations[kept.to(signature.deviations.device)], self.min_n))
+
+
+class _PairedCosine(AbstractPairedMetric[Signature], abc.ABC):
+    def affinity(self, a: Sequence[Signature], b: Sequence[Signature]) -> AffinityMatrix:
+        units_a, units_b = ([u.unit for u in side] for side in self.units(a, b))
         total = torch.zeros(len(a), len(b), dtype=torch.float64)
-        for rows in torch.arange(len(a[0])).split(_ITEMS):
+        for rows in torch.arange(self.items(a[0])).split(_ITEMS):
             u, v = (torch.stack([x[rows].flatten() for x in side]) for side in (units_a, units_b))
             total += (u @ v.T).double().cpu()
-        return total / len(a[0])
+        return total / self.items(a[0])
 
-    def chance(self, a: Sequence[AnyLayer], b: Sequence[AnyLayer]) -> Chance:
+    def chance(self, a: Sequence[Signature], b: Sequence[Signature]) -> Chance:
         """Exact: the inner product of both mean unit vectors, and tr(S_a S_b) / (n^2 (n - 1)) with S the scatter matrices."""
-        units_a, units_b = ([x.double() for x in side] for side in self.units(a, b))
+        units_a, units_b = ([u.deviations.double() + u.mean for u in side] for side in self.units(a, b))
         n, d = units_a[0].shape
         means = (torch.stack([x.mean(dim=0) for x in side]) for side in (units_a, units_b))
         units_a, units_b = ([x - x.mean(dim=0) for x in side] for side in (units_a, units_b))
@@ -78,7 +92,7 @@ class _PairedCosine(AbstractPairedMetric, abc.ABC):
 
 
 @dataclass(frozen=True)
-class PairedCosine(_PairedCosine):
+class PairedCosine(_PairedCosine[Directions], AbstractOfDirections):
     """Mean cosine of the items of a pair. Its chance is high where all vectors share a direction, as they do in most layers."""
 
     about = About(
@@ -96,7 +110,7 @@ class PairedCosine(_PairedCosine):
 
 
 @dataclass(frozen=True)
-class PairedCosineCentred(_PairedCosine):
+class PairedCosineCentred(_PairedCosine[AnyLayer]):
     """Mean cosine of the items of a pair, once each side's mean is taken away: what a side's items share (a language) drops out.
 
     The signature is the centred layer, which the mean of some of its items follows from.
@@ -120,12 +134,20 @@ class PairedCosineCentred(_PairedCosine):
         unit_vectors(x)  # refuses an item at the mean
         return x
 
-    def units(self, a: Sequence[AnyLayer], b: Sequence[AnyLayer]) -> tuple[list[AnyLayer], list[AnyLayer]]:
-        centred_a, centred_b = super().units(a, b)
-        return [unit_vectors(x) for x in centred_a], [unit_vectors(x) for x in centred_b]
+    def directions(self, signature: LayerActivations) -> Directions:
+        return directions(signature)
+
+    def items(self, signature: LayerActivations) -> int:
+        return len(signature)
+
+    def permuted(self, signature: LayerActivations, order: Int[Tensor, " n"]) -> LayerActivations:
+        return signature[order.to(signature.device)]
+
+    def subset(self, signature: LayerActivations, kept: Int[Tensor, " m"]) -> Float[Tensor, "m d"]:
+        return self.signature(signature[kept.to(signature.device)])
 
 
-class AbstractRetrieval(AbstractPairedMetric, abc.ABC):
+class AbstractRetrieval(AbstractOfDirections, abc.ABC):
     """Which items would be found, had they been each other's pair: M[i, j], from 0 to 1, for item i of a and j of b.
 
     The affinity is the mean of M[i, i]. Under permutations p of the items, the sum of M[i, p(i)] has the mean sum(M) / n and the
@@ -135,14 +157,14 @@ class AbstractRetrieval(AbstractPairedMetric, abc.ABC):
     is_share = True
 
     @abc.abstractmethod
-    def credits(self, u: LayerActivations, v: LayerActivations) -> Credits:
+    def credits(self, u: Directions, v: Directions) -> Credits:
         """M for unit vectors of a and b."""
 
-    def affinity(self, a: Sequence[AnyLayer], b: Sequence[AnyLayer]) -> AffinityMatrix:
-        return self.permuted_affinity(a, b, torch.arange(len(a[0]))[None])[0]
+    def affinity(self, a: Sequence[Directions], b: Sequence[Directions]) -> AffinityMatrix:
+        return self.permuted_affinity(a, b, torch.arange(self.items(a[0]))[None])[0]
 
     def permuted_affinity(
-        self, a: Sequence[AnyLayer], b: Sequence[AnyLayer], orders: Int[Tensor, "draws n"]
+        self, a: Sequence[Directions], b: Sequence[Directions], orders: Int[Tensor, "draws n"]
     ) -> Float[Tensor, "draws layers_a layers_b"]:
         units_a, units_b = self.units(a, b)
         found = torch.empty(len(orders), len(a), len(b), dtype=torch.float64)
@@ -151,10 +173,10 @@ class AbstractRetrieval(AbstractPairedMetric, abc.ABC):
                 credit = self.credits(u, v)
                 (rows, columns), weights = credit.indices(), credit.values()
                 paired = orders.to(rows.device)[:, rows] == columns
-                found[:, i, j] = (paired * weights).sum(dim=1).cpu() / len(u)
+                found[:, i, j] = (paired * weights).sum(dim=1).cpu() / self.items(u)
         return found
 
-    def chance(self, a: Sequence[AnyLayer], b: Sequence[AnyLayer]) -> Chance:
+    def chance(self, a: Sequence[Directions], b: Sequence[Directions]) -> Chance:
         units_a, units_b = self.units(a, b)
         moments = [[_moments(self.credits(u, v)) for v in units_b] for u in units_a]
         mean, variance = torch.tensor(moments, dtype=torch.float64).movedim(2, 0)
@@ -168,16 +190,26 @@ def _moments(credit: Credits) -> tuple[float, float]:
     return total / n**2, max(scatter, 0) / (n**2 * (n - 1))  # rounding can take it below 0
 
 
-def nearest(u: LayerActivations, v: LayerActivations, handicap: Float[Tensor, " n"] | None = None) -> Credits:
+def similarity_blocks(u: Directions, v: Directions) -> Iterator[tuple[slice, Float[Tensor, "rows n"], Float[Tensor, "rows n"]]]:
+    """Cosines of the items of a block of u with those of v, less 1, and what rounding may make of them."""
+    left, right = about_common_mean(u, v)
+    halves_left, halves_right = (part.square().sum(dim=1) / 2 for part in (left, right))
+    for block in blocks(len(left), layers=1):
+        own = halves_left[block, None]
+        yield block, torch.addmm(-halves_right, left[block], right.T) - own, rounding(own, halves_right)
+
+
+def nearest(u: Directions, v: Directions, handicap: Float[Tensor, " n"] | None = None) -> Credits:
     """1/m for each item's m equally near items of the other side; `handicap` is taken off the latter's similarities."""
     parts = []
-    for block in blocks(len(u), layers=1):
-        similarity = u[block] @ v.T - (0 if handicap is None else handicap)
-        best = similarity == similarity.amax(dim=1, keepdim=True)
-        rows, columns = best.nonzero(as_tuple=True)
-        parts.append((rows + block.start, columns, 1 / best.sum(dim=1).double()[rows]))
+    for block, similarity, noise in similarity_blocks(u, v):
+        similarity -= 0 if handicap is None else handicap
+        best, place = similarity.max(dim=1, keepdim=True)
+        near = similarity >= best - torch.maximum(noise, noise.gather(1, place))
+        rows, columns = near.nonzero(as_tuple=True)
+        parts.append((rows + block.start, columns, 1 / near.sum(dim=1).double()[rows]))
     rows, columns, weights = (torch.cat(part) for part in zip(*parts, strict=True))
-    return _sparse(torch.stack([rows, columns]), weights, len(u))
+    return _sparse(torch.stack([rows, columns]), weights, len(u.deviations))
 
 
 def _sparse(indices: Int[Tensor, "2 m"], values: Float[Tensor, " m"], n: int) -> Credits:
@@ -204,7 +236,7 @@ class RetrievalAt1(AbstractRetrieval):
         same_space=True,
     )
 
-    def credits(self, u: LayerActivations, v: LayerActivations) -> Credits:
+    def credits(self, u: Directions, v: Directions) -> Credits:
         return ((nearest(u, v) + nearest(v, u).T) / 2).coalesce()
 
 
@@ -225,7 +257,7 @@ class RetrievalAt1Mutual(AbstractRetrieval):
         same_space=True,
     )
 
-    def credits(self, u: LayerActivations, v: LayerActivations) -> Credits:
+    def credits(self, u: Directions, v: Directions) -> Credits:
         return (nearest(u, v) * nearest(v, u).T).coalesce()
 
 
@@ -249,10 +281,10 @@ class MEXA(AbstractRetrieval):
         same_space=True,
     )
 
-    def credits(self, u: LayerActivations, v: LayerActivations) -> Credits:
+    def credits(self, u: Directions, v: Directions) -> Credits:
         both = (nearest(u, v) * nearest(v, u).T).coalesce()
         untied = both.values() == 1
-        return _sparse(both.indices()[:, untied], both.values()[untied], len(u))
+        return _sparse(both.indices()[:, untied], both.values()[untied], self.items(u))
 
 
 @dataclass(frozen=True)
@@ -288,10 +320,10 @@ class CSLS(AbstractRetrieval):
     def min_n(self) -> int:
         return max(2, self.k)
 
-    def credits(self, u: LayerActivations, v: LayerActivations) -> Credits:
+    def credits(self, u: Directions, v: Directions) -> Credits:
         density_u, density_v = self._density(u, v), self._density(v, u)
         return ((nearest(u, v, density_v / 2) + nearest(v, u, density_u / 2).T) / 2).coalesce()
 
-    def _density(self, u: LayerActivations, v: LayerActivations) -> Float[Tensor, " n"]:
-        """Mean cosine of each item of u to its k nearest of v."""
-        return torch.cat([(u[block] @ v.T).topk(self.k, dim=1).values.mean(dim=1) for block in blocks(len(u), layers=1)])
+    def _density(self, u: Directions, v: Directions) -> Float[Tensor, " n"]:
+        """Mean cosine of each item of u to its k nearest of v, less 1."""
+        return torch.cat([similarity.topk(self.k, dim=1).values.mean(dim=1) for _, similarity, _ in similarity_blocks(u, v)])

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from layeratlas.arrays import LayerActivations
 from layeratlas.metrics.base import centred
+from layeratlas.metrics.directions import Directions, differing, directions
 from layeratlas.metrics.gram import squared_distances
 
 Pairs = Float[Tensor, " pairs"]
@@ -139,7 +140,7 @@ class CosineDistance(AbstractDissimilarity):
     invariances = frozenset({"rotation", "scale", "item_scale", "feature_permutation"})
 
     def vectors(self, x: LayerActivations) -> LayerActivations:
-        return _directions(x.double(), x.dtype, "is the zero vector, which has no direction")
+        return differing(directions(x))
 
     def from_squares(self, squared: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows columns"]:
         return squared.div_(2)
@@ -156,19 +157,13 @@ class CorrelationDistance(AbstractDissimilarity):
     def vectors(self, x: LayerActivations) -> LayerActivations:
         differs, wide = (x != x[:, :1]).any(dim=1, keepdim=True), x.double()
         deviations = (wide - wide.mean(dim=1, keepdim=True)) * differs  # of equal numbers, the mean can be off by a rounding error
-        return _directions(deviations, x.dtype, "has the same value in each dimension, so no correlation with any other item")
+        if not bool(differs.all()):
+            item = int((~differs).nonzero()[0, 0])
+            raise ValueError(f"item {item} has the same value in each dimension, so no correlation with any other item")
+        norms = deviations.abs().amax(dim=1, keepdim=True)
+        unit = directions(deviations / norms)
+        size = (x.abs().amax(dim=1, keepdim=True) / norms).to(x.dtype)
+        return differing(Directions(unit.deviations.to(x.dtype), unit.mean), size)
 
     def from_squares(self, squared: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows columns"]:
         return squared.div_(2)
-
-
-def _directions(x: Float[Tensor, "n d"], dtype: torch.dtype, refusal: str) -> LayerActivations:
-    """Unit vectors less their mean: 1 - u . v is |u - v|^2 / 2, which no direction common to all items can drown."""
-    largest = x.abs().amax(dim=1, keepdim=True)
-    if bool((largest == 0).any()):
-        raise ValueError(f"item {int((largest == 0).nonzero()[0, 0])} {refusal}")
-    unit = torch.nn.functional.normalize(x / largest, dim=1)
-    unit = unit - unit.mean(dim=0)
-    if unit.abs().max() < 10 * torch.finfo(dtype).eps:
-        raise ValueError("all items point in the same direction, so that there is nothing to compare")
-    return unit.to(dtype)

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from layeratlas.arrays import AffinityMatrix, LayerActivations
-from layeratlas.metrics.base import About, AbstractMetric, checked
-from layeratlas.metrics.nearest import COSINE_INVARIANCES, Listed, unit_vectors
+from layeratlas.metrics.base import About, AbstractMetric, Doubt, checked
+from layeratlas.metrics.directions import unit_vectors
+from layeratlas.metrics.nearest import COSINE_INVARIANCES, Listed
 from layeratlas.metrics.neighbors import MutualKNN
+from layeratlas.metrics.ties import credited
 
 _ROWS = 256
 
@@ -25,7 +27,10 @@ class Pointed(NamedTuple):
 
 @dataclass(frozen=True)
 class SecondOrderCosine(AbstractMetric[Pointed]):
-    """Cosine of each item's similarities to the neighbours that it has in either layer (Hamilton et al., 2016, eq. 3)."""
+    """Cosine of each item's similarities to the neighbours that it has in either layer (Hamilton et al., 2016, eq. 3).
+
+    Where items are equally near, each counts by the probability that it is listed in either layer once ties are broken.
+    """
 
     k: int
 
@@ -62,16 +67,27 @@ class SecondOrderCosine(AbstractMetric[Pointed]):
     def subset(self, signature: Pointed, kept: Int[Tensor, " m"]) -> Pointed:
         return self.signature(signature.unit[kept.to(signature.unit.device)])
 
+    def diagnose(self, signature: Pointed) -> Doubt | None:
+        return self._neighbors.diagnose(signature.listed)
+
     def affinity(self, a: Sequence[Pointed], b: Sequence[Pointed]) -> AffinityMatrix:
         n, total = self.items(a[0]), torch.zeros(len(a), len(b), dtype=torch.float64)
         for start in range(0, n, _ROWS):
             rows = slice(start, start + _ROWS)
-            similar = [[layer.unit[rows] @ layer.unit.T for layer in side] for side in (a, b)]
-            for i, x in enumerate(a):
-                for j, y in enumerate(b):
-                    near = torch.zeros(len(similar[0][i]), n, dtype=torch.bool, device=x.unit.device)
-                    for layer in (x, y):
-                        near.scatter_(1, layer.listed.indices[rows].long(), True)
-                    seen_a, seen_b = similar[0][i] * near, similar[1][j] * near
+            similar, absent = ([[of(layer, rows) for layer in side] for side in (a, b)] for of in (_similarities, self._absent))
+            for i in range(len(a)):
+                for j in range(len(b)):
+                    weights = (1 - absent[0][i] * absent[1][j]).sqrt_()
+                    seen_a, seen_b = similar[0][i] * weights, similar[1][j] * weights
                     total[i, j] += torch.cosine_similarity(seen_a, seen_b, dim=1).double().sum()
         return total / n
+
+    def _absent(self, layer: Pointed, rows: slice) -> Float[Tensor, "rows n"]:
+        """The probability that an item is not among the neighbours."""
+        listed = credited(layer.listed, self.k)
+        absent = layer.unit.new_ones(len(layer.unit[rows]), len(layer.unit))
+        return absent.scatter_(1, listed.indices[rows].long(), 1 - listed.credits[rows].to(absent.dtype))
+
+
+def _similarities(layer: Pointed, rows: slice) -> Float[Tensor, "rows n"]:
+    return layer.unit[rows] @ layer.unit.T
