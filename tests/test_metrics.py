@@ -183,6 +183,36 @@ def test_the_signature_of_a_subset_needs_no_activations(row):
     np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=100 * row.tolerance)
 
 
+GROUPINGS = {
+    "consecutive groups": [np.arange(start, start + 3) for start in range(0, 12, 3)],
+    "groups that are dealt out": [np.arange(start, 12, 4) for start in range(4)],
+    "groups of different size": [np.array([5]), np.arange(6, 11)],
+    "groups that overlap": [np.arange(4), np.arange(2, 6)],
+}
+
+
+@each_row
+@pytest.mark.parametrize("grouping", GROUPINGS)
+def test_leaving_out_groups_in_turn_gives_what_each_subset_gives(row, grouping):
+    if row.whole:
+        pytest.skip(f"{row.name} of some items does not follow from that of all")
+    metric = replace(row.metric, listed=20) if hasattr(row.metric, "listed") else row.metric
+    a, b = ([metric.signature(torch.from_numpy(x)) for x in side] for side in many_layers(row, seed=1))
+    subsets = [torch.from_numpy(np.setdiff1d(np.arange(row.n), left_out)) for left_out in GROUPINGS[grouping]]
+    each = [metric.affinity(*([metric.subset(s, kept) for s in side] for side in (a, b))).numpy() for kept in subsets]
+    found = metric.subset_affinity(a, b, subsets).numpy()
+    np.testing.assert_allclose(found, each, rtol=0, atol=max(1e-7, 100 * row.tolerance))
+
+
+@each_row
+def test_an_order_gives_the_same_bits_wherever_it_stands_among_others(row):
+    a, b = (signatures(row, side) for side in many_layers(row, seed=1))
+    orders = torch.stack([torch.randperm(row.n, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1, 0)])
+    draws = row.metric.permuted_affinity(a, b, orders)
+    assert torch.equal(draws[0], draws[2])
+    assert torch.equal(draws[:1], row.metric.permuted_affinity(a, b, orders[:1]))
+
+
 # --- chance -----------------------------------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@
     uv run tests/benchmarks/metrics.py per_pair       CKA, RSA, Procrustes and mutual_knn against the per-pair way
     uv run tests/benchmarks/metrics.py models         all 300 pairs of 24 models from signatures
     uv run tests/benchmarks/metrics.py permutations   1,000 permutations of the items
+    uv run tests/benchmarks/metrics.py resampling     20 groups of the jackknife, and 200 permutations, in matrices
     uv run tests/benchmarks/metrics.py items          time and peak memory against n; writes items.csv and items.png
 
 Two models of 30 and 18 layers, 2,048 items, 576 and 640 dimensions, unless said otherwise: Gaussian walks from layer to layer with
@@ -26,7 +27,17 @@ from scipy.spatial.distance import pdist
 from sweep import LAYERS
 from torch import Tensor
 
-from layeratlas.metrics import RSA, AbstractMetric, CKALinear, CKALinearDebiased, CKAMinibatch, MutualKNN, Procrustes
+from layeratlas.metrics import (
+    RSA,
+    AbstractMetric,
+    CKALinear,
+    CKALinearDebiased,
+    CKAMinibatch,
+    CKARBFDebiased,
+    DistanceCorrelation,
+    MutualKNN,
+    Procrustes,
+)
 from layeratlas.metrics.rdm import CosineDistance
 from layeratlas.metrics.rsa import Spearman
 
@@ -209,6 +220,45 @@ def permutations() -> None:
         print(f"{metric.name}: 1,000 permutations of 30 x 18 layers, n = 1,024: {took[1000]:.1f} s (250: {took[250]:.1f} s)")
 
 
+RESAMPLED = {
+    "mutual_knn": lambda: MutualKNN(k=10, listed=100),
+    "cka_linear": CKALinear,
+    "cka_linear_debiased": CKALinearDebiased,
+    "cka_rbf_debiased": lambda: CKARBFDebiased(bandwidth=0.5),
+    "distance_correlation": DistanceCorrelation,
+    "rsa_cosine_spearman": lambda: RSA(CosineDistance(), Spearman()),
+}
+
+
+def resampling() -> None:
+    """The jackknife beside one matrix, the same jackknife group by group, and permutations; each once, as the longest take minutes.
+
+    Seconds are those of the processor, all cores together, which what else runs on the machine changes little.
+    """
+    a, b = (list(Walk(N, width, depth, seed).values()) for seed, (width, depth) in enumerate(((576, 40), (640, 42))))
+    groups = torch.arange(N).tensor_split(20)
+    subsets = [torch.cat([part for part in groups if part is not left_out]) for left_out in groups]
+    orders = torch.stack([torch.randperm(N, generator=torch.Generator().manual_seed(seed)) for seed in range(200)])
+    for name, make in RESAMPLED.items():
+        metric = make()
+        signed, signing = spent(lambda metric=metric: [[metric.signature(x) for x in side] for side in (a, b)])
+        _, one = spent(lambda metric=metric, signed=signed: metric.affinity(*signed))
+        at_once, all_groups = spent(lambda metric=metric, signed=signed: metric.subset_affinity(*signed, subsets))
+        each, one_group = spent(lambda metric=metric, signed=signed: AbstractMetric.subset_affinity(metric, *signed, subsets[:1]))
+        torch.testing.assert_close(at_once[:1], each, rtol=1e-4, atol=1e-5)
+        print(f"{name}: signatures {signing:.1f} s, matrix {one:.2f} s, jackknife {all_groups:.2f} s:", end=" ")
+        print(f"{all_groups / one:.1f} x a matrix, {all_groups / (one + signing):.2f} x signatures and matrix;", end=" ")
+        print(f"group by group {20 * one_group:.0f} s (from one group)", flush=True)
+        if name in ("mutual_knn", "cka_linear_debiased"):
+            _, permuting = spent(lambda metric=metric, signed=signed: metric.permuted_affinity(*signed, orders))
+            print(f"{name}: 200 permutations {permuting:.1f} s: {permuting / one:.0f} x a matrix", flush=True)
+
+
+def spent(run: Callable[[], object]) -> tuple:
+    start = time.process_time()
+    return run(), time.process_time() - start
+
+
 ITEMS = {
     "mutual_knn": lambda: MutualKNN(k=10),
     "cka_linear": CKALinear,
@@ -269,5 +319,12 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["one"]:
         one(sys.argv[2], int(sys.argv[3]))
     else:
-        for which in sys.argv[1:] or ["floor", "per_pair", "models", "permutations", "items"]:
-            {"floor": floor, "per_pair": per_pair, "models": models, "permutations": permutations, "items": items}[which]()
+        for which in sys.argv[1:] or ["floor", "per_pair", "models", "permutations", "resampling", "items"]:
+            {
+                "floor": floor,
+                "per_pair": per_pair,
+                "models": models,
+                "permutations": permutations,
+                "resampling": resampling,
+                "items": items,
+            }[which]()

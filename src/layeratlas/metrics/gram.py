@@ -14,6 +14,7 @@ from layeratlas.metrics.mantel import Sums, centred_sums
 
 _NUMBERS_AT_ONCE = 2**26  # in all layers' blocks of rows together: 256 MB in float32
 _ROWS = 256  # at most: the half below the diagonal is not made, and a block stays in a processor's cache
+_PAIRS = 2**15  # pairs of items whose values in 40 layers fit into a processor's caches
 _WHOLE_NUMBERS = 2**29  # up to here, permutations keep all layers' matrices in memory instead of making them again
 _SQRT_2 = math.sqrt(2)
 
@@ -171,7 +172,11 @@ def inner_products(a: Sequence[Gram], b: Sequence[Gram]) -> Float[Tensor, "layer
 def permuted_inner_products(
     a: Sequence[Gram], b: Sequence[Gram], orders: Int[Tensor, "draws n"]
 ) -> Float[Tensor, "draws layers_a layers_b"]:
-    """The same for each order of b's items: re-indexing whole matrices where they fit, else making their rows again."""
+    """The same for each order of b's items: re-indexing whole matrices where they fit, else making their rows again.
+
+    By blocks of pairs of items, so that what is re-indexed is multiplied while it is in a processor's cache. The same order gives
+    the same bits, wherever it stands among the others.
+    """
     n = a[0].n
     if (len(a) + len(b)) * n**2 > _WHOLE_NUMBERS:
         return torch.stack([inner_products(a, [gram.permuted(order) for gram in b]) for order in orders])
@@ -180,7 +185,13 @@ def permuted_inner_products(
     k = torch.stack([_whole(gram)[i, j] for gram in a]) * weights
     l = torch.stack([_whole(gram) for gram in b], dim=-1).flatten(end_dim=1).to(k.dtype)  # noqa: E741
     orders = orders.to(i.device)
-    return torch.stack([(k @ l[order[i] * n + order[j]]).double().cpu() for order in orders])
+    products = torch.zeros(len(orders), len(a), len(b), dtype=torch.float64, device=i.device)
+    for start in range(0, len(i), _PAIRS):
+        pairs = slice(start, start + _PAIRS)
+        for product, order in zip(products, orders, strict=True):
+            places = order.index_select(0, i[pairs]) * n + order.index_select(0, j[pairs])
+            product += k[:, pairs] @ l.index_select(0, places)
+    return products.cpu()
 
 
 def blocks(n: int, layers: int) -> Iterator[slice]:

@@ -25,7 +25,7 @@ from layeratlas.metrics.left_out import Groups, LeftOut, groups_of, products_wit
 from layeratlas.metrics.mantel import permutation_moments
 
 Products = Float[Tensor, "*draws layers_a layers_b"]
-Norms = Float[Tensor, " layers"]
+Norms = Float[Tensor, " _"]  # of the layers of one side
 
 
 class AbstractGramMetric(AbstractMetric[Gram], abc.ABC):
@@ -69,7 +69,7 @@ class AbstractGramMetric(AbstractMetric[Gram], abc.ABC):
     def subset_affinity(
         self, a: Sequence[Gram], b: Sequence[Gram], subsets: Sequence[Int[Tensor, " _"]]
     ) -> Float[Tensor, "subsets layers_a layers_b"]:
-        """All subsets at once, where each leaves out a group of its own. A kernel's bandwidth stays that of all items."""
+        """All subsets at once, where each leaves out a group of its own."""
         groups = groups_of(subsets, a[0].n)
         if groups is None:
             return super().subset_affinity(a, b, subsets)
@@ -88,13 +88,9 @@ class AbstractGramMetric(AbstractMetric[Gram], abc.ABC):
     ) -> Float[Tensor, "groups layers"]:
         """Norms over each subset, given each layer's product with itself. Raises ValueError where nothing but rounding remains."""
         del groups
-        least = (
-            100 * torch.tensor([torch.finfo(gram.x.dtype).eps * gram.squares for gram in grams], dtype=torch.float64) / grams[0].n
-        )
-        if bool((squares <= least).any()):
-            raise ValueError(
-                "without a group of items, all pairs of items are equally far apart, so that the similarity is undefined"
-            )
+        noise = [100 * torch.finfo(gram.x.dtype).eps * gram.squares / gram.n for gram in grams]
+        if bool((squares <= torch.tensor(noise, dtype=torch.float64)).any()):
+            raise ValueError("without a group of items, all pairs are equally far apart, so that their similarity is undefined")
         return squares.sqrt()
 
     def chance(self, a: Sequence[Gram], b: Sequence[Gram]) -> Chance:
@@ -132,6 +128,12 @@ class AbstractGaussianMetric(AbstractGramMetric, abc.ABC):
 
     def kernel(self, x: LayerActivations) -> Gaussian:
         return median_gaussian(x, self.bandwidth)
+
+    def subset_affinity(
+        self, a: Sequence[Gram], b: Sequence[Gram], subsets: Sequence[Int[Tensor, " _"]]
+    ) -> Float[Tensor, "subsets layers_a layers_b"]:
+        """One subset after the other, as each has a bandwidth of its own: that can be a third of the spread."""
+        return AbstractMetric.subset_affinity(self, a, b, subsets)
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,12 @@
 """Inner products of centred Gram matrices of many subsets of the items at once, each subset being all items but one group.
 
-A matrix over some of the items is a part of the whole one, centred anew: with r_i and s_i the sums of its rows in both layers, t and u
-the sums of all of them and m the number of items kept, the double-centred product is
+A matrix over some of the items is a part of the whole one, centred anew: with r_i and s_i the sums of its rows in both layers, t
+and u the sums of all of them and m the number of items kept, the double-centred product is
 
     sum_ij K_ij L_ij - 2/m sum_i r_i s_i + t u / m^2
 
-and the U-centred one, without the diagonal, has m - 2 in the place of m and (m - 1) (m - 2) in that of m^2. Each of these sums is made
-up of sums over pairs of groups, and those of all pairs of groups cost what the whole matrix costs.
+and the U-centred one, without the diagonal, has m - 2 in the place of m and (m - 1) (m - 2) in that of m^2. Each of these sums is
+made up of sums over pairs of groups, and those of all pairs of groups cost what the whole matrix costs.
 """
 
 from collections.abc import Sequence

@@ -3,10 +3,10 @@
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.stats import kendalltau
 from torch import Tensor
 
@@ -51,6 +51,13 @@ class AbstractComparison(abc.ABC):
     ) -> Float[Tensor, "draws layers_a layers_b"]:
         """Similarity once the items of b are put into each of the orders; one layer of b at a time is copied."""
         return torch.stack([torch.cat([self.similarity(a, [m.of(order)]) for m in b], dim=1) for order in orders])
+
+    def subset_similarity(
+        self, a: Sequence[PairMatrix], b: Sequence[PairMatrix], subsets: Sequence[Int[Tensor, " _"]]
+    ) -> Float[Tensor, "subsets layers_a layers_b"]:
+        """Similarity over each subset of the items."""
+        sides = ([[self.prepared(m.of(kept)) for m in side] for side in (a, b)] for kept in subsets)
+        return torch.stack([self.similarity(*side) for side in sides])
 
 
 class AbstractCosine(AbstractComparison, abc.ABC):
@@ -118,6 +125,20 @@ class Spearman(AbstractCosine):
         _require_different(matrix.pairs)
         return PairMatrix(unit_ranks(matrix.pairs) / 2**0.5, matrix.own)
 
+    def subset_similarity(
+        self, a: Sequence[PairMatrix], b: Sequence[PairMatrix], subsets: Sequence[Int[Tensor, " _"]]
+    ) -> Float[Tensor, "subsets layers_a layers_b"]:
+        """Sorted once: the rank of a pair within a subset is how many pairs up to it are kept. Pairs that are not count 0."""
+        if (len(a) + len(b)) * len(a[0].pairs) > _WHOLE_NUMBERS:
+            return super().subset_similarity(a, b, subsets)
+        sides = [[(m, Ranking.of(m.pairs)) for m in side] for side in (a, b)]
+        found = []
+        for subset in subsets:
+            kept = _kept_pairs(subset, a[0].n, a[0].own.device)
+            parts = ([PairMatrix(ranking.within(kept, m.pairs.dtype) / 2**0.5, m.own) for m, ranking in side] for side in sides)
+            found.append(self.similarity(*parts))
+        return torch.stack(found)
+
 
 @dataclass(frozen=True)
 class Cosine(AbstractCosine):
@@ -178,6 +199,44 @@ class Kendall(AbstractComparison):
 
     def chance(self, a: Sequence[PairMatrix], b: Sequence[PairMatrix]) -> Chance:
         return Chance(torch.zeros(len(a), len(b), dtype=torch.float64), None)
+
+
+class Ranking(NamedTuple):
+    """Where the values stand in ascending order, and how many equal ones there are of each; None where all differ."""
+
+    places: Int[Tensor, " pairs"]
+    counts: Int[Tensor, " distinct"] | None
+
+    @classmethod
+    def of(cls, values: Pairs) -> "Ranking":
+        ordered, places = _sorted(values)
+        counts = torch.unique_consecutive(ordered, return_counts=True)[1]
+        return cls(places.int(), None if len(counts) == len(values) else counts)
+
+    def within(self, kept: Bool[Tensor, " pairs"], dtype: torch.dtype) -> Pairs:
+        """Ranks among the kept values, less their mean and scaled to norm 1; 0 for the others. As `unit_ranks` of the former."""
+        present = kept.index_select(0, self.places)
+        ranks = present.cumsum(0, dtype=torch.int32)
+        total = int(ranks[-1])
+        if self.counts is not None:
+            ends = ranks[self.counts.cumsum(0) - 1]
+            starts = torch.nn.functional.pad(ends[:-1], (1, 0))
+            ranks = ((starts + ends + 1).double() / 2).repeat_interleave(self.counts)
+        ranks = (ranks.double() - (total + 1) / 2) * present
+        norm = ranks.norm()
+        if not norm > 0:
+            raise ValueError("all pairs of items are equally far apart: the RDM is constant, its correlation undefined")
+        return torch.empty(len(kept), dtype=dtype, device=kept.device).index_copy_(0, self.places.long(), (ranks / norm).to(dtype))
+
+
+def _kept_pairs(items: Int[Tensor, " m"], n: int, device: torch.device) -> Bool[Tensor, " pairs"]:
+    """Whether both items of a pair are among these."""
+    present = torch.zeros(n, dtype=torch.bool, device=device)
+    present[items.to(device)] = True
+    kept = torch.empty(n * (n - 1) // 2, dtype=torch.bool, device=device)
+    for block, i, j in pair_blocks(n, device):
+        kept[block] = present[i] & present[j]
+    return kept
 
 
 def unit_ranks(values: Pairs) -> Pairs:
@@ -281,6 +340,11 @@ class RSA(AbstractMetric[PairMatrix]):
         self, a: Sequence[PairMatrix], b: Sequence[PairMatrix], orders: Int[Tensor, "draws n"]
     ) -> Float[Tensor, "draws layers_a layers_b"]:
         return self.comparison.permuted_similarity(a, b, orders)
+
+    def subset_affinity(
+        self, a: Sequence[PairMatrix], b: Sequence[PairMatrix], subsets: Sequence[Int[Tensor, " _"]]
+    ) -> Float[Tensor, "subsets layers_a layers_b"]:
+        return self.comparison.subset_similarity(a, b, subsets)
 
     def chance(self, a: Sequence[PairMatrix], b: Sequence[PairMatrix]) -> Chance:
         return self.comparison.chance(a, b)

@@ -131,10 +131,16 @@ def meeting(a: Listed, b: Listed, rows: Bool[Tensor, " n"], k: int) -> Meeting:
     places_a = places.gather(1, others.long())
     state_a = torch.where(places_a >= 0, at_a.gather(1, places_a.clamp(min=0).long()), -1)
     certain_a, tied_a, certain_b, tied_b = state_a == 1, state_a == 0, at_b == 1, at_b == 0
-    pairs = (certain_a, certain_b), (certain_a, tied_b), (tied_a, certain_b), (tied_a, tied_b)
-    sizes = [(at == 0).sum(dim=1) for at in (at_a, at_b)]
-    left = [k - (at == 1).sum(dim=1) for at in (at_a, at_b)]
-    shared = Shared(*((x & y).sum(dim=1) for x, y in pairs), sizes[0], left[0], sizes[1], left[1])
+    shared = Shared(
+        certain=(certain_a & certain_b).sum(dim=1),
+        first=(certain_a & tied_b).sum(dim=1),
+        second=(tied_a & certain_b).sum(dim=1),
+        both=(tied_a & tied_b).sum(dim=1),
+        tied_a=(at_a == 0).sum(dim=1),
+        places_a=k - (at_a == 1).sum(dim=1),
+        tied_b=(at_b == 0).sum(dim=1),
+        places_b=k - (at_b == 1).sum(dim=1),
+    )
     return Meeting(places_a, certain_a, tied_a, certain_b, tied_b, shared)
 
 
