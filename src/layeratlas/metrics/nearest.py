@@ -111,24 +111,31 @@ class _Block(NamedTuple):
 
 
 def _nearest_of(similarity: Float[Tensor, "rows n"], own: Float[Tensor, "rows 1"], half: Float[Tensor, " n"], k: int) -> _Block:
+    """Whole rows are sorted only where a tie reaches beyond the k-th place."""
     values, indices = similarity.topk(min(k + 1, similarity.shape[1]), dim=1)
     values, noise = values - own, rounding(own, half[indices])
-    values = torch.where(values > -noise, 0.0, values)
-    tied = (values[:, :-1] - values[:, 1:] <= noise[:, 1:]).any(dim=1).nonzero()[:, 0]
-    whole = _with_ties(similarity[tied], own[tied], half, k) if len(tied) else None
-    return _Block(Listed(indices[:, :k].int(), values[:, :k].contiguous()), tied, whole)
+    near = values[:, :-1] - values[:, 1:] <= noise[:, 1:]
+    within = near[:, : k - 1].any(dim=1).nonzero()[:, 0]
+    beyond = near[:, k - 1].nonzero()[:, 0]
+    listed = Listed(indices[:, :k].int(), torch.where(values > -noise, 0.0, values)[:, :k].contiguous())
+    if len(within):
+        of_some = _with_ties(values[within], indices[within], noise[within], k)
+        listed.indices[within], listed.similarities[within] = of_some.indices[:, :k], of_some.similarities[:, :k]
+    if not len(beyond):
+        return _Block(listed, beyond, None)
+    values, indices = similarity[beyond].sort(dim=1, descending=True)
+    noise = rounding(own[beyond], half[indices])
+    return _Block(listed, beyond, _with_ties(values - own[beyond], indices, noise, k))
 
 
-def _with_ties(similarity: Float[Tensor, "rows n"], own: Float[Tensor, "rows 1"], half: Float[Tensor, " n"], k: int) -> Listed:
+def _with_ties(values: Float[Tensor, "rows m"], indices: Int[Tensor, "rows m"], noise: Float[Tensor, "rows m"], k: int) -> Listed:
     """Lists that end with the last item as near as the k-th; -1 at minus infinity fills up what is shorter."""
-    values, indices = similarity.sort(dim=1, descending=True)
-    values, noise = values - own, rounding(own, half[indices])
     values = torch.where(values > -noise, 0.0, values)
     new = torch.ones_like(values, dtype=torch.bool)
     new[:, 1:] = values[:, :-1] - values[:, 1:] > noise[:, 1:]
-    run = new.cumsum(dim=1)
+    run, most = new.cumsum(dim=1), int(indices.max()) + 1
     starts = torch.where(new, torch.arange(new.shape[1], device=new.device), 0).cummax(dim=1).values
-    indices = (run * len(half) + indices).sort(dim=1).values - run * len(half)
+    indices = (run * most + indices).sort(dim=1).values - run * most
     listed = run <= run[:, k - 1 : k]
     width = int(listed.sum(dim=1).max())
     values = torch.where(listed, values.gather(1, starts), -torch.inf)[:, :width]
