@@ -1,6 +1,7 @@
+import json
 import logging
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
@@ -390,7 +391,8 @@ def test_a_shard_says_how_it_was_made(extractor, checkpoint, store, texts):
         "device": "cpu",
         "batch_size": 64,
         "batch_tokens": 4096,
-        "batch_drift": checkpoint().load(store, CPU, Needs(64)).drift,
+        "batch_drift": checkpoint().load(store, CPU, Needs(64)).certificate.drift,
+        "certificate": json.loads(json.dumps(asdict(checkpoint().load(store, CPU, Needs(64)).certificate))),
     }
     assert 0 <= record["batch_drift"] < 1e-5
     assert record_of(extractor.fill(side, ["last"])[0]["last"]) == record
@@ -414,7 +416,7 @@ def test_a_budget_that_memory_lowered_is_remembered_by_the_extractor_and_recorde
     side = Side(checkpoint(), MANY[:32], 64)
     expected = replace(extractor, store=Store(extractor.store.root / "other"), batching=Batching(64, 4096))(side, "mean", "all")
     monkeypatch.setattr(LanguageModel, "forward", forward_of_80_tokens)
-    monkeypatch.setattr("layeratlas.models.loading.verified", lambda model: model)
+    monkeypatch.setattr("layeratlas.models.loading.verified", lambda model, *rest, **options: model)
     found = extractor(side, "mean", "all")
     assert [n for n in tried if n > 80] == tried[:1] == [8 * 13]
     assert extractor.batching.tokens == 8 * 13 // 2

@@ -20,10 +20,11 @@ from huggingface_hub.utils import filter_repo_objects
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer, LlamaConfig, PreTrainedModel, dynamic_module_utils
 
-from layeratlas.errors import ActivationError, ConfigError
+from layeratlas.errors import ConfigError
 from layeratlas.models import BundledCheckpoint, Checkpoint, Needs, pick_device
 from layeratlas.models.blocks import find_blocks
 from layeratlas.models.language_model import LanguageModel
+from layeratlas.models.listening import Ears
 from layeratlas.models.tokenization import collate
 from layeratlas.models.verification import verified
 
@@ -588,15 +589,15 @@ def test_of_two_lists_of_the_right_length_the_larger_one_holds_the_blocks():
 
 
 def test_blocks_that_never_run_are_refused(load):
-    model = replace(load("llama"), blocks=nn.ModuleList([nn.Identity()]))
-    with pytest.raises(ActivationError, match="tiny-llama: its blocks did not run in a forward pass"):
+    model = replace(load("llama"), ears=Ears(nn.ModuleList([nn.Identity()])))
+    with pytest.raises(ConfigError, match=r"^model tiny-llama: .* \(LlamaModel\) is not supported: its blocks did not run"):
         verified(model)
 
 
 def test_layers_that_are_not_the_reported_hidden_states_are_refused(load):
     model = load("llama")
-    with pytest.raises(ActivationError, match=r"tiny-llama: hidden_states\[0\] is none of the layers heard"):
-        verified(replace(model, blocks=model.blocks[1:]))
+    with pytest.raises(ConfigError, match=r"^model tiny-llama: .* not supported: hidden_states\[0\] is none of the layers heard$"):
+        verified(replace(model, ears=Ears(model.blocks[1:])))
 
 
 def test_a_folder_without_a_checkpoint_is_refused_in_one_line(tmp_path, store):

@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -32,8 +32,9 @@ from layeratlas.errors import ConfigError
 from layeratlas.layers import all_layers, select
 from layeratlas.models import AbstractModel, Held, Needs
 from layeratlas.models.base import Size
+from layeratlas.models.certificate import rounding
 from layeratlas.progress import Progress
-from layeratlas.store import Store, fingerprint
+from layeratlas.store import Store, discard, fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +83,8 @@ class Side:
     @cached_property
     def identity(self) -> dict[str, Any]:
         marked = {"language": self.language.codes} if self.language else {}
-        return self.model.identity() | {"max_length": self.max_length, "exact": self.exact} | marked
+        cut = min(self.max_length, self.model.token_limit() or self.max_length)
+        return self.model.identity() | {"max_length": cut, "exact": self.exact} | marked
 
     @cached_property
     def shards(self) -> list[Shard]:
@@ -183,7 +185,9 @@ class Extractor:
         from layeratlas.forward import token_table  # transformers takes seconds to import; a filled store needs none
 
         logger.info("extract %s: counting the tokens of %d texts", side.model.name, sum(len(shard.texts) for shard in shards))
-        encoder = side.model.encoder(self.store, side.needs())
+        cut = next((_cut(files) for files in found if vectors & set(files) - {NLL}), None)
+        needs = side.needs()
+        encoder = side.model.encoder(self.store, replace(needs, max_length=cut or needs.max_length))
         for shard, texts in _tokenised(encoder, shards):
             self._write_table(side, shard, ITEMS, token_table(encoder, texts))
         return [self._open(side, shard, contents) for shard in side.shards]
@@ -194,14 +198,28 @@ class Extractor:
 
     def _open(self, side: Side, shard: Shard, contents: Sequence[str]) -> dict[str, Path]:
         opened = {content: self.store.open(side.folder(content), shard.key_of(content)) for content in contents}
-        return {content: path for content, path in opened.items() if path}
+        return {content: path for content, path in opened.items() if path and self._believed(path, side)}
+
+    def _believed(self, path: Path, side: Side) -> bool:
+        """Whether stored vectors may be used; those that are known to be wrong are removed, to be made again.
+
+        Vectors that were made before models were certified are wrong if padding moved their model beyond rounding, and may be if
+        they were pooled by what was taken for attention.
+        """
+        if path.suffix != ".safetensors" or "certificate" in (record := record_of(path)):
+            return True
+        if record["batch_drift"] <= rounding(side.model.dtype) and path.parent.name != "attention_weighted":
+            return True
+        logger.warning("store: %s was made before models were certified, and may be wrong; it will be made again", path)
+        discard(path)
+        return False
 
     def _extract(self, side: Side, missing: Sequence[Shard]) -> None:
         from layeratlas.forward import extract, token_table  # transformers takes seconds to import; a filled store needs none
 
         size = self._preflight(side, missing)
         model = self.held.load(side.model, self.store, self.device, self._needs(side))
-        batching = Batching(1, self.batching.tokens) if side.exact else self.batching
+        batching = Batching(1, self.batching.tokens) if side.exact or model.certificate.alone else self.batching
         n, shards = sum(len(shard.texts) for shard in missing), _tokenised(model.encoder, missing)
         first = next(shards)
         self._foretell(model, size, first[1], batching, n)
@@ -264,7 +282,8 @@ class Extractor:
             "device": str(self.device),
             "batch_size": batching.size,
             "batch_tokens": batching.tokens,
-            "batch_drift": model.drift,
+            "batch_drift": model.certificate.drift,
+            "certificate": asdict(model.certificate),
         }
         return {"record": json.dumps(record, ensure_ascii=False)}
 
@@ -273,6 +292,12 @@ def record_of(shard: Path) -> dict[str, Any]:
     """How a shard of activations was made: model, texts, device, batches, and how far padding moved its numbers."""
     with safe_open(shard, "pt") as file:
         return json.loads(file.metadata()["record"])
+
+
+def _cut(files: Mapping[str, Path]) -> int | None:
+    """Where texts were cut when these vectors were made, if they tell: a network may read less than a tokenizer."""
+    made = next(path for path in files.values() if path.suffix == ".safetensors")
+    return record_of(made).get("certificate", {}).get("max_length")
 
 
 def _tokenised(encoder: Any, shards: Sequence[Shard]) -> Iterator[tuple[Shard, Any]]:

@@ -39,8 +39,15 @@ class Tokens:
     def to(self, device: torch.device) -> "Tokens":
         if self.ids.device == device:
             return self
+        return self._each(lambda part: part.to(device, non_blocking=True))
+
+    def only(self, i: int, n: int) -> "Tokens":
+        """The first n tokens of text i, in a batch of their own."""
+        return self._each(lambda part: part[i : i + 1, :n])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Tokens":
         parts = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{name: part.to(device, non_blocking=True) for name, part in parts.items() if part is not None})
+        return replace(self, **{name: change(part) for name, part in parts.items() if part is not None})
 
 
 Pooling: TypeAlias = Callable[[HiddenStates, Tokens], PooledVectors]

@@ -67,7 +67,8 @@ def _describe_side(plan: Plan, extracted: Extracted, side: str) -> dict[str, Any
         "developer": getattr(model, "developer", None),
         "family": getattr(model, "family", None),
         "tokens": None if extracted.tokens.empty else int(extracted.tokens["tokens"].sum()),
-        "extraction": extracted.record,
+        "certificate": extracted.record.get("certificate"),
+        "extraction": {key: value for key, value in extracted.record.items() if key != "certificate"},
     }
 
 
@@ -101,8 +102,9 @@ def doubtful_texts(plan: Plan, extracted: dict[str, Extracted]) -> Iterator[str]
         if tokens.empty:  # stored vectors come without tokens
             continue
         where = f"{plan.models[side].name}, {plan.languages[side]}"
+        yield from _certified(extracted[side], where)
         if (cut := int(tokens["truncated"].sum())) > 0:
-            yield f"{where}: {cut} of {len(tokens)} texts are cut at {plan.corpus.max_length} tokens"
+            yield f"{where}: {cut} of {len(tokens)} texts are cut at {_cut(extracted[side]) or plan.corpus.max_length} tokens"
         if (repeated := int(texts.duplicated().sum())) > 0:
             yield f"{where}: {repeated} of {len(texts)} texts repeat another one"
         if (named := int((tokens["named_controls"] > 0).sum())) > 0:
@@ -159,6 +161,26 @@ def offers(plan: Plan) -> Iterator[str]:
             )
         if card.pooling and card.pooling != plan.pooling:
             yield f"model_{side} ({model.name}): its own files pool by pooling={card.pooling}; here it is pooling={plan.pooling}"
+
+
+def _cut(extracted: Extracted) -> int | None:
+    """Where the model's input was cut, if its certificate tells."""
+    return (extracted.record.get("certificate") or {}).get("max_length")
+
+
+def _certified(extracted: Extracted, where: str) -> Iterator[str]:
+    """What a reader of the numbers must know of how the model was loaded."""
+    certificate = extracted.record.get("certificate")
+    if certificate is None:
+        yield f"{where}: these activations were stored before models were certified at loading (stage=store store.action=remove)"
+        return
+    if certificate["alone"]:
+        yield f"{where}: padding moves this model's numbers by {certificate['drift']:.2g}, so each text ran alone"
+    longer = int((extracted.tokens["tokens"] > (certificate["trained"] or certificate["max_length"])).sum())
+    if longer:
+        yield f"{where}: {longer} of {len(extracted.tokens)} texts exceed its {certificate['trained']} trained positions"
+    if unused := certificate["unused"]:
+        yield f"{where}: {len(unused)} tensors of the checkpoint's blocks have no place in the network ({', '.join(unused[:3])})"
 
 
 def _balance(plan: Plan, extracted: dict[str, Extracted]) -> dict[str, dict[str, Any]]:

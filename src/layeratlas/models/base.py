@@ -116,6 +116,10 @@ class AbstractModel(abc.ABC):
         """What the checkpoint's own small files say of how texts are to be read; nothing where there are none."""
         return Card()
 
+    def token_limit(self) -> int | None:
+        """The longest input that the tokenizer's own files allow, known without loading it; None if they allow any."""
+        return None
+
     def identity(self) -> dict[str, Any]:
         """All that determines this model's activations on a given text, apart from where it runs."""
         reading = ({"template_cut": "text"} if self.chat_template else {}) | ({"prefix": self.prefix} if self.prefix else {})

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from layeratlas.models.base import AbstractModel, Source
 from layeratlas.models.card import Card, read_card
-from layeratlas.models.hub import configs, fetch, fingerprint_of, local_folder, resolve_commit
+from layeratlas.models.hub import configs, fetch, fingerprint_of, local_folder, resolve_commit, token_limit
 from layeratlas.store import Store
 
 
@@ -19,6 +19,9 @@ class Checkpoint(AbstractModel):
 
     def card(self) -> Card:
         return read_card(local_folder(self.id) or configs(self.id, self.revision))
+
+    def token_limit(self) -> int | None:
+        return token_limit(self.id, self.revision)
 
     def source(self, store: Store) -> Source:
         folder = local_folder(self.id)

@@ -1,5 +1,6 @@
 """Naming and fetching what lies on the Hugging Face hub, or in a folder of the same format."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from layeratlas.errors import ConfigError
 from layeratlas.store import fingerprint
 
+UNLIMITED = 10**9  # tokens; tokenizers without a limit name one far beyond
 _SMALL = ["*config.json", "modules.json", "config_sentence_transformers.json"]
 _NEEDED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py"]
 
@@ -26,6 +28,16 @@ def fingerprint_of(location: str, revision: str) -> str:
         return f"{location}@{resolve_commit(location, revision)}"
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     return fingerprint([(p.relative_to(folder).as_posix(), p.stat().st_size, p.stat().st_mtime_ns) for p in files])
+
+
+def token_limit(location: str, revision: str) -> int | None:
+    """The longest input that a tokenizer's settings allow, or None if they say that any will do, or nothing."""
+    settings = (local_folder(location) or configs(location, revision)) / "tokenizer_config.json"
+    try:
+        limit = json.loads(settings.read_text(encoding="utf-8")).get("model_max_length")
+    except (OSError, ValueError, AttributeError):  # a loader will say what is wrong with it
+        return None
+    return int(limit) if isinstance(limit, int | float) and 0 < limit < UNLIMITED else None
 
 
 def resolve_commit(repository: str, revision: str) -> str:

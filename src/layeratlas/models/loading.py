@@ -1,5 +1,6 @@
 """The one place where checkpoints are read through transformers."""
 
+import logging
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -18,47 +19,70 @@ from transformers import (
     BitsAndBytesConfig,
     PreTrainedConfig,
     PreTrainedModel,
+    PreTrainedTokenizerBase,
 )
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from layeratlas.errors import ConfigError
 from layeratlas.models.base import AbstractModel, Needs, Size, Source
-from layeratlas.models.blocks import find_blocks, text_tower
+from layeratlas.models.blocks import find_blocks, text_tower, vocabulary
+from layeratlas.models.certificate import Certificate
 from layeratlas.models.head import head_of
 from layeratlas.models.language_model import LanguageModel
+from layeratlas.models.listening import Ears
+from layeratlas.models.positions import network_limit, tokenizer_limit, trained_positions
 from layeratlas.models.tokenization import Encoder
 from layeratlas.models.verification import verified, verify_likelihoods
+from layeratlas.models.weights import (
+    Weights,
+    listed,
+    part_of,
+    passed,
+    path_of,
+    refuse_absent,
+    require_adapter,
+    require_blocks,
+    unused_in,
+)
+
+logger = logging.getLogger(__name__)
 
 _LONGEST = 200
 
 
 def load_language_model(model: AbstractModel, source: Source, device: torch.device, needs: Needs) -> LanguageModel:
-    set_verbosity_error()  # what transformers warns of at loading (weights of a head that is not wanted) is checked here anyway
+    set_verbosity_error()  # what transformers warns of at loading (weights that are missing, or not wanted) is checked here
     if not sys.stderr.isatty():
         disable_progress_bar()
     encoder = load_encoder(model, source, needs)
     with _explained(model):
-        network = _network(model, source, device, needs)
+        network, weights = _network(model, source, device, needs)
     tower = text_tower(network.eval())
     tower.config.use_cache = False
-    loaded = LanguageModel(
-        name=model.name,
-        network=tower,
-        blocks=find_blocks(tower),
-        encoder=encoder,
-        attention=needs.attention,
-    )
-    loaded = verified(loaded)
-    loaded = replace(loaded, blocks=_without(loaded.blocks, model))
+    blocks = find_blocks(tower)
+    heard = part_of(weights, network, tower)
+    require_blocks(heard, tower, blocks, model.name)
+    heard = replace(heard, unused=unused_in(heard, tower, blocks))
+    if heard.unused:
+        told = "model %s: %d tensors of the checkpoint's blocks have no place in the network and are not used (%s)"
+        logger.warning(told, model.name, len(heard.unused), listed(heard.unused))
+    encoder, certificate = _fitted(encoder, tower, blocks[0], needs.max_length, model.name)
+    loaded = LanguageModel(model.name, tower, Ears(blocks), encoder, certificate=certificate)
+    loaded = verified(loaded, heard, attention=needs.attention)
+    loaded = replace(loaded, ears=_without(loaded.ears, model))
     if needs.nll:
         loaded = replace(loaded, head=head_of(network))
+        _require_head(weights, network, model.name)
         verify_likelihoods(loaded, network)
     return loaded
 
 
 def reread(loaded: LanguageModel, model: AbstractModel, source: Source, needs: Needs) -> LanguageModel:
     """A loaded network, verified already, that reads its texts as another side wants them read."""
-    return replace(loaded, name=model.name, encoder=load_encoder(model, source, needs))
+    encoder = load_encoder(model, source, needs)
+    encoder, reads = _fitted(encoder, loaded.network, loaded.blocks[0], needs.max_length, model.name)
+    certificate = replace(loaded.certificate, readable=reads.readable, trained=reads.trained, max_length=reads.max_length)
+    return replace(loaded, name=model.name, encoder=encoder, certificate=certificate)
 
 
 def load_encoder(model: AbstractModel, source: Source, needs: Needs) -> Encoder:
@@ -68,10 +92,35 @@ def load_encoder(model: AbstractModel, source: Source, needs: Needs) -> Encoder:
     return Encoder(
         tokenizer,
         chat_template=model.chat_template,
-        max_length=needs.max_length,
+        max_length=min(needs.max_length, tokenizer_limit(tokenizer) or needs.max_length),
         prefix=model.prefix or "",
         language=needs.language,
     )
+
+
+def _fitted(
+    encoder: Encoder, tower: PreTrainedModel, first_block: nn.Module, wanted: int, name: str
+) -> tuple[Encoder, Certificate]:
+    """The encoder cut to what the network reads, and, in a certificate, where that is."""
+    certificate = _readable(tower, first_block, encoder.tokenizer, wanted, name)
+    return encoder.fitted(max_length=certificate.max_length, vocabulary=vocabulary(tower)), certificate
+
+
+def _readable(
+    tower: PreTrainedModel, first_block: nn.Module, tokenizer: PreTrainedTokenizerBase, wanted: int, name: str
+) -> Certificate:
+    """Where texts are cut: at the length that is wanted, or what network and tokenizer read if that is less."""
+    limits = {"table of positions": network_limit(tower, first_block, wanted), "tokenizer": tokenizer_limit(tokenizer)}
+    met = {what: limit for what, limit in limits.items() if limit is not None}
+    what = min(met, key=lambda which: met[which], default=None)
+    trained = trained_positions(tower.config)
+    cut = min([wanted, *met.values()])
+    if what and cut < wanted:
+        told = "model %s: texts are cut at %d tokens, all that its %s reads, not at dataset.max_length=%d"
+        logger.info(told, name, cut, what, wanted)
+    elif trained and cut > trained:
+        logger.warning("model %s: texts of more than %d tokens lie beyond the positions that it was trained with", name, trained)
+    return Certificate(readable=met[what] if what else None, trained=trained, max_length=cut)
 
 
 def measure(model: AbstractModel, source: Source) -> Size:
@@ -96,31 +145,41 @@ def _explained(model: AbstractModel) -> Iterator[None]:
     """What transformers says of checkpoints it cannot load, in one line; it can be thousands of words."""
     try:
         yield
-    except (OSError, ValueError, ImportError, SafetensorError) as error:
+    except (OSError, ValueError, ImportError, SafetensorError, RuntimeError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
         told = " ".join(str(error).split())
         hint = "; trust_remote_code=true runs that code" if "trust_remote_code" in told else ""
         raise ConfigError(f"model {model.id}: {textwrap.shorten(told, _LONGEST, placeholder=' ..')}{hint}") from error
 
 
-def _network(model: AbstractModel, source: Source, device: torch.device, needs: Needs) -> PreTrainedModel:
-    auto = AutoModelForCausalLM if needs.nll or model.adapter else AutoModel
+def _network(model: AbstractModel, source: Source, device: torch.device, needs: Needs) -> tuple[PreTrainedModel, Weights]:
+    """The network on its device, and what of the checkpoint has not arrived in it."""
+    auto: Any = AutoModelForCausalLM if needs.nll or model.adapter else AutoModel
     options: dict[str, Any] = {"dtype": getattr(torch, model.dtype)}
     if needs.attention:
         options["attn_implementation"] = "eager"  # the fused kernels never hold attention weights
     if model.random_init is not None:
         config = AutoConfig.from_pretrained(source.location, **_origin(model, source))
         options["trust_remote_code"] = model.trust_remote_code
-        return _random(auto, config, model.random_init, options).to(device)  # type: ignore[arg-type]
+        return _random(auto, config, model.random_init, options).to(device), Weights(random=True)  # type: ignore[arg-type]
     if model.quantization:
         bits = BitsAndBytesConfig(load_in_8bit=model.quantization == "8bit", load_in_4bit=model.quantization == "4bit")
         options |= {"quantization_config": bits, "device_map": model.device_map or {"": device}}
     elif model.device_map:
         options["device_map"] = model.device_map
     # Safetensors or nothing: the older format is a pickle, which can run anything when it is read.
-    network = auto.from_pretrained(source.location, use_safetensors=True, **options, **_origin(model, source))
+    wanted = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}  # to tell which do not fit
+    network, told = auto.from_pretrained(source.location, **wanted, **options, **_origin(model, source))
+    weights = passed(network, told)
     if model.adapter:
-        network.load_adapter(model.adapter)
-    return network if "device_map" in options else network.to(device)  # type: ignore[arg-type]
+        require_adapter(network.load_adapter(model.adapter), model.adapter, model.name)
+    return network if "device_map" in options else network.to(device), weights
+
+
+def _require_head(weights: Weights, network: PreTrainedModel, name: str) -> None:
+    path = path_of(network, network.get_output_embeddings())  # type: ignore[arg-type]
+    refuse_absent(weights, [absent for absent in weights.absent if absent.startswith(path)], network, name)
 
 
 def _origin(model: AbstractModel, source: Source) -> dict[str, Any]:
@@ -133,19 +192,21 @@ def _random(auto: Any, config: PreTrainedConfig, seed: int, options: dict[str, A
         return auto.from_config(config, **options)
 
 
-def _without(blocks: nn.ModuleList, model: AbstractModel) -> nn.ModuleList:
+def _without(ears: Ears, model: AbstractModel) -> Ears:
     """Short-circuit the skipped blocks; those that stay are numbered anew.
 
     Skipped blocks stay in their places, as networks choose attention masks and positions by a block's index.
     """
+    blocks = ears.blocks
     if unknown := [k for k in model.skip_blocks if not 1 <= k <= len(blocks)]:
         raise ConfigError(f"model skip_blocks: {model.name} has blocks 1 to {len(blocks)}; got {unknown}")
-    kept = [block for k, block in enumerate(blocks, 1) if k not in model.skip_blocks]
+    kept = [k for k in range(len(blocks)) if k + 1 not in model.skip_blocks]
     if not kept:
         raise ConfigError(f"model skip_blocks: all {len(model.skip_blocks)} blocks of {model.name} are skipped")
     for k in set(model.skip_blocks):
         blocks[k - 1].register_forward_hook(_pass_on, with_kwargs=True)
-    return nn.ModuleList(kept)
+    attention = None if ears.attention is None else [ears.attention[k] for k in kept]
+    return replace(ears, blocks=nn.ModuleList(blocks[k] for k in kept), attention=attention)
 
 
 def _pass_on(block: nn.Module, args: tuple, kwargs: dict, output: Any) -> Any:

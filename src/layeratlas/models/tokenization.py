@@ -1,6 +1,7 @@
 """Texts to token ids, with what a pooling or a reader of the results needs to know about each token."""
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import torch
@@ -89,18 +90,30 @@ class Encoder:
         self.tokenizer = tokenizer
         self.chat_template = chat_template
         self.max_length = max_length
+        self.vocabulary: int | None = None
         self._prefix = prefix
         self._before, self._after = around_the_text(tokenizer) if chat_template else ("", "")
         self._surrounded = chat_template or bool(prefix)
         self._controls = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
         self._shows_content: dict[int, bool] = {}
-        if (around := len(self._whole([self._place("", (0, 0)).rendered])[0].ids)) >= max_length:
+        self._require_room()
+
+    def fitted(self, *, max_length: int, vocabulary: int | None) -> "Encoder":
+        """The same for a network that reads so many tokens and has embeddings for so many ids (None: for any)."""
+        fitted = copy(self)
+        fitted.max_length, fitted.vocabulary = max_length, vocabulary
+        fitted._require_room()
+        return fitted
+
+    def _require_room(self) -> None:
+        if (around := len(self._whole([self._place("", (0, 0)).rendered])[0].ids)) >= self.max_length:
             raise self._no_room(around)
 
     @property
     def pad_id(self) -> int:
-        """Any id does under the attention mask, but some networks derive positions from the padding id."""
-        return int(self.tokenizer.pad_token_id or 0)  # type: ignore[arg-type]
+        """Any id that has an embedding does under the attention mask, but some networks derive positions from the padding id."""
+        own = int(self.tokenizer.pad_token_id or 0)  # type: ignore[arg-type]
+        return own if self.vocabulary is None or own < self.vocabulary else 0
 
     def encode(self, texts: Sequence[str], spans: Sequence[Span] | None = None) -> list[Encoding]:
         """Tokenise texts, each cut on the right to `max_length` tokens in all; `spans` are character ranges within the texts."""
