@@ -287,7 +287,7 @@ def test_an_interval_that_holds_0_is_told_as_nothing_shown_and_one_below_it_as_t
 
 def test_a_share_has_an_interval_only_where_it_can_vary():
     full = asked(resampled_items(RIDGE, noise=0.001)).statistics["diagonal"]["swap"]["net_share"]
-    assert full == {"value": 1.0, "ci_low": None, "ci_high": None, "p": None}
+    assert full == {"value": 1.0, "ci_low": None, "ci_high": None, "se": None, "p": None}
     half = RIDGE.copy()
     half[4:, 4:] = RIDGE[4:, 4:][::-1]
     spread = asked(resampled_items(half, noise=0.02)).statistics["diagonal"]["swap"]["net_share"]
