@@ -550,5 +550,5 @@ NO_ATTENTION = {
     *("recurrent_gemma", "jamba", "bamba", "zamba", "zamba2", "granitemoehybrid", "nemotron_h", "kimi_linear", "bailing_hybrid"),
     *("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text", "qwen3_5", "qwen3_5_moe", "qwen4_exp_text", "olmo_hybrid", "minimax"),
     *("lfm2", "lfm2_moe", "lfm2_vl", "lfm3"),
-    *("big_bird", "longformer", "led", "longt5", "longt5 transient_global", "pegasus_x", "prophetnet"),
+    *("longformer", "led", "longt5", "longt5 transient_global", "pegasus_x", "prophetnet"),
 }

@@ -103,7 +103,6 @@ def pooled(network: PreTrainedModel, architecture: Architecture) -> Pooled:
 
 def pooled_by_attention(network: PreTrainedModel, architecture: Architecture) -> Pooled:
     """Weighted by what each token receives on average over heads and queries, as the network reports it."""
-    network.set_attn_implementation("eager")
     vectors: dict[str, list[Tensor]] = {}
     for item in items():
         layers, output = _listen(network, architecture, item, output_attentions=True)

@@ -61,7 +61,7 @@ REFUSED = {
     "git": Refusal(BERT | {"vision_config": VISION}, "CausalLM", "reads images or audio, not text"),
     # others
     "reformer": Refusal(REFORMER, "CausalLM", "the same text gives other numbers each time"),
-    "cpmant": Refusal(BERT | {"dim_head": 8, "dim_ff": 48, "prompt_length": 4}, "CausalLM", "a forward pass over text fails"),
+    "cpmant": Refusal(BERT | {"dim_head": 8, "dim_ff": 48, "prompt_length": 4}, "CausalLM", "is not supported"),
     "instructblip": Refusal(INSTRUCTBLIP, "ImageTextToText", "48 of its 52 weights are not in the checkpoint"),
     "trocr": Refusal(TROCR, "CausalLM", "Unrecognized configuration class"),
     "encoder-decoder": Refusal(TWO_BERTS, "Seq2SeqLM", "Unrecognized configuration class"),

@@ -73,6 +73,23 @@ def test_no_architecture_is_both_in_the_zoo_and_left_out():
     assert not set(LEFT_OUT) & ({row.type for row in ZOO.values()} | set(REFUSED))
 
 
+def test_sinusoids_that_no_checkpoint_holds_are_no_missing_weights(tmp_path):
+    expected = reference.pooled(checkpoint(ZOO["marian"], tmp_path / "tiny", "float32"), ZOO["marian"])
+    assert differences(extracted(tmp_path / "tiny", "float32"), expected).max() < SAME
+
+
+def test_attention_that_is_made_only_when_asked_for_is_heard(tmp_path):
+    network = checkpoint(ZOO["mpnet"], tmp_path / "tiny", "float32")
+    expected = reference.pooled_by_attention(network, ZOO["mpnet"])
+    assert differences(extracted(tmp_path / "tiny", "float32", ["attention_weighted"]), expected).max() < SAME
+
+
+def test_states_under_the_mask_that_a_convolution_mixes_in_are_noticed_in_bfloat16(tmp_path):
+    network = checkpoint(ZOO["nystromformer"], tmp_path / "tiny", "bfloat16")
+    expected = reference.pooled(network, ZOO["nystromformer"])
+    assert differences(extracted(tmp_path / "tiny", "bfloat16"), expected).max() < SAME  # as each text ran alone
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ZOO)
 def test_layers_in_a_ragged_batch_are_those_of_hooks_set_by_hand(name, tmp_path):
@@ -90,14 +107,17 @@ def test_layers_in_bfloat16_are_those_of_hooks_set_by_hand(name, tmp_path):
     together = differences(extracted(tmp_path / "tiny", "bfloat16"), expected)
     assert alone.max() < SAME
     # Rounding may send a token near the border between two experts to the other one.
-    assert (together < ROUNDED).float().mean() > (0.8 if name in EXPERTS else 1 - 1e-9)
+    assert (together < ROUNDED).double().mean() >= (0.8 if name in EXPERTS else 1)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in ZOO if name not in NO_ATTENTION])
+@pytest.mark.parametrize(
+    "name", [name for name in ZOO if name not in NO_ATTENTION | {"big_bird"}]
+)  # it reports from its 2nd text on
 def test_attention_is_what_the_network_reports(name, tmp_path):
     network = checkpoint(ZOO[name], tmp_path / "tiny", "float32")
-    expected = reference.pooled_by_attention(network, ZOO[name])
+    unfused = type(network).from_pretrained(tmp_path / "tiny", attn_implementation="eager").eval()
+    expected = reference.pooled_by_attention(unfused, ZOO[name])
     assert differences(extracted(tmp_path / "tiny", "float32", ["attention_weighted"]), expected).max() < SAME
 
 

@@ -49,6 +49,8 @@ class LanguageModel:
 
         `hear(layer, hidden states, attention)` is called for each layer as soon as it is computed.
         """
+        if hear and self.ears.attention:
+            options["output_attentions"] = True  # some blocks make their weights only when asked
         inputs = {"input_ids": tokens.ids, "attention_mask": tokens.mask.long(), **options}
         if hear is None:
             return self.network(**inputs)

@@ -1,10 +1,12 @@
 """Whether a network's weights are those of its checkpoint."""
 
+import copy
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -42,11 +44,27 @@ def passed(network: PreTrainedModel, told: Mapping[str, Any]) -> Weights:
         if not weight.is_meta and not getattr(weight, "_is_hf_initialized", False)  # weights kept on disk are not marked
     }
     shapes = {name: (tuple(theirs), tuple(ours)) for name, theirs, ours in told["mismatched_keys"]}
-    doubtful = unmarked | set(told["missing_keys"]) | set(shapes)
+    parameters = {name for name, weight in network.named_parameters() if weight.is_floating_point() and not weight.is_meta}
+    absent_or_computed = unmarked | set(told["missing_keys"])
+    computed = {name for name in absent_or_computed & parameters if _computed(name, network)}
+    doubtful = absent_or_computed - computed | set(shapes)
     tensors = network.state_dict(keep_vars=True)
     loaded = {id(tensor) for name, tensor in tensors.items() if name not in doubtful}
     absent = frozenset(name for name in doubtful if name not in tensors or id(tensors[name]) not in loaded)  # the others are tied
     return Weights(absent, shapes, tuple(sorted(told["unexpected_keys"])))
+
+
+def _computed(name: str, network: PreTrainedModel) -> bool:
+    """Whether a parameter's values are those that its architecture computes, such as Marian's sinusoids: making it anew gives them.
+
+    They are no constant, as that is what a forgotten norm begins with too.
+    """
+    owner, _, own_name = name.rpartition(".")
+    present, made = network.get_parameter(name).detach(), copy.deepcopy(network.get_submodule(owner))
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        made.get_parameter(own_name).normal_()
+        network._init_weights(made)
+    return torch.equal(made.get_parameter(own_name), present) and len(present.unique()) > 1
 
 
 def part_of(weights: Weights, network: nn.Module, part: nn.Module) -> Weights:
