@@ -4,11 +4,9 @@ Exit codes: 0 done; 2 a mistake in what was asked for, told in one line; 1 anyth
 the run's folder.
 """
 
-import difflib
 import json
 import logging
 import os
-import re
 import secrets
 import sys
 import traceback
@@ -19,36 +17,40 @@ from pathlib import Path
 import hydra
 import platformdirs
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from layeratlas.command_line import refusal, refused, understood
 from layeratlas.cores import limit_threads
-from layeratlas.errors import ConfigError, JobError, Skipped
+from layeratlas.errors import ConfigError, Failure, JobError, Skipped
 from layeratlas.jobs import TimedOut, at_work
+from layeratlas.schema import checked
 
 logger = logging.getLogger(__name__)
 
-CONF = str(Path(__file__).resolve().parent.parent / "conf")
+CONF = Path(__file__).resolve().parent.parent / "conf"
 
 
-@hydra.main(version_base="1.3", config_path=CONF, config_name="config")
+class Ended(BaseException):
+    """A run that failed, of what, and where the traceback is kept. No Exception: Hydra would print lines of its own."""
+
+    def __init__(self, error: Exception, trace: Path | None) -> None:
+        self.error, self.trace = error, trace
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def run(config: DictConfig) -> None:
-    """One job. It raises what went wrong: leaving the process here would end the other jobs of a sweep."""
+    """One job. Those of a sweep raise what went wrong: leaving the process here would end the other ones."""
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
-    if hydra_config.output_subdir is None:  # a stage that looks but makes no run
-        try:
+    if hydra_config.mode == RunMode.MULTIRUN:
+        return _job(config, folder)
+    trace = folder / "error.txt" if hydra_config.output_subdir else None  # a stage that looks makes no run
+    try:
+        with traced(trace):
             _stage(config, folder)
-        except Exception as error:
-            error.add_note("no run folder, so no traceback is kept")
-            raise
-    elif hydra_config.mode == RunMode.MULTIRUN:
-        _job(config, folder)
-    else:
-        with traced(folder / "error.txt"):
-            _stage(config, folder)
+    except Exception as error:
+        raise Ended(error, trace) from error
 
 
 def _job(config: DictConfig, folder: Path) -> None:
@@ -58,7 +60,7 @@ def _job(config: DictConfig, folder: Path) -> None:
             _stage(config, folder)
     except (Exception, TimedOut) as error:
         logger.error("job %s failed: %s", folder.name, one_line(error))
-        raise (ConfigError if is_mistake(error) else JobError)(one_line(error)) from error
+        raise (ConfigError if isinstance(error, ConfigError) else JobError)(one_line(error)) from error
 
 
 @contextmanager
@@ -73,22 +75,23 @@ def gaps_marked(file: Path) -> Iterator[None]:
 
 
 @contextmanager
-def traced(file: Path) -> Iterator[None]:
+def traced(file: Path | None) -> Iterator[None]:
     """Keep what goes wrong for those who did not watch: what it is in the first line, then the traceback."""
-    file.unlink(missing_ok=True)
+    if file:
+        file.unlink(missing_ok=True)
     try:
         yield
     except Skipped:
         raise
     except (Exception, TimedOut) as error:
-        trace = traceback.format_exc()
-        error.add_note(f"traceback in {file}")
-        file.write_text(f"{one_line(error)}\n\n{trace}", encoding="utf-8")
+        if file:
+            file.write_text(f"{one_line(error)}\n\n{traceback.format_exc()}", encoding="utf-8")
         raise
 
 
 def _stage(config: DictConfig, folder: Path) -> None:
     limit_threads()
+    checked(config)
     hydra.utils.instantiate(config.stage)(config, folder)
 
 
@@ -96,65 +99,41 @@ def main() -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra otherwise prints a trace of its own and exits with 1, whatever happened
     os.environ["LAYERATLAS_RUN_ID"] = secrets.token_hex(3)  # two runs started in the same second get folders of their own
     os.environ.setdefault("LAYERATLAS_STORE", platformdirs.user_cache_dir("layeratlas"))
-    sys.argv[1:] = [free_k(argument) for argument in sys.argv[1:]]
+    sys.argv[1:] = understood(sys.argv[1:], [file.stem for file in (CONF / "k").glob("*.yaml")])
     try:
         run()
-    except Exception as error:
-        where = "" if is_mistake(error) else "".join(f" ({note})" for note in getattr(error, "__notes__", []))
-        print(f"layeratlas: {one_line(error)}{where}", file=sys.stderr)
-        return 2 if is_mistake(error) else 1
+    except Ended as end:
+        return _report(end.error, end.trace)
+    except Exception as error:  # before a job starts, or from a sweep
+        return _report(_mistake(error) or error, None)
     except KeyboardInterrupt:
         print("layeratlas: interrupted; the same command goes on from the last finished shard", file=sys.stderr)
         return 130
     return 0
 
 
-def free_k(argument: str) -> str:
-    """`k=5` or `k=5,10` as `k.k=...`: k is a config group, and Hydra takes no number for the name of an option."""
-    return f"k.{argument}" if re.fullmatch(r"k=\d+(,\d+)*", argument) else argument
+def _mistake(error: Exception) -> ConfigError | None:
+    """What Hydra refuses, or cannot write, before a job starts; None for what is raised elsewhere."""
+    if isinstance(error, ConfigError | Failure):
+        return None
+    if isinstance(error, OSError) and not refused(error):
+        key = "hydra.sweep.dir" if {"-m", "--multirun"} & set(sys.argv) else "hydra.run.dir"
+        return ConfigError(f"{key}: cannot make or write {error.filename} ({error.strerror})")
+    return ConfigError(refusal(error, str(CONF), sys.argv[1:])) if refused(error) else None
 
 
-def is_mistake(error: BaseException) -> bool:
-    """Whether the config or the command line is to blame: anything that fails before a job starts, and what we or Hydra refuse."""
-    started = isinstance(error, JobError) or bool(getattr(error, "__notes__", []))
-    blamed = (ConfigError, HydraException, OmegaConfBaseException)
-    return not started or any(isinstance(cause, blamed) for cause in causes(error))
+def _report(error: BaseException, trace: Path | None) -> int:
+    """Print one line for what went wrong, and the traceback of a bug where none is kept; returns the exit code."""
+    bug = not isinstance(error, ConfigError | Failure)
+    if bug and trace is None:
+        traceback.print_exception(error)
+    print(f"layeratlas: {one_line(error)}{f' (traceback in {trace})' if bug and trace else ''}", file=sys.stderr)
+    return 2 if isinstance(error, ConfigError) else 1
 
 
 def one_line(error: BaseException) -> str:
-    ours = [cause for cause in causes(error) if isinstance(cause, ConfigError)]
-    missing = [cause for cause in causes(error) if isinstance(cause, MissingMandatoryValue)]
-    text = " ".join(str((ours or [error])[0]).split()).split(" Config search path:")[0] or type(error).__name__
-    if missing:
-        return f"{missing[0].full_key}: has no value; give one as {missing[0].full_key}=..."
-    if unknown := re.match(r"Could not override '([\w.@]+)'", text):
-        return f"there is no option {unknown[1]!r}{suggestion(unknown[1])}; --help lists what can be set"
-    return text if isinstance(error, JobError) or is_mistake(error) else f"{type(error).__name__}: {text}"
-
-
-def suggestion(key: str) -> str:
-    """The option that a misspelt one most resembles."""
-    from hydra import compose
-    from omegaconf import OmegaConf
-
-    with hydra.initialize_config_dir(CONF, version_base="1.3"):
-        known = list(keys(OmegaConf.to_container(compose("config"))))
-    close = difflib.get_close_matches(key, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def keys(node: object, prefix: str = "") -> Iterator[str]:
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield f"{prefix}{key}"
-            yield from keys(value, f"{prefix}{key}.")
-
-
-def causes(error: BaseException) -> Iterator[BaseException]:
-    cause: BaseException | None = error
-    while cause:
-        yield cause
-        cause = cause.__cause__ or cause.__context__
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if isinstance(error, ConfigError | Failure) else f"{type(error).__name__}: {text}"
 
 
 if __name__ == "__main__":

@@ -353,7 +353,6 @@ def test_a_file_of_an_unknown_format_is_refused_with_those_that_are_known(write,
         ("broken.jsonl", '{"id": 1, "text": "one"}\n{"id": 2, "text": "two"\n'),
         ("broken.csv", "id,text\n1,one\n2,two,three,four\n"),
         ("broken.tsv", 'id\ttext\n1\t"one\n'),
-        ("empty.csv", ""),
         ("latin.txt", "café".encode("latin-1")),
         ("latin.csv", "id,text\n1,café".encode("latin-1")),
         ("broken.parquet", b"PAR1"),
@@ -370,10 +369,10 @@ def test_lines_of_json_that_are_no_objects_are_refused(write, content):
         read(write("lists.jsonl", content))
 
 
-@pytest.mark.parametrize("file", ["header.csv", "empty.txt"])
-def test_a_file_without_items_is_refused(write, file):
-    with pytest.raises(ConfigError, match=rf"^dataset {file[:-4]}: no items in language en$"):
-        read(write(file, "id,text\n" if file.endswith("csv") else "\n"))
+@pytest.mark.parametrize(("file", "content"), [("header.csv", "id,text\n"), ("blank.txt", "\n"), ("empty.csv", "")])
+def test_a_file_without_items_is_refused_as_empty(write, file, content):
+    with pytest.raises(ConfigError, match=rf"^dataset\.path=.*{file}: is empty"):
+        read(write(file, content))
 
 
 @pytest.mark.parametrize(

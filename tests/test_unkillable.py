@@ -624,10 +624,10 @@ def test_no_checkpoint_brings_code_unless_its_config_says_so(command, tiny, llam
 # 18: looking at the store, stages, and vectors of others
 
 
-def told(command, capfd, store: Store, *arguments: str) -> str:
-    """What stage=store says; it must succeed."""
+def told(command, capfd, store: Store, *arguments: str, code: int = 0) -> str:
+    """What stage=store says."""
     capfd.readouterr()
-    assert command("stage=store", f"store.dir={store.root}", *arguments, where=[]) == 0
+    assert command("stage=store", f"store.dir={store.root}", *arguments, where=[]) == code
     return capfd.readouterr().out
 
 
@@ -681,7 +681,7 @@ def test_verify_names_a_damaged_file(command, filled, capfd):
     assert "all objects are intact" in told(command, capfd, filled, "store.action=verify")
     path = sorted(filled.objects())[2]
     spoil(path, random.Random(7))
-    text = told(command, capfd, filled, "store.action=verify")
+    text = told(command, capfd, filled, "store.action=verify", code=1)
     assert "1 damaged objects" in text
     assert [line.split("damaged: ")[1] for line in text.splitlines() if "damaged: " in line] == [str(path)]
     assert path.exists()  # looking repairs nothing
@@ -731,7 +731,7 @@ def test_an_entry_whose_name_looks_like_a_number_is_removed(command, tmp_path, c
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["store.action=burn"], "store.action: expected list, verify or remove; got burn"),
+        (["store.action=burn"], "store.action: expected 'list', 'verify' or 'remove'; got 'burn'"),
         (["store.action=remove", "store.entry=nope"], "store.entry: nothing is called 'nope'; entries are "),
         (["store.action=remove"], "store.entry: nothing is called ''; entries are "),
         (["store.action=remove", "store.entry=unfinished"], "store.entry: nothing is called 'unfinished'; entries are "),

@@ -4,8 +4,9 @@ Hydra takes sweepers from the package `hydra_plugins` alone.
 """
 
 import logging
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from layeratlas import sweeps
 from layeratlas.cores import shared_cores
 from layeratlas.errors import ConfigError, JobError
 from layeratlas.models import HELD
+from layeratlas.options import require_options
+from layeratlas.results import RESULT
+from layeratlas.schema import checked
 from layeratlas.sweeps import Job
 
 logger = logging.getLogger(__name__)
@@ -49,11 +53,14 @@ class PairsSweeper(BasicSweeper):
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
         assert self.config is not None
         folder = Path(self.config.hydra.sweep.dir)
+        options = OmegaConf.to_container(self.config.hydra.sweeper, resolve=True)
+        require_options(type(self), {key: value for key, value in options.items() if key != "_target_"}, "hydra.sweeper")  # type: ignore[union-attr]
         jobs = self._jobs(arguments, folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        if not sweeps.read_plan(folder):
-            OmegaConf.save(self.config, folder / "multirun.yaml")
-        sweeps.write_plan(folder, jobs)
+        with _writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            if not sweeps.read_plan(folder):
+                OmegaConf.save(self.config, folder / "multirun.yaml")
+            sweeps.write_plan(folder, jobs)
         found = sweeps.states(folder)
         todo = _by_model([state.job for state in found if sweeps.to_do(state)])
         logger.info("sweep %s: %d jobs to run of %d (%s)", folder, len(todo), len(found), sweeps.count(found))
@@ -67,7 +74,7 @@ class PairsSweeper(BasicSweeper):
         if self.summarize:
             _summarize(folder)
         if errors:
-            raise _worst(errors, sweeps.states(folder))
+            raise _worst(errors, folder)
         return returns
 
     def _jobs(self, arguments: list[str], folder: Path) -> list[Job]:
@@ -105,18 +112,21 @@ class PairsSweeper(BasicSweeper):
         assert self.config is not None
         config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
         ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-        return OmegaConf.to_container(ours, resolve=True)  # type: ignore[return-value]
+        return checked(ours)
 
     def _launch(self, todo: Sequence[Job]) -> tuple[list[Sequence[JobReturn]], list[Exception]]:
         """Every batch, whatever became of the one before; what the jobs returned, and what they or the launcher raised."""
+        assert self.config is not None
         assert self.launcher is not None
         returns, errors = [], []
         size = self.max_batch_size or len(todo) or 1
         for start in range(0, len(todo), size):
             batch = [[*job.overrides, f"hydra.sweep.subdir={job.number}"] for job in todo[start : start + size]]
             try:
-                with _cores_of(self.launcher, len(batch)):
+                with _writing(Path(self.config.hydra.sweep.dir)), _cores_of(self.launcher, len(batch)):
                     returns.append(self.launcher.launch(batch, initial_job_idx=start))
+            except ConfigError as error:
+                errors.append(error)
             except Exception as error:  # a job that died takes the answers of its siblings with it; their files tell
                 errors.append(JobError(" ".join(str(error).split())[:300]))
             else:
@@ -149,30 +159,42 @@ def _symmetric(config: dict[str, Any]) -> bool:
 def _tell(folder: Path) -> None:
     found = sweeps.states(folder)
     for state in found:
-        if state.state == "failed":
+        if state.state == "failed" and not (folder / str(state.job.number) / sweeps.ERROR).is_file():  # the others said so
             logger.error("job %d failed: %s", state.job.number, state.detail)
     logger.info("sweep %s: %s", folder, sweeps.count(found))
     if any(state.state in ("failed", "missing") for state in found):
-        logger.info("the rest is done by: src/run.py -m hydra.sweep.dir=%s", folder)
+        logger.info("the rest is done by: src/run.py -m hydra.sweep.dir=%s", shlex.quote(str(folder)))
     if waiting := sweeps.queued(folder):
         logger.warning("SLURM jobs %s of this sweep wait or run on; scancel %s ends them", *[" ".join(waiting)] * 2)
 
 
 def _summarize(folder: Path) -> None:
     """A convenience: `stage=summarize` does the same at any time, so what goes wrong here costs nothing."""
+    if not any((folder / str(state.job.number) / RESULT).is_file() for state in sweeps.states(folder)):
+        return
     try:
         from layeratlas.summary import summarize  # statsmodels and matplotlib take seconds to import
 
-        summarize([folder], folder)
+        summarize([folder], folder, report_missing=False)
     except Exception:
         logger.exception("the sweep is not summarised; stage=summarize sweep_dir=%s can be run again", folder)
 
 
-def _worst(errors: Sequence[Exception], found: Sequence[sweeps.JobState]) -> Exception:
-    """One error to end with: a crash rather than a mistake in what was asked for."""
-    if all(isinstance(error, ConfigError) for error in errors):
-        return errors[0]
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """What the disk refuses is told as a mistake in where to write."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"hydra.sweep.dir={folder}: cannot make or write {error.filename} ({error.strerror})") from error
+
+
+def _worst(errors: Sequence[Exception], folder: Path) -> Exception:
+    """One error to end with: a crash rather than a mistake in what was asked for. Jobs have said themselves what went wrong."""
+    mistakes = all(isinstance(error, ConfigError) for error in errors)
+    found = sweeps.states(folder)
     failed = [state for state in found if state.state == "failed"]
     if not failed:
-        return next(error for error in errors if not isinstance(error, ConfigError))
-    return JobError(f"{len(failed)} of {len(found)} jobs failed; job {failed[0].job.number}: {failed[0].detail}")
+        return errors[0] if mistakes else next(error for error in errors if not isinstance(error, ConfigError))
+    told = f"{len(failed)} of {len(found)} jobs failed; stage=status sweep_dir={shlex.quote(str(folder))} lists why"
+    return ConfigError(told) if mistakes else JobError(told)

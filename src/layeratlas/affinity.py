@@ -1,7 +1,7 @@
 """Signatures of both sides' layers to their affinity matrix, with what chance alone would give."""
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from layeratlas.arrays import Activations
 from layeratlas.errors import ConfigError
 from layeratlas.metrics.base import AbstractMetric
+from layeratlas.options import require, shown
 from layeratlas.signatures import Signer
 from layeratlas.statistics import Inference
 from layeratlas.statistics.nulls import ROUNDING, attainable_p, null_of
@@ -97,7 +98,10 @@ def affinity_matrix(
     A layer is an (n, d) array; n and the order of the items must agree everywhere, d need not. Raises ValueError for layers
     without a defined similarity.
     """
-    tensors_a, tensors_b = ([_tensor(x) for x in layers] for layers in (layers_a, layers_b))
+    require(AbstractMetric, metric, "affinity_matrix: metric")
+    tensors_a, tensors_b = (
+        _tensors(layers, f"affinity_matrix: {name}") for name, layers in (("layers_a", layers_a), ("layers_b", layers_b))
+    )
     _require_same_items(tensors_a, tensors_b)
     return bounded(metric, metric.affinity([metric.signature(x) for x in tensors_a], [metric.signature(x) for x in tensors_b]))
 
@@ -270,5 +274,16 @@ def _require_same_items(layers_a: Collection[Tensor], layers_b: Collection[Tenso
         raise ValueError(f"all layers must hold the same items; got layers of {' and '.join(map(str, sorted(counts)))} items")
 
 
-def _tensor(x: Tensor | np.ndarray) -> Tensor:
-    return x if isinstance(x, Tensor) else torch.tensor(np.ascontiguousarray(x))  # maps and views are read-only or strided
+def _tensors(layers: Sequence[Tensor | np.ndarray], where: str) -> list[Tensor]:
+    if isinstance(layers, str | Mapping | Tensor | np.ndarray) or not isinstance(layers, Iterable):
+        raise ConfigError(f"{where}: expected a sequence of (n, d) arrays, one per layer; got {shown(layers)}")
+    return [_tensor(x, f"{where}[{i}]") for i, x in enumerate(layers)]
+
+
+def _tensor(x: Tensor | np.ndarray, where: str) -> Tensor:
+    if isinstance(x, Tensor):
+        return x
+    try:
+        return torch.tensor(np.ascontiguousarray(x))  # maps and views are read-only or strided
+    except (TypeError, ValueError) as error:  # what torch says of text, of objects, of ragged lists
+        raise ConfigError(f"{where}: expected an (n, d) array of numbers; got {shown(x)}") from error

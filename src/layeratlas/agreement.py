@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from layeratlas.options import require
 from layeratlas.results import Run
 from layeratlas.statistics.differences import independent_difference, paired_difference
 from layeratlas.statistics.matrices import MatrixCorrelation, correlate
@@ -42,6 +43,8 @@ def compare_runs(first: Run, second: Run, *, draws: int = 1000, seed: int = 0) -
     margins towards 0, the noisier one more, so a small difference between a clean and a noisy source is no evidence. Raises
     ValueError if the runs' layers differ.
     """
+    for name, run in (("first", first), ("second", second)):
+        require(Run, run, f"compare_runs: {name}")
     for axis in ("layers_a", "layers_b"):
         layers = [run.arrays[axis].tolist() for run in (first, second)]
         if layers[0] != layers[1]:

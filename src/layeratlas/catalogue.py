@@ -10,6 +10,7 @@ from layeratlas.activations import record_of
 from layeratlas.atomic import discard, in_use
 from layeratlas.errors import ConfigError
 from layeratlas.layers import EMBED
+from layeratlas.signatures import SIGNATURES
 from layeratlas.store import Store, intact
 
 
@@ -52,8 +53,12 @@ def remove(store: Store, entry: str) -> list[Path]:
 
 
 def _entry(store: Store, path: Path) -> str:
-    """`activations/ID/CONTENT/KEY-..` belongs to the entry activations/ID, `models/KEY-..` to models/KEY; shortened."""
+    """`activations/ID/CONTENT/KEY-..` belongs to the entry activations/ID, `models/KEY-..` to models/KEY, shortened, and all
+    signatures, which are many and small, to one entry.
+    """
     parts = path.relative_to(store.root).parts
+    if parts[0] == SIGNATURES:
+        return SIGNATURES
     return f"{parts[0]}/{parts[1][:12]}"
 
 
@@ -62,10 +67,12 @@ def _row(store: Store, path: Path) -> tuple[str, str, str, str, int, int, float]
     content = path.parent.name
     if path.suffix == ".safetensors":
         try:
+            with safe_open(path, "pt") as shard:
+                if content == SIGNATURES:  # of a metric and a layer: nothing in them is for people
+                    return _entry(store, path), "", content, "", 0, path.stat().st_size, days
+                items = shard.get_slice(EMBED).get_shape()[0]
             record = record_of(path)
             told = record["model"], content, record["texts"]
-            with safe_open(path, "pt") as shard:
-                items = shard.get_slice(EMBED).get_shape()[0]
         except (SafetensorError, ValueError, KeyError, TypeError):
             return _entry(store, path), "damaged", content, "", 0, path.stat().st_size, days
         return _entry(store, path), *told, items, path.stat().st_size, days

@@ -13,5 +13,9 @@ class ActivationError(RuntimeError):
     """Activations that cannot be trusted (not finite, zero, constant, duplicated): model, layer and item are named."""
 
 
-class JobError(RuntimeError):
+class Failure(RuntimeError):
+    """What was asked for was done and went wrong for no mistake and no bug: one line, exit code 1."""
+
+
+class JobError(Failure):
     """A job of a sweep that failed, told in one line; unlike its cause it survives the way from one process to another."""

@@ -13,6 +13,9 @@ from layeratlas.errors import ConfigError
 EMBED = "embed"
 FINAL_NORM = "final_norm"
 
+_PRESET = re.compile(r"blocks|all|hidden_states|every_[1-9]\d*")
+_NAME = re.compile(rf"{EMBED}|block_[1-9]\d*|{FINAL_NORM}")
+
 
 def block(k: int) -> str:
     return f"block_{k}"
@@ -27,6 +30,17 @@ def depth(name: str, n_blocks: int) -> float:
     """Relative depth k / L of `block_k`; NaN for `embed` and `final_norm`, which stay out of depth statistics."""
     found = re.fullmatch(r"block_(\d+)", name)
     return int(found[1]) / n_blocks if found else math.nan
+
+
+def require_names(wanted: str | Sequence[str]) -> None:
+    """Raises ConfigError for what is no layer and no preset of any model."""
+    if isinstance(wanted, str) and _PRESET.fullmatch(wanted):
+        return
+    if unknown := [name for name in ([wanted] if isinstance(wanted, str) else wanted) if not _NAME.fullmatch(name)]:
+        raise ConfigError(
+            f"layers: there is no {', '.join(map(repr, unknown))}; presets are blocks, all, hidden_states, every_N;"
+            f" layers are {EMBED}, block_1, block_2, .., {FINAL_NORM}"
+        )
 
 
 def select(wanted: str | Sequence[str], available: Sequence[str]) -> list[str]:

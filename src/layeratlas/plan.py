@@ -1,23 +1,22 @@
 """A config's objects, built and checked against each other before anything expensive starts."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import get_method, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from layeratlas import pooling
 from layeratlas.activations import Extracted, Extractor, Side
 from layeratlas.analyses import AbstractAnalysis
-from layeratlas.arrays import Pooling
 from layeratlas.batching import Batching
 from layeratlas.corpora import AbstractControl, AbstractCorpus, Language, PairedItems, draw
 from layeratlas.errors import ConfigError
 from layeratlas.metrics import AbstractMetric, AbstractNeighborMetric
 from layeratlas.models import HELD, AbstractModel, StoredActivations, pick_device
 from layeratlas.normalization import DropTopDimensions
+from layeratlas.paths import expanded
+from layeratlas.schema import pooling_of, resolved
 from layeratlas.signatures import Signer
 from layeratlas.statistics import Inference
 from layeratlas.store import Store
@@ -61,17 +60,34 @@ class Plan:
         return Side(model, drawn.texts, self.corpus.max_length, spans, self.exact, label, language)
 
 
-def planned(config: DictConfig) -> Plan:
+def planned(config: DictConfig, *, compares: bool = True) -> Plan:
     """Everything that a run of this config needs. Raises ConfigError for what cannot work, before any model is loaded."""
+    models = {side: _model(config, side) for side in "ab"}
+    for side, model in models.items():
+        model.require_files(f"model_{side}")
     metric: AbstractMetric = instantiate(config.metric, _convert_="all").with_slack()
-    poolings = {_short(name): _pooling(name) for name in [config.pooling._target_, *config.extract.poolings]}
+    device = pick_device(config.device)
+    extractor = Extractor(
+        store=store_of(config),
+        poolings={_short(name): pooling_of(name, "pooling") for name in [config.pooling._target_, *config.extract.poolings]},
+        batching=Batching(config.extract.batch_size, config.extract.batch_tokens),
+        device=device,
+        nll=config.extract.nll,
+        held=HELD,
+        signature_bytes=metric.signature_bytes,
+    )
+    signer = Signer(
+        metric,
+        device,
+        instantiate(config.normalization, _convert_="all"),
+        OmegaConf.to_container(config.normalization, resolve=True),
+        store_of(config),
+    )
     corpus, control, items = texts_of(config)
     inference: Inference = instantiate(config.statistics, _convert_="all")
-    inference.require(items.groups)
-    if items.n < metric.min_n:
-        needed = f"{metric.name} needs at least {metric.min_n} items"
-        reason = " (k + 1)" if isinstance(metric, AbstractNeighborMetric) else ""
-        raise ConfigError(f"dataset.n: {needed}{reason}; got {items.n}")
+    if compares:
+        inference.require(items.groups)
+        _require_enough(metric, items.n)
     plan = Plan(
         resolved=resolved(config),
         corpus=corpus,
@@ -80,29 +96,21 @@ def planned(config: DictConfig) -> Plan:
         metric=metric,
         analyses={name: instantiate(node, _convert_="all") for name, node in config.analysis.items()},
         pooling=_short(config.pooling._target_),
-        models={side: _model(config, side) for side in "ab"},
+        models=models,
         languages=languages_of(config),
-        extractor=Extractor(
-            store=store_of(config),
-            poolings=poolings,
-            batching=Batching(config.extract.batch_size, config.extract.batch_tokens),
-            device=pick_device(config.device),
-            nll=config.extract.nll,
-            held=HELD,
-            signature_bytes=metric.signature_bytes,
-        ),
+        extractor=extractor,
         exact=config.extract.exact,
-        signer=Signer(
-            metric,
-            pick_device(config.device),
-            instantiate(config.normalization, _convert_="all"),
-            OmegaConf.to_container(config.normalization, resolve=True),
-            store_of(config),
-        ),
+        signer=signer,
         inference=inference,
     )
     _require_one_space(plan, config)
     return plan
+
+
+def _require_enough(metric: AbstractMetric, n: int) -> None:
+    if n < metric.min_n:
+        reason = " (k + 1)" if isinstance(metric, AbstractNeighborMetric) else ""
+        raise ConfigError(f"dataset.n: {metric.name} needs at least {metric.min_n} items{reason}; got {n}")
 
 
 def texts_of(config: DictConfig) -> tuple[AbstractCorpus, AbstractControl | None, PairedItems]:
@@ -128,12 +136,7 @@ def _model(config: DictConfig, side: str) -> AbstractModel | StoredActivations:
 
 
 def store_of(config: DictConfig) -> Store:
-    return Store(Path(config.store.dir).expanduser())
-
-
-def resolved(config: DictConfig) -> dict[str, Any]:
-    """The whole config as it will be stored, every interpolation replaced; raises for a value that was not given."""
-    return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+    return Store(expanded(config.store.dir))
 
 
 def _require_one_space(plan: Plan, config: DictConfig) -> None:
@@ -166,15 +169,6 @@ def _same_model(config: DictConfig) -> str:
         return f"model@model_b={chosen['model@model_a']}"
     fields = {key: (config.model_a.get(key), config.model_b.get(key)) for key in ("id", "revision", "adapter", "random_init")}
     return " ".join(f"model_b.{key}={'null' if a is None else a}" for key, (a, b) in fields.items() if a != b)
-
-
-def _pooling(name: str) -> Pooling:
-    """A pooling by its dotted path, or by its bare name if it is one of ours."""
-    if "." in name and not name.startswith("layeratlas.pooling."):
-        return get_method(name)
-    if _short(name) not in pooling.__all__:
-        raise ConfigError(f"pooling: there is no {name!r}; available are {', '.join(pooling.__all__)}")
-    return getattr(pooling, _short(name))
 
 
 def _short(name: str) -> str:

@@ -21,6 +21,7 @@ import pandas as pd
 
 from layeratlas.affinity import Affinity
 from layeratlas.errors import ConfigError
+from layeratlas.options import require
 
 SCHEMA_VERSION = 2
 RESULT = "result.json"
@@ -48,6 +49,7 @@ class Run:
 
 def read_run(folder: str | Path) -> Run:
     """Read a finished run; raises ConfigError if there is none."""
+    require(str | Path, folder, "read_run")
     folder = Path(folder)
     if not (folder / RESULT).is_file():
         raise ConfigError(f"{folder}: no finished run here (no {RESULT})")
@@ -56,7 +58,10 @@ def read_run(folder: str | Path) -> Run:
 
 
 def read_sweep(folder: str | Path) -> list[Run]:
-    """Every finished run below a sweep's folder, in the order of their job numbers."""
+    """Every finished run below a sweep's folder, in the order of their job numbers; raises ConfigError if there is no folder."""
+    require(str | Path, folder, "read_sweep")
+    if not Path(folder).is_dir():
+        raise ConfigError(f"{folder}: no such folder")
     found = [path.parent for path in Path(folder).glob(f"*/{RESULT}")]
     return [read_run(job) for job in sorted(found, key=lambda job: (len(job.name), job.name))]
 

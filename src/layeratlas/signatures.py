@@ -18,7 +18,7 @@ from layeratlas.store import Store, fingerprint
 
 logger = logging.getLogger(__name__)
 
-_KIND = "signatures"
+SIGNATURES = "signatures"
 _FORMAT = 1
 
 
@@ -41,7 +41,7 @@ class Signer:
         signatures, unkept = [], None
         for layer in side.layers:
             key = fingerprint([_FORMAT, side.source, layer, self.described, self.metric.signature_key])
-            if found := self.store.open(_KIND, key):
+            if found := self.store.open(SIGNATURES, key):
                 signatures.append(self._read(found))
                 continue
             signatures.append(self._computed(side, layer, name))
@@ -70,7 +70,7 @@ class Signer:
 def _kept(store: Store, key: str, signature: Any) -> ConfigError | None:
     """Keep a signature; returns why it cannot be kept, which costs nothing but time."""
     try:
-        with store.building(_KIND, key, ".safetensors") as path:
+        with store.building(SIGNATURES, key, ".safetensors") as path:
             path.write_bytes(safetensors.torch.save({part: t.contiguous().cpu() for part, t in signature._asdict().items()}))
     except ConfigError as error:
         return error

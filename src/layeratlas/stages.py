@@ -20,10 +20,11 @@ from layeratlas.affinity import Affinity, clustered, compare, diagnoses, with_in
 from layeratlas.analyses import Comparison, Findings
 from layeratlas.catalogue import catalogue, damaged, remove
 from layeratlas.description import described, doubtful_texts, k_of, log_summary, offers
-from layeratlas.errors import ActivationError, ConfigError
+from layeratlas.errors import ActivationError, ConfigError, Failure
 from layeratlas.metrics import AbstractNeighborMetric
 from layeratlas.models import AbstractModel, Needs, StoredActivations
-from layeratlas.plan import Plan, planned, require_one_width, resolved, store_of, texts_of
+from layeratlas.plan import Plan, planned, require_one_width, store_of, texts_of
+from layeratlas.schema import resolved
 from layeratlas.selftest import drift_table
 from layeratlas.statistics.nulls import attainable_p, survivable
 
@@ -43,7 +44,7 @@ def from_store(config: DictConfig, folder: Path) -> None:
 def extraction(config: DictConfig, folder: Path) -> None:
     """Fill the store with both sides' activations, and compare nothing."""
     store_of(config).clean()
-    plan, notes = planned(_b_follows_a(config)), _Notes()
+    plan, notes = planned(_b_follows_a(config), compares=False), _Notes()
     for offer in offers(plan):
         notes.warn(offer)
     for name in _order(plan):
@@ -112,15 +113,15 @@ def inspect_store(config: DictConfig, folder: Path) -> None:
         logger.info("store %s: %s", store.root, "all objects are intact" if not found else f"{len(found)} damaged objects")
         for path in found:
             logger.warning("damaged: %s", path)
-    elif action == "remove":
-        logger.info("store %s: removed %d objects of %s", store.root, len(remove(store, config.store.entry)), config.store.entry)
+        if found:
+            raise Failure(f"store.dir={store.root}: {len(found)} damaged objects; they are made again when they are next needed")
     else:
-        raise ConfigError(f"store.action: expected list, verify or remove; got {action}")
+        logger.info("store %s: removed %d objects of %s", store.root, len(remove(store, config.store.entry)), config.store.entry)
 
 
 def selftest(config: DictConfig, folder: Path) -> None:
     """Measure how far batch sizes and dtypes move model a's activations, on 16 texts of the dataset."""
-    plan = planned(config)
+    plan = planned(config, compares=False)
     model = plan.models["a"]
     if not isinstance(model, AbstractModel):
         raise ConfigError("stage=selftest: model_a is a file of vectors; there is nothing to run")

@@ -32,13 +32,16 @@ _ALPHA = 0.05
 _PUBLISHED = ("student_p", "welch_p")
 
 
-def summarize(folders: Sequence[Path], into: Path) -> pd.DataFrame:
-    """Write the summary of all jobs below these sweep folders; returns its table, one row per finished run."""
+def summarize(folders: Sequence[Path], into: Path, *, report_missing: bool = True) -> pd.DataFrame:
+    """Write the summary of all jobs below these sweep folders; returns its table, one row per finished run.
+
+    `report_missing`: say which jobs are not done, and why.
+    """
     found = [(folder, sweeps.states(folder)) for folder in folders]
     runs = [run for folder, states in found for run in _runs(folder, states)]
     into.mkdir(parents=True, exist_ok=True)
     results.write_csv(into, "jobs", _jobs(found))
-    for folder, states in found:
+    for folder, states in found if report_missing else []:
         _say_what_is_missing(folder, states)
     if not runs:
         logger.warning("summary: no job has finished with a result, so there is nothing to summarise yet")

@@ -3,14 +3,16 @@
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
+from annotated_types import Interval
 
 from layeratlas.affinity import Affinity
 from layeratlas.analyses.base import AbstractAnalysis, Comparison, Findings
 from layeratlas.analyses.swap_headline import swap_headline
+from layeratlas.options import Repetitions, Seed
 from layeratlas.statistics.diagonal import (
     best_match_depth_rank,
     cell_depth_rank,
@@ -44,9 +46,9 @@ class Diagonal(AbstractAnalysis):
     block its best and its monotone match.
     """
 
-    band: float
-    draws: int
-    seed: int
+    band: Annotated[float, Interval(gt=0, le=1)]
+    draws: Repetitions
+    seed: Seed
 
     name: ClassVar[str] = "diagonal"
 

@@ -9,6 +9,7 @@ import pandas as pd
 from layeratlas.analyses.base import AbstractAnalysis, Comparison, Findings
 from layeratlas.arrays import Activations
 from layeratlas.metrics import geometry
+from layeratlas.options import Positive
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Geometry(AbstractAnalysis):
     that moves these numbers moves what every metric sees.
     """
 
-    top_dimensions: int
+    top_dimensions: Positive
 
     name: ClassVar[str] = "geometry"
 

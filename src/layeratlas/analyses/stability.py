@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import torch
+from annotated_types import Interval
 
 from layeratlas.affinity import Affinity, compare
 from layeratlas.analyses.base import AbstractAnalysis, Comparison, Findings
 from layeratlas.errors import ActivationError
 from layeratlas.metrics import AbstractNeighborMetric
+from layeratlas.options import Fraction, Positive, Seed
 from layeratlas.statistics.diagonal import contrast, generalised_diagonal
 from layeratlas.statistics.matrices import items_needed, pearson, spearman_brown
 
@@ -26,11 +28,11 @@ class Stability(AbstractAnalysis):
     reliability below `reliability` is a warning with the number of items that would reach it. `ks` are for metrics of neighbours.
     """
 
-    halvings: int
-    splits: int
-    ks: Sequence[int]
-    reliability: float
-    seed: int
+    halvings: Annotated[int, Interval(ge=0, le=64)]
+    splits: Annotated[int, Interval(ge=1, le=1000)]
+    ks: Sequence[Positive]
+    reliability: Fraction
+    seed: Seed
 
     name: ClassVar[str] = "stability"
 

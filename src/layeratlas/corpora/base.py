@@ -5,6 +5,7 @@ import hashlib
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -210,6 +211,16 @@ def _strip(text: str, marks: str) -> str:
     while end and (text[end - 1] in marks or text[end - 1].isspace() or unicodedata.category(text[end - 1]) in ("Cc", "Cf")):
         end -= 1
     return text[:end]
+
+
+def require_file(path: Path) -> None:
+    """Raises ConfigError for what is not there, is a folder, or would wait for somebody to write into it."""
+    if not path.exists():
+        raise ConfigError(f"dataset.path={path}: no such file")
+    if not path.is_file():
+        raise ConfigError(f"dataset.path={path}: is {'a folder' if path.is_dir() else 'no regular file'}; expected a file")
+    if path.stat().st_size == 0:
+        raise ConfigError(f"dataset.path={path}: is empty")
 
 
 def english_only(corpus: AbstractCorpus, language: Language) -> None:

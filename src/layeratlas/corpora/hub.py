@@ -16,6 +16,7 @@ import pandas as pd
 from layeratlas.corpora.base import AbstractCorpus
 from layeratlas.corpora.language import Language
 from layeratlas.errors import ConfigError, Skipped
+from layeratlas.paths import expanded
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class HubCorpus(AbstractCorpus):
 
     @property
     def _location(self) -> str:
-        folder = Path(self.mirror).expanduser() / self.id if self.mirror else None
+        folder = expanded(self.mirror) / self.id if self.mirror else None
         return str(folder) if folder and folder.is_dir() else self.id
 
     def _config(self, language: Language) -> str | None:

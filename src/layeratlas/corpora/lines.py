@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from layeratlas.corpora.base import AbstractCorpus, english_only
+from layeratlas.corpora.base import AbstractCorpus, english_only, require_file
 from layeratlas.corpora.hub import published_order
 from layeratlas.corpora.language import Language
 from layeratlas.errors import ConfigError
+from layeratlas.paths import expanded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +74,8 @@ class StatementPairs(AbstractCorpus):
 
 
 def _read(path: str) -> str:
+    require_file(expanded(path))
     try:
-        return Path(path).expanduser().read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise ConfigError(f"dataset.path={path}: no such file") from None
+        return expanded(path).read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise ConfigError(f"dataset.path={path}: cannot be read ({str(error).splitlines()[0]})") from error

@@ -1,14 +1,20 @@
 """A user's own texts."""
 
-from collections.abc import Callable
+import codecs
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from layeratlas.corpora.base import AbstractCorpus
+from layeratlas.corpora.base import AbstractCorpus, require_file
 from layeratlas.corpora.language import Language
 from layeratlas.errors import ConfigError, Skipped
+from layeratlas.paths import expanded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +35,7 @@ class Local(AbstractCorpus):
         return Path(self.path).stem
 
     def population(self, language: Language, field: str, seed: int) -> pd.DataFrame:
-        table = _read(Path(self.path).expanduser())
+        table = _read(expanded(self.path))
         own = {self.id_column, self.group_column}  # `id` is also Indonesian
         column = language.code if field == "text" and language.code in set(table.columns) - own else field
         group = [self.group_column] if self.group_column else []
@@ -41,7 +47,10 @@ class Local(AbstractCorpus):
         if (nameless := table[self.id_column].isna()).any():
             raise ConfigError(f"dataset.path={self.path}: {nameless.sum()} items have no id in column {self.id_column}")
         if not (strings := table[column].dropna().map(lambda value: isinstance(value, str))).all():
-            raise ConfigError(f"dataset.path={self.path}: {(~strings).sum()} texts in column {column} are no strings")
+            first = table[self.id_column][strings.index[~strings][0]]
+            raise ConfigError(
+                f"dataset.path={self.path}: {(~strings).sum()} texts in column {column} are no strings, first at id {first!r}"
+            )
         items = pd.DataFrame(
             {
                 "id": table[self.id_column].astype(str),
@@ -61,20 +70,75 @@ class Local(AbstractCorpus):
         return {"span_start": starts, "span_end": [start + len(words) for start, words in zip(starts, marked, strict=True)]}
 
 
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _read_lines(path: Path) -> pd.DataFrame:
-    lines = [line for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
+    lines = [line for _, line in _lines(path)]
     return pd.DataFrame({"id": [str(i) for i in range(len(lines))], "text": lines}, dtype=str)
 
 
+def _read_records(path: Path) -> pd.DataFrame:
+    """A JSON object a line."""
+    records = []
+    for number, line in _lines(path):
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"line {number} is not JSON: {error.msg} (character {error.colno})") from error
+        if not isinstance(record, dict):
+            raise ValueError(f"line {number} is no object {{...}}, but a {type(record).__name__}; a line holds one item")
+        if _SURROGATE.search(line) and not _encodable(json.dumps(record, ensure_ascii=False)):
+            raise ValueError(f"line {number} holds half of a surrogate pair, which is no character")
+        records.append(record)
+    return pd.DataFrame(records)
+
+
 def _read_table(path: Path, separator: str) -> pd.DataFrame:
-    return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+    """The first row names the columns; every other one has as many fields, all of them text."""
+    csv.field_size_limit(2**31 - 1)  # a field may hold a book; by default it may not pass 128 KiB
+    rows, names, begins = [], [], 1
+    reader = csv.reader(io.StringIO("\n".join(line for _, line in _lines(path, blank=True))), delimiter=separator, strict=True)
+    try:
+        for row in reader:
+            if names and row and len(row) != len(names):
+                raise ValueError(f"line {begins} has {len(row)} fields; expected {len(names)} ({', '.join(names)})")
+            if row and not names:
+                names = row
+            elif row:
+                rows.append(row)
+            begins = reader.line_num + 1
+    except csv.Error as error:
+        raise ValueError(f"the row that begins in line {begins} is broken: {error}") from error
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"two columns are called {twice[0]!r}")
+    return pd.DataFrame(rows, columns=names, dtype=str)
+
+
+def _lines(path: Path, *, blank: bool = False) -> Iterator[tuple[int, str]]:
+    """Each line with its number from 1, those of nothing but blanks only if asked for."""
+    for number, line in enumerate(path.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n"), 1):
+        try:
+            text = line.decode("utf-8").removesuffix("\r")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"line {number} is not UTF-8 (byte {error.start + 1})") from error
+        if blank or text.strip():
+            yield number, text
 
 
 _READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     ".txt": _read_lines,
     ".csv": lambda path: _read_table(path, ","),
     ".tsv": lambda path: _read_table(path, "\t"),
-    ".jsonl": lambda path: pd.read_json(path, encoding="utf-8-sig", lines=True, dtype=False),
+    ".jsonl": _read_records,
     ".parquet": pd.read_parquet,
 }
 
@@ -82,9 +146,11 @@ _READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
 def _read(path: Path) -> pd.DataFrame:
     if path.suffix not in _READERS:
         raise ConfigError(f"dataset.path={path}: expected a file ending in {', '.join(_READERS)}")
+    require_file(path)
     try:
-        return _READERS[path.suffix](path)
-    except FileNotFoundError:
-        raise ConfigError(f"dataset.path={path}: no such file") from None
-    except (ValueError, OSError) as error:  # what pandas and pyarrow raise for malformed files
+        table = _READERS[path.suffix](path)
+    except (ValueError, OSError) as error:  # what pyarrow raises for malformed files, and what is raised above
         raise ConfigError(f"dataset.path={path}: cannot be read ({str(error).splitlines()[0]})") from error
+    if table.empty:
+        raise ConfigError(f"dataset.path={path}: is empty; expected at least one item")
+    return table

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from layeratlas.arrays import AffinityMatrix, LayerActivations
+from layeratlas.options import parameters, require_options
 
 Signature = TypeVar("Signature")
 AnyLayer = Float[Tensor, "n _"]  # layers of one list may differ in width
@@ -78,6 +79,11 @@ class AbstractMetric(abc.ABC, Generic[Signature]):
     about: About
     is_share: ClassVar[bool] = False  # whether the value is a mean over items of numbers from 0 to 1
     kept_as: Callable[..., Signature] | None = None  # a NamedTuple of tensors, where signatures are small enough to be kept on disk
+
+    def __new__(cls, *positional: Any, **options: Any):
+        """Refuses arguments that do not fit the constructor's annotations, before a metric computes with them."""
+        require_options(cls, dict(zip(parameters(cls), positional, strict=False)) | options, cls.__name__)
+        return super().__new__(cls)
 
     @property
     def name(self) -> str:

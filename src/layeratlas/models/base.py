@@ -11,7 +11,8 @@ import torch
 from layeratlas.corpora import Language
 from layeratlas.errors import ConfigError
 from layeratlas.models.card import Card
-from layeratlas.models.hub import fetch, fingerprint_of, local_folder
+from layeratlas.models.hub import fetch, fingerprint_of, local_folder, require_adapter
+from layeratlas.options import Positive, Seed
 from layeratlas.store import Store
 
 logger = logging.getLogger(__name__)
@@ -67,8 +68,8 @@ class AbstractModel(abc.ABC):
     dtype: str
     chat_template: bool = False
     prefix: str | None = None
-    random_init: int | None = None
-    skip_blocks: Sequence[int] = ()
+    random_init: Seed | None = None
+    skip_blocks: Sequence[Positive] = ()
     quantization: str | None = None
     adapter: str | None = None
     device_map: str | None = None
@@ -99,6 +100,11 @@ class AbstractModel(abc.ABC):
     @abc.abstractmethod
     def fingerprint(self) -> str:
         """Name of the exact bytes of the checkpoint, found as cheaply as can be."""
+
+    def require_files(self, key: str) -> None:
+        """Raises ConfigError if what the fields name is not there, before anything is read; `key` is the model's in the config."""
+        if self.adapter:
+            require_adapter(self.adapter, f"{key}.adapter")
 
     @abc.abstractmethod
     def source(self, store: Store) -> Source:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from layeratlas.models.base import AbstractModel, Source
 from layeratlas.models.card import Card, read_card
-from layeratlas.models.hub import configs, fetch, fingerprint_of, local_folder, resolve_commit, token_limit
+from layeratlas.models.hub import configs, fetch, fingerprint_of, local_folder, require_files, resolve_commit, token_limit
 from layeratlas.store import Store
 
 
@@ -22,6 +22,10 @@ class Checkpoint(AbstractModel):
 
     def token_limit(self) -> int | None:
         return token_limit(self.id, self.revision)
+
+    def require_files(self, key: str) -> None:
+        require_files(self.id, self.revision, f"{key}.id", weights=self.random_init is None)
+        super().require_files(key)
 
     def source(self, store: Store) -> Source:
         folder = local_folder(self.id)

@@ -1,21 +1,89 @@
 """Naming and fetching what lies on the Hugging Face hub, or in a folder of the same format."""
 
 import json
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from layeratlas.errors import ConfigError
+from layeratlas.paths import expanded
 from layeratlas.store import fingerprint
 
 UNLIMITED = 10**9  # tokens; tokenizers without a limit name one far beyond
 _SMALL = ["*config.json", "modules.json", "config_sentence_transformers.json"]
+_WEIGHTS = "*.safetensors"
+_PICKLES = ["pytorch_model*.bin", "*.bin", "*.pt", "*.pth", "*.ckpt"]
+_FOREIGN = ["*.gguf", "*.h5", "*.msgpack", "*.onnx"]
+_TOKENIZERS = ["tokenizer*", "vocab*", "*.model", "*.tiktoken", "*.vocab"]
 _NEEDED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py"]
 
 
 def local_folder(location: str) -> Path | None:
-    folder = Path(location).expanduser()
+    folder = expanded(location)
     return folder if folder.is_dir() else None
+
+
+def require_files(location: str, revision: str, key: str, *, weights: bool = True) -> None:
+    """Raises ConfigError, with the `key` that names it, for a folder that is no checkpoint or a hub id that is out of reach."""
+    folder = local_folder(location)
+    if folder:
+        _require_model(folder, f"{key}={location}", weights=weights)
+    else:
+        _require_on_hub(location, revision, key)
+
+
+def require_adapter(location: str, key: str) -> None:
+    """The same for an adapter."""
+    folder = local_folder(location)
+    if folder is None:
+        _require_on_hub(location, "main", key)
+    elif not (folder / "adapter_config.json").is_file():
+        raise ConfigError(f"{key}={location}: no adapter here (no adapter_config.json); save it with peft's save_pretrained")
+
+
+def _require_on_hub(location: str, revision: str, key: str) -> None:
+    if expanded(location).is_file():
+        raise ConfigError(f"{key}={location}: is a file; expected the folder that it lies in")
+    if location.startswith(("/", ".", "~")) or location.count("/") > 1:
+        raise ConfigError(f"{key}={location}: no such folder")
+    try:
+        resolve_commit(location, revision)
+    except ConfigError as error:
+        raise ConfigError(f"{key}={location}: {str(error).removeprefix(f'model {location}: ')}") from None
+
+
+def _require_model(folder: Path, where: str, *, weights: bool) -> None:
+    if not (folder / "config.json").is_file():
+        adapter = " but an adapter, which goes into .adapter beside the .id of its model" if _any(folder, ["adapter_*"]) else ""
+        raise ConfigError(f"{where}: no model here{adapter} (no config.json); expected a folder saved with save_pretrained")
+    if not _any(folder, _TOKENIZERS):
+        raise ConfigError(
+            f"{where}: no tokenizer here (no tokenizer.json or vocabulary); save the model's own beside it with save_pretrained"
+        )
+    if not weights or _any(folder, [_WEIGHTS]):
+        return
+    if pickles := _any(folder, _PICKLES):
+        raise ConfigError(
+            f"{where}: the weights are pickles ({pickles[0]}), which can run any code when they are read, so that they are not;"
+            f" to convert those of a source that you trust: {conversion(folder)}"
+        )
+    others = f" but {others[0]}" if (others := _any(folder, _FOREIGN)) else ""
+    raise ConfigError(f"{where}: no weights here{others}; expected *.safetensors, as save_pretrained writes them")
+
+
+def conversion(folder: Path) -> str:
+    """The command that writes a folder's pickled weights as safetensors, reading nothing but tensors from them."""
+    code = (
+        f"import torch, pathlib, safetensors.torch as s; f = pathlib.Path({json.dumps(str(folder), ensure_ascii=False)});"
+        ' w = {k: v.clone().contiguous() for p in sorted(f.glob("pytorch_model*.bin"))'
+        ' for k, v in torch.load(p, weights_only=True).items()}; s.save_file(w, f / "model.safetensors", {"format": "pt"})'
+    )
+    return f"python -c {shlex.quote(code)}"
+
+
+def _any(folder: Path, patterns: Sequence[str]) -> list[str]:
+    return sorted(path.name for pattern in patterns for path in folder.glob(pattern) if path.is_file())
 
 
 def fingerprint_of(location: str, revision: str) -> str:

@@ -13,6 +13,7 @@ import torch
 from layeratlas.arrays import Activations
 from layeratlas.errors import ConfigError
 from layeratlas.layers import EMBED, FINAL_NORM, block
+from layeratlas.paths import expanded
 from layeratlas.store import checksum
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,10 @@ class StoredActivations:
     def fingerprint(self) -> str:
         return f"sha256:{checksum(self._existing())}"
 
+    def require_files(self, key: str) -> None:
+        """Raises ConfigError if there is nothing at `path`."""
+        self._existing()
+
     def activations(self, items: int, rows: Sequence[int]) -> Activations:
         """The chosen rows of each layer; the file must hold one row for each of the dataset's `items`."""
         layers = self._named(self._arrays())
@@ -53,7 +58,7 @@ class StoredActivations:
         return Activations({layer: x[index].float() for layer, x in layers.items()}, n_blocks)
 
     def _existing(self) -> Path:
-        path = Path(self.path).expanduser()
+        path = expanded(self.path)
         if not path.exists():
             raise ConfigError(f"model path={self.path}: no such file or folder")
         return path

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from layeratlas.errors import ConfigError
+from layeratlas.options import Repetitions
 from layeratlas.statistics.nulls import Exchangeable, attainable_p, exchangeable, orders
 from layeratlas.statistics.resampling import jackknife_groups
 
@@ -20,7 +21,7 @@ class Inference:
     the data, where items of one group are not independent. `block` permutes blocks of so many consecutive items as wholes.
     """
 
-    permutations: int
+    permutations: Repetitions
     groups: int
     alpha: float
     level: float

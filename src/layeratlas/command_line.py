@@ -1,0 +1,128 @@
+"""What people type, as Hydra's grammar wants it, and what Hydra answers, in one line."""
+
+import re
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Quote, QuotedString, ValueType
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from layeratlas.options import meant
+
+_TEXT = re.compile(r"(^|[._])(path|id|revision|mirror|adapter|dir|entry)$|@|^(dataset|metric|pooling)$")
+_SEVERAL = re.compile(r"\w*_dir$")  # sweep_dir=[A,B]
+_SWEEP = ("-m", "--multirun")
+_LIBRARIES = ("hydra.", "omegaconf.", "yaml.", "antlr4.")
+
+
+def understood(arguments: Sequence[str], options: Sequence[str] = ()) -> list[str]:
+    """The arguments with values in quotes where Hydra would not read them, or not as the text that their key takes.
+
+    `options` are the names of the files of conf/k: Hydra takes no number for such a name, so any other `k=5` becomes `k.k=5`.
+    """
+    flags = [argument for argument in arguments if argument in _SWEEP]  # first: argparse takes no overrides on both sides of them
+    others = [argument for argument in arguments if argument not in _SWEEP]
+    return [*flags, *(_understood(_free_k(argument, options), swept=bool(flags)) for argument in others)]
+
+
+def _free_k(argument: str, options: Sequence[str]) -> str:
+    values = argument.removeprefix("k=")
+    free = argument.startswith("k=") and values and not any(value in options for value in values.split(","))
+    return f"k.{argument}" if free else argument
+
+
+def _understood(argument: str, *, swept: bool) -> str:
+    key, equals, value = argument.partition("=")
+    if argument.startswith("-") or not equals or _readable(key, value, swept=swept):
+        return argument
+    listed = value.startswith("[") and value.endswith("]") and bool(_SEVERAL.search(key))
+    values = (value[1:-1] if listed else value).split(",") if swept or listed else [value]
+    quoted = ",".join(one if _readable(key, one, swept=False) else _quoted(one) for one in values)
+    quoted = f"[{quoted}]" if listed else quoted
+    return f"{key}={quoted}" if _parsed(key, quoted) else argument
+
+
+def _readable(key: str, value: str, *, swept: bool) -> bool:
+    """Whether Hydra reads this value, and for keys that take text as text."""
+    override = _parsed(key, value)
+    if override is None:
+        return False
+    if not _TEXT.search(key.lstrip("+~")):
+        return True
+    if override.is_sweep_override():
+        listed = override.value_type == ValueType.SIMPLE_CHOICE_SWEEP  # else glob(...), range(...)
+        return swept and (not listed or all(_readable(key, one, swept=False) for one in override.sweep_string_iterator()))
+    read = override.value()
+    return read is None or isinstance(read, str) or (isinstance(read, list) and bool(_SEVERAL.search(key)))
+
+
+def _parsed(key: str, value: str) -> Override | None:
+    try:
+        return OverridesParser.create().parse_override(f"{key}={value}")
+    except HydraException:
+        return None
+
+
+def _quoted(value: str) -> str:
+    return QuotedString(value, Quote.single).with_quotes()
+
+
+def refused(error: BaseException) -> bool:
+    """Whether an exception is how Hydra, OmegaConf or YAML refuse what they read."""
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return True
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).startswith(_LIBRARIES)
+
+
+def refusal(error: BaseException, config_dir: str, arguments: Sequence[str]) -> str:
+    """Hydra's refusal in one line, with what there is and what was probably meant."""
+    text = " ".join(str(error).split())
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        known = sorted(error.options or (file.stem for file in (Path(config_dir) / group).glob("*.yaml")))
+        return f"{group}: there is no {name!r}{meant(name, known)}; available are {', '.join(known) or 'none'}"
+    if unknown := re.match(r"Could not override '([\w.@/-]+)'", text):
+        return f"there is no option {unknown[1]!r}{_close(unknown[1], _keys(config_dir, arguments))}; --help lists what can be set"
+    if several := re.match(r"Ambiguous value for argument '(.*?)' 1\.", text):
+        return f"{several[1]}: several values are a sweep, which needs -m; a list is written [..], a text with commas \"'..'\""
+    if isinstance(error, OverrideParseException):
+        return f"cannot read {error.override!r}; expected KEY=VALUE"
+    if text.startswith("Config group override must be"):
+        empty = [argument for argument in arguments if re.match(r"[\w/@]+=null$", argument)]
+        return f"{' '.join(empty)}: a group takes the name of one of its files"
+    if error.__cause__ and isinstance(error.__cause__, OmegaConfBaseException):  # what Hydra could not merge, and why
+        text = f"{text}: {str(error.__cause__).splitlines()[0]}"
+    return text or type(error).__name__
+
+
+def _close(typed: str, known: Sequence[str]) -> str:
+    """Of a group that both sides have, each side's; else what resembles it."""
+    sides = [key for key in known if key.startswith(f"{typed}@")]
+    return f"; did you mean {' or '.join(sides)}?" if sides else meant(typed, known)
+
+
+def _keys(config_dir: str, arguments: Sequence[str]) -> list[str]:
+    """Every key of the config with the group files that were chosen, and the groups themselves."""
+    chosen = [argument for argument in arguments if re.match(r"[\w/]+(@\w+)?=[\w-]+$", argument)]
+    with hydra.initialize_config_dir(config_dir, version_base="1.3"):
+        for overrides in (chosen, []):
+            try:
+                config = hydra.compose("config", overrides, return_hydra_config=True)
+            except HydraException:  # what was chosen is no file
+                continue
+            groups = [str(group) for group in config.hydra.runtime.choices]
+            return [*groups, *_dotted(OmegaConf.to_container(OmegaConf.masked_copy(config, [k for k in config if k != "hydra"])))]  # type: ignore[list-item]
+    return []
+
+
+def _dotted(node: object, prefix: str = "") -> Iterator[str]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield f"{prefix}{key}"
+            yield from _dotted(value, f"{prefix}{key}.")

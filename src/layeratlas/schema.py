@@ -1,0 +1,208 @@
+"""What a config may hold, checked whole before anything is read or computed."""
+
+import importlib
+import inspect
+import json
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Literal
+
+from hydra.errors import InstantiationException
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from layeratlas import pooling
+from layeratlas.analyses import AbstractAnalysis
+from layeratlas.arrays import Pooling
+from layeratlas.corpora import AbstractControl, AbstractCorpus, Language
+from layeratlas.errors import ConfigError
+from layeratlas.layers import require_names
+from layeratlas.metrics import AbstractMetric
+from layeratlas.models import AbstractModel, StoredActivations
+from layeratlas.options import Positive, Seed, meant, require, require_complete, require_options, shown
+from layeratlas.statistics import Inference
+
+# The keys that no class or function declares, with what they take. Those of all other nodes are the options of what their
+# `_target_` names.
+KEYS: dict[str, Any] = {
+    "seed": Seed,
+    "layers": str | list[str],
+    "device": str,
+    "k.k": Positive,
+    "extract.poolings": list[str],
+    "extract.batch_size": Positive,
+    "extract.batch_tokens": Positive,
+    "extract.exact": bool,
+    "extract.nll": bool,
+    "store.dir": str,
+}
+STAGE_KEYS: dict[str, Any] = {
+    "store.action": Literal["list", "verify", "remove"],
+    "store.entry": str,
+    "sweep_dir": str | list[str],
+    "summary_dir": str | None,
+}
+# What the nodes of the config's groups make.
+KINDS: dict[str, tuple[type, ...]] = {
+    "metric": (AbstractMetric,),
+    "dataset": (AbstractCorpus,),
+    "control": (AbstractControl, type(None)),
+    "model_a": (AbstractModel, StoredActivations),
+    "model_b": (AbstractModel, StoredActivations),
+    "statistics": (Inference,),
+    "normalization": (Callable,),  # type: ignore[dict-item]
+    "stage": (Callable,),  # type: ignore[dict-item]
+}
+_PLACE_OF_MODULES = "PYTHONPATH=DIR has Python search a folder of yours"
+
+
+def checked(config: DictConfig) -> dict[str, Any]:
+    """The config with every interpolation replaced. Raises ConfigError for the first mistake in it."""
+    whole = resolved(config)
+    for key, hint in (KEYS | STAGE_KEYS).items():
+        given = _at(whole, key)
+        if not given and key in KEYS:
+            raise ConfigError(f"{key}: has no value; give one as {key}=...")
+        for value in given:
+            require(hint, value, key)
+    require_names(whole["layers"])
+    for name in whole["extract"]["poolings"]:
+        pooling_of(name, "extract.poolings")
+    for key in (*KINDS, "analysis", "pooling", "language_a", "language_b"):
+        _require_part(key, json.dumps(whole.get(key), default=str))
+    return whole
+
+
+def resolved(config: DictConfig) -> dict[str, Any]:
+    """The whole config as it will be stored, every interpolation replaced; raises ConfigError for a value that was not given."""
+    try:
+        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+    except MissingMandatoryValue as error:
+        raise ConfigError(f"{error.full_key}: has no value; give one as {error.full_key}=...") from None
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
+
+
+def built(node: Any, where: str) -> Any:
+    """The object that a node describes; its own refusal is the user's mistake, any other failure of its code is not."""
+    try:
+        return instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, ConfigError):
+            raise ConfigError(re.sub(r"^model ", f"{where}.", str(cause))) from None  # a model does not know which side it is
+        if isinstance(cause, ValueError):
+            raise ConfigError(f"{where}: {' '.join(str(cause).split())}") from error
+        raise cause from None
+
+
+def pooling_of(path: str, where: str) -> Pooling:
+    """A pooling by its dotted path, or by its bare name if it is one of ours."""
+    name = path.removeprefix("layeratlas.pooling.")
+    if "." in name:
+        return _located(path, where)
+    if name not in pooling.__all__:
+        raise ConfigError(
+            f"{where}: there is no {name!r}{meant(name, pooling.__all__)}; available are {', '.join(pooling.__all__)}"
+        )
+    return getattr(pooling, name)
+
+
+def _at(node: Any, key: str) -> list[Any]:
+    """The value of a dotted key, if there is one."""
+    for part in key.split("."):
+        if not isinstance(node, dict) or part not in node:
+            return []
+        node = node[part]
+    return [node]
+
+
+@cache
+def _require_part(key: str, text: str) -> None:
+    """A job differs from the other jobs of its sweep in a few parts; what was checked once is not checked again."""
+    node = json.loads(text)
+    if key == "analysis":
+        for name, analysis in node.items():
+            _require_object(analysis, f"{key}.{name}", (AbstractAnalysis,))
+    elif key.startswith("language"):
+        _require_chosen(node, key)
+        require_options(Language, node, key)
+        require_complete(Language, node, key)
+    elif key == "pooling":
+        _require_chosen(node, key)
+        pooling_of(node["_target_"], f"{key}._target_")
+    else:
+        _require_object(node, key, KINDS[key])
+
+
+def _require_chosen(node: Any, where: str) -> dict[str, Any]:
+    if not isinstance(node, dict):
+        group = re.split("[._]", where)[0]
+        choice = f"{group}@{where}" if "_" in where else group
+        raise ConfigError(f"{where}: expected a file of conf/{group}, chosen as {choice}=NAME; got {shown(node)}")
+    return node
+
+
+def _require_object(node: Any, where: str, kinds: tuple[type, ...]) -> None:
+    """Raises ConfigError unless the node makes an object of one of the kinds."""
+    if node is None and type(None) in kinds:
+        return
+    chosen = _require_chosen(node, where)
+    _require_options(chosen, where)
+    made = built(chosen, where)
+    if not isinstance(made, kinds):
+        names = " or ".join(kind.__name__ for kind in kinds)
+        raise ConfigError(f"{where}._target_: expected a {names}; {chosen['_target_']} makes a {type(made).__name__}")
+
+
+def _require_options(node: dict[str, Any], where: str) -> None:
+    if "_target_" not in node:
+        raise ConfigError(f"{where}._target_: has no value; it names the class")
+    owner = _located(node["_target_"], f"{where}._target_")
+    options = {key: value for key, value in node.items() if not (key.startswith("_") and key.endswith("_"))}
+    for key, value in options.items():
+        for inner in value if isinstance(value, list) else [value]:
+            if isinstance(inner, dict) and "_target_" in inner:
+                _require_options(inner, f"{where}.{key}")
+    plain = {key: value for key, value in options.items() if not _makes_objects(value)}
+    require_options(owner, plain, where)
+    if not node.get("_partial_"):
+        require_complete(owner, options, where)
+
+
+def _makes_objects(value: Any) -> bool:
+    return any(isinstance(inner, dict) and "_target_" in inner for inner in (value if isinstance(value, list) else [value]))
+
+
+def _located(path: Any, where: str) -> Callable[..., Any]:
+    """What a dotted path names. Raises ConfigError for a module that fails, a name that it lacks, or what makes nothing."""
+    require(str, path, where)
+    try:
+        found = get_object(path)
+    except Exception as error:  # Hydra's own, or whatever a module raises when it is imported
+        raise ConfigError(f"{where}: {_why_not_located(path)}") from error
+    if not callable(found) or inspect.isabstract(found):
+        raise ConfigError(f"{where}: {path} makes no object; expected a class or a function that does")
+    return found
+
+
+def _why_not_located(path: str) -> str:
+    parts = path.split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        module, name = ".".join(parts[:length]), parts[length]
+        try:
+            found = importlib.import_module(module)
+        except ModuleNotFoundError as missing:
+            if missing.name and f"{module}.".startswith(f"{missing.name}."):
+                continue
+            return f"{module} cannot be imported ({missing})"
+        except Exception as failure:  # whatever a module of the user's raises
+            return f"{module} cannot be imported ({type(failure).__name__}: {' '.join(str(failure).split())})"
+        known = [each for each in dir(found) if not each.startswith("_")]
+        exported = " (a class is named by its own file, or imported in __init__.py)" if hasattr(found, "__path__") else ""
+        return f"{module} has no {name!r}{meant(name, known)}{exported}"
+    if len(parts) == 1:
+        return f"expected a dotted path such as layeratlas.metrics.MutualKNN; got {path!r}"
+    return f"there is no module {parts[0]!r}; {_PLACE_OF_MODULES}"
