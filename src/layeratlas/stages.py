@@ -22,7 +22,7 @@ from layeratlas.catalogue import catalogue, damaged, remove
 from layeratlas.description import described, doubtful_texts, k_of, log_summary, offers
 from layeratlas.errors import ActivationError, ConfigError, Failure
 from layeratlas.metrics import AbstractNeighborMetric
-from layeratlas.models import AbstractModel, Needs, StoredActivations
+from layeratlas.models import AbstractModel, StoredActivations
 from layeratlas.plan import Plan, planned, require_one_width, store_of, texts_of
 from layeratlas.schema import resolved
 from layeratlas.selftest import drift_table
@@ -127,7 +127,7 @@ def selftest(config: DictConfig, folder: Path) -> None:
         raise ConfigError("stage=selftest: model_a is a file of vectors; there is nothing to run")
     side = plan.side("a", model)
     unmarked = {name: getattr(pooling, name) for name in pooling.__all__ if name not in ("span", "attention_weighted")}
-    table = drift_table(model, side.texts[:16], unmarked, Needs(side.max_length), plan.extractor.store, plan.extractor.device)
+    table = drift_table(model, side.texts[:16], unmarked, side.needs(), plan.extractor.store, plan.extractor.device)
     logger.info("selftest %s, largest relative difference over layers\n%s", model.name, table.to_string(index=False))
 
 
