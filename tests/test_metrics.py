@@ -13,7 +13,7 @@ from metric_rows import METRICS, Row, affinity, related
 
 from layeratlas import affinity_matrix
 from layeratlas.affinity import bounded
-from layeratlas.metrics import INVARIANCES
+from layeratlas.metrics import INVARIANCES, SecondOrderCosine
 
 TRANSFORMATIONS: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
     "rotation": lambda x, rng: x @ rotation(x.shape[1], rng),
@@ -413,3 +413,12 @@ def test_the_number_of_threads_changes_nothing_beyond_rounding(row):
         torch.set_num_threads(threads)
         found.append(row.metric.affinity(a, b).numpy())
     np.testing.assert_allclose(found[1], found[0], rtol=0, atol=1e-6)
+
+
+def test_second_order_cosine_says_where_it_can_be_nothing_but_1():
+    """Independent layers of vectors that nearly point the same way, as real ones do: the value is nearly 1, and tells nothing."""
+    metric, rng = SecondOrderCosine(k=5), np.random.default_rng(0)
+    x, y = (torch.from_numpy(20 + rng.standard_normal((60, 12))) for _ in "ab")
+    assert metric.affinity([metric.signature(x)], [metric.signature(y)]).item() > 0.999
+    assert "say nothing of the neighbours" in metric.diagnose(metric.signature(x)).trouble
+    assert metric.diagnose(metric.signature(x - 20)) is None

@@ -16,6 +16,12 @@ from layeratlas.metrics.neighbors import MutualKNN
 from layeratlas.metrics.ties import credited
 
 _ROWS = 256
+_ALIKE = 0.999  # mean cosine of an item's similarities with a constant
+
+NEARLY_CONSTANT = (
+    "each item is nearly as similar to all its neighbours, so that its similarities point the same way in any such layer: values"
+    " near 1 then say nothing of the neighbours (metric=mutual_knn does)"
+)
 
 
 class Pointed(NamedTuple):
@@ -68,7 +74,14 @@ class SecondOrderCosine(AbstractMetric[Pointed]):
         return self.signature(signature.unit[kept.to(signature.unit.device)])
 
     def diagnose(self, signature: Pointed) -> Doubt | None:
-        return self._neighbors.diagnose(signature.listed)
+        """Where similarities hardly vary, two layers' are vectors along the same diagonal, whoever the neighbours are."""
+        if doubt := self._neighbors.diagnose(signature.listed):
+            return doubt
+        near, unit = signature.listed.indices[:, : self.k].long(), signature.unit
+        rows = torch.arange(len(unit), device=unit.device).split(_ROWS)
+        similar = torch.cat([(unit[block] @ unit.T).gather(1, near[block]) for block in rows]).double()
+        constant = similar.mean(dim=1) / similar.square().mean(dim=1).sqrt()
+        return Doubt(NEARLY_CONSTANT) if constant.mean() > _ALIKE else None
 
     def affinity(self, a: Sequence[Pointed], b: Sequence[Pointed]) -> AffinityMatrix:
         n, total = self.items(a[0]), torch.zeros(len(a), len(b), dtype=torch.float64)
