@@ -31,7 +31,7 @@ def test_whatever_is_no_file_of_conf_k_is_a_number_of_neighbours(typed, meant):
     assert understood([typed], K) == [meant]
 
 
-NAMES = """
+NAMES = r"""
 a b.jsonl|two  blanks.txt|[draft] x.jsonl|a=b.jsonl|日本語.jsonl|नमस्ते.txt|it's.csv|say "x".csv|a,b.csv|x{1}.txt|f(1).txt|ü:ß.txt
 #1.txt|a;b.txt|a&b.txt|~x.txt|~/x.txt|!x.txt|100%.txt|a\b.txt|123|1e5|0x1F|true|nan|-1|[x]|x'|\|a\'b|<x>|`x`|a^b|(a)|{a: b}|𝔘.txt
 """
