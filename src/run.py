@@ -11,7 +11,7 @@ import secrets
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import hydra
@@ -22,8 +22,10 @@ from omegaconf import DictConfig
 
 from layeratlas.command_line import refusal, refused, understood
 from layeratlas.cores import limit_threads
-from layeratlas.errors import ConfigError, Failure, JobError, Skipped
-from layeratlas.jobs import TimedOut, at_work
+from layeratlas.credentials import redacted, refuse_tokens
+from layeratlas.errors import ConfigError, Failure, JobError, Refused, Skipped
+from layeratlas.inert import inert
+from layeratlas.jobs import AtWork, TimedOut, at_work, keep_trace
 from layeratlas.schema import checked
 
 logger = logging.getLogger(__name__)
@@ -47,7 +49,7 @@ def run(config: DictConfig) -> None:
         return _job(config, folder)
     trace = folder / "error.txt" if hydra_config.output_subdir else None  # a stage that looks makes no run
     try:
-        with traced(trace):
+        with at_work(folder) if trace else nullcontext(), traced(trace):
             _stage(config, folder)
     except Exception as error:
         raise Ended(error, trace) from error
@@ -58,6 +60,8 @@ def _job(config: DictConfig, folder: Path) -> None:
     try:
         with at_work(folder), gaps_marked(folder / "skipped.json"), traced(folder / "error.txt"):
             _stage(config, folder)
+    except AtWork as error:
+        logger.warning("job %s is left to the process that does it: %s", folder.name, error)
     except (Exception, TimedOut) as error:
         logger.error("job %s failed: %s", folder.name, one_line(error))
         raise (ConfigError if isinstance(error, ConfigError) else JobError)(one_line(error)) from error
@@ -85,7 +89,7 @@ def traced(file: Path | None) -> Iterator[None]:
         raise
     except (Exception, TimedOut) as error:
         if file:
-            file.write_text(f"{one_line(error)}\n\n{traceback.format_exc()}", encoding="utf-8")
+            keep_trace(file, one_line(error), traceback.format_exc())
         raise
 
 
@@ -101,9 +105,12 @@ def main() -> int:
     os.environ.setdefault("LAYERATLAS_STORE", platformdirs.user_cache_dir("layeratlas"))
     sys.argv[1:] = understood(sys.argv[1:], [file.stem for file in (CONF / "k").glob("*.yaml")])
     try:
+        refuse_tokens(sys.argv[1:])
         run()
     except Ended as end:
         return _report(end.error, end.trace)
+    except Refused as refusing:
+        return _report(refusing.error, None)
     except Exception as error:  # before a job starts, or from a sweep
         return _report(_mistake(error) or error, None)
     except KeyboardInterrupt:
@@ -125,9 +132,10 @@ def _mistake(error: Exception) -> ConfigError | None:
 def _report(error: BaseException, trace: Path | None) -> int:
     """Print one line for what went wrong, and the traceback of a bug where none is kept; returns the exit code."""
     bug = not isinstance(error, ConfigError | Failure)
-    if bug and trace is None:
-        traceback.print_exception(error)
-    print(f"layeratlas: {one_line(error)}{f' (traceback in {trace})' if bug and trace else ''}", file=sys.stderr)
+    kept = trace is not None and trace.is_file()
+    if bug and not kept:
+        print(redacted("".join(traceback.format_exception(error))), file=sys.stderr)
+    print(f"layeratlas: {inert(redacted(one_line(error)))}{f' (traceback in {trace})' if bug and kept else ''}", file=sys.stderr)
     return 2 if isinstance(error, ConfigError) else 1
 
 

@@ -60,7 +60,7 @@ def nothing_held() -> Iterator[None]:
 def unsaved_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Saving a picture takes longer than a whole tiny run: only the tests marked `pictures`, and the slow ones, do it."""
     if not any(request.node.get_closest_marker(name) for name in ("pictures", "slow", "browser")):
-        monkeypatch.setattr(Figure, "savefig", lambda self, path, **options: Path(path).touch())
+        monkeypatch.setattr(Figure, "savefig", lambda self, path, **options: Path(path).write_bytes(b"picture"))
 
 
 @pytest.fixture

@@ -229,3 +229,48 @@ def test_a_file_without_arrays_is_refused(tmp_path, form):
     stored = write(tmp_path, form, {})
     with pytest.raises(ConfigError, match=rf"^model path={stored.path}: holds no arrays$"):
         stored.activations(N, ALL_ROWS)
+
+
+@each_form
+def test_one_layer_is_read_at_a_time_and_those_not_chosen_never(tmp_path, form, monkeypatch):
+    from layeratlas.models import stored as module
+
+    stored = write(tmp_path, form, LAYERS)
+    kind = {"safetensors": module.Safetensors, "npz": module.NumpyArchive, "folder": module.NumpyFiles}[form]
+    read, reads = kind.read, []
+    monkeypatch.setattr(kind, "read", lambda self, name: reads.append(name) or read(self, name))
+    found = stored.activations(N, ALL_ROWS)
+    chosen = found.select("every_2")
+    assert (found.names, chosen.names, found.n_blocks) == (list(LAYERS), ["block_2"], 2)
+    assert not {"block_1", "final_norm"} & set(reads)  # the tests' type checks look at the first layer of each mapping
+    reads.clear()
+    assert np.array_equal(chosen.layers["block_2"].numpy(), LAYERS["block_2"])
+    assert reads == ["block_2"]
+    with pytest.raises(KeyError):
+        chosen.layers["block_1"]
+
+
+@each_form
+@pytest.mark.parametrize(("dtype", "itemsize"), [(np.float16, 2), (np.float64, 8)])
+def test_the_memory_that_reading_takes_is_told_from_the_headers(tmp_path, form, dtype, itemsize):
+    stored = write(tmp_path, form, {name: x.astype(dtype) for name, x in LAYERS.items()})
+    assert stored.memory(3) == N * 4 * itemsize + 3 * 4 * 8
+
+
+def test_vectors_that_do_not_fit_into_memory_are_refused_before_they_are_read(monkeypatch):
+    import psutil
+
+    from layeratlas import preflight
+
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("memory", (), {"available": 10**6}))
+    preflight.require_memory(10**6, "model path=x", torch.device("cpu"))
+    with pytest.raises(ConfigError, match=r"^model path=x: needs about 2 MB of memory and cpu has 1 MB free$"):
+        preflight.require_memory(2 * 10**6, "model path=x", torch.device("cpu"))
+
+
+def test_a_pipe_in_place_of_vectors_is_no_file(tmp_path):
+    import os
+
+    os.mkfifo(tmp_path / "vectors.npz")
+    with pytest.raises(ConfigError, match="no such file or folder"):
+        StoredActivations(path=str(tmp_path / "vectors.npz")).activations(N, ALL_ROWS)

@@ -30,9 +30,11 @@ def write_run(folder, a, b, p=0.01, **config):
     names = {side: [block(k) for k in range(1, LAYERS[side] + 1)] for side in (a, b)}
     depths = {side: [k / LAYERS[side] for k in range(1, LAYERS[side] + 1)] for side in (a, b)}
     affinity = Affinity(matrix, np.full_like(matrix, 0.1), names[a], names[b], depths[a], depths[b], 50, [], [])
-    results.write_arrays(folder, affinity)
-    results.write_table(folder, "affinity", tidy(affinity, {"model_a": a, "model_b": b, "dataset": "texts"}))
-    results.write_table(folder, "diagonal", pd.DataFrame({"layer": names[a], "best": 1.0}))
+    files = [
+        results.write_arrays(folder, affinity),
+        results.write_table(folder, "affinity", tidy(affinity, {"model_a": a, "model_b": b, "dataset": "texts"})),
+        results.write_table(folder, "diagonal", pd.DataFrame({"layer": names[a], "best": 1.0})),
+    ]
     resolved = {"model_a": {"id": a}, "model_b": {"id": b}, "dataset": {"field_a": "text", "field_b": "text"}, "seed": 0} | config
     result = {
         "metric": {"name": "mutual_knn", "estimator": "overlap", "k": 10, "symmetric": True},
@@ -46,7 +48,7 @@ def write_run(folder, a, b, p=0.01, **config):
         "timing": {"compare": 1.0},
         "provenance": {"config": resolved},
     }
-    results.write_result(folder, result)
+    results.write_result(folder, result, files)
 
 
 @pytest.fixture
@@ -111,7 +113,8 @@ def with_margin(folder, a, b, margin, *, share=0.5, seed=0, developer="one"):
     result["statistics"] = {"diagonal": {"on_mean": 0.9, "swap": swap | {"net_share": {"value": share}}}}
     for side, model in (("a", a), ("b", b)):
         result[side] = result[side] | {"family": model, "developer": developer if model != "cat" else "other"}
-    results.write_result(folder, {key: value for key, value in result.items() if key not in ("schema_version", "checksums")})
+    told = {key: value for key, value in result.items() if key not in ("schema_version", "checksums")}
+    results.write_result(folder, told, [*folder.glob("*.npz"), *folder.glob("*.parquet")])
 
 
 @pytest.fixture

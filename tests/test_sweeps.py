@@ -8,15 +8,22 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import psutil
 import pytest
+import test_run
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from hydra_plugins.layeratlas_sweeper import _symmetric
 from layeratlas import jobs, sweeps
+from layeratlas.affinity import Affinity
 from layeratlas.errors import ConfigError
+from layeratlas.processes import myself
+from layeratlas.results import write_arrays, write_result
 from layeratlas.sweeps import Job, continued, mirrored, plan
 
+command, texts_file, tiny = test_run.command, test_run.texts_file, test_run.tiny
 CONF = Path(__file__).parent.parent / "conf"
 
 
@@ -151,7 +158,8 @@ def sweep(tmp_path):
     )
     for number in range(6):
         (tmp_path / str(number)).mkdir()
-    (tmp_path / "0" / "result.json").write_text("{}")
+    affinity = Affinity(np.eye(2), np.eye(2), ["x", "y"], ["x", "y"], [0.5, 1.0], [0.5, 1.0], 9, [], [])
+    write_result(tmp_path / "0", {}, [write_arrays(tmp_path / "0", affinity)])
     (tmp_path / "1" / "error.txt").write_text("ValueError: no such thing\n\nTraceback ...")
     (tmp_path / "2" / "skipped.json").write_text('{"reason": "no de in it"}')
     (tmp_path / "3" / "running.json").write_text(json.dumps({"host": "elsewhere", "pid": 1, "slurm": "7_3", "since": "now"}))
@@ -214,3 +222,144 @@ def test_a_time_out_passes_broad_excepts(tmp_path):
         assert signal.getsignal(signal.SIGUSR2) is expires
     finally:
         signal.signal(signal.SIGUSR2, before)
+
+
+# one run a folder, and which process it is
+
+
+def running(folder, **who):
+    said = {"host": "elsewhere", "pid": 1, "slurm": None, "since": "now", "machine": "01234567", "started": 1} | who
+    (folder / "running.json").write_text(json.dumps(said))
+
+
+def here(**other):
+    me = myself()
+    return {"pid": me.pid, "machine": me.machine, "started": me.started} | other
+
+
+def test_a_killed_job_whose_process_id_is_in_use_again_does_not_run(tmp_path):
+    running(tmp_path, **here(started=1))
+    assert jobs.sign_of_life(tmp_path) is None
+    assert jobs.killed(tmp_path)
+    jobs.claim(tmp_path)
+    assert str(os.getpid()) in (jobs.sign_of_life(tmp_path) or "")
+
+
+def test_a_folder_in_which_another_process_works_is_refused(tmp_path):
+    other = subprocess.Popen(["sleep", "60"])
+    began = round(10 * (psutil.Process(other.pid).create_time() - psutil.boot_time()))
+    running(tmp_path, **here(pid=other.pid, started=began))
+    before = (tmp_path / "running.json").read_text()
+    with pytest.raises(jobs.AtWork, match=rf"^{tmp_path}: another run is at work here \(process {other.pid} on elsewhere"):
+        jobs.claim(tmp_path)
+    assert (tmp_path / "running.json").read_text() == before
+    other.kill()
+    other.wait()
+    with jobs.at_work(tmp_path):
+        assert str(os.getpid()) in (jobs.sign_of_life(tmp_path) or "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_job_of_another_machine_is_believed_until_it_has_been_silent_for_long(tmp_path):
+    running(tmp_path)
+    with pytest.raises(jobs.AtWork, match="try again in 3 minutes"):
+        jobs.claim(tmp_path)
+    os.utime(tmp_path / "running.json", (time.time() - 3600,) * 2)
+    jobs.claim(tmp_path)
+
+
+def test_a_slurm_job_that_is_queued_again_goes_on_at_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.delenv("SLURM_ARRAY_JOB_ID", raising=False)
+    running(tmp_path, slurm="8")
+    with pytest.raises(jobs.AtWork):
+        jobs.claim(tmp_path)
+    running(tmp_path, slurm="7")
+    jobs.claim(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", "null"])
+def test_a_sign_of_life_that_cannot_be_read_counts_while_it_is_young(tmp_path, content):
+    (tmp_path / "running.json").write_text(content)
+    with pytest.raises(jobs.AtWork, match="a process that has just begun"):
+        jobs.claim(tmp_path)
+    os.utime(tmp_path / "running.json", (time.time() - 3600,) * 2)
+    jobs.claim(tmp_path)
+    assert str(os.getpid()) in (jobs.sign_of_life(tmp_path) or "")
+
+
+def test_of_many_that_want_a_folder_at_once_one_gets_it(tmp_path):
+    running(tmp_path, **here(started=1))  # left by a killed one
+    children = []
+    for _ in range(8):
+        if not (child := os.fork()):
+            try:
+                jobs.claim(tmp_path)
+                time.sleep(1)
+                os._exit(0)
+            except jobs.AtWork:
+                os._exit(3)
+            finally:
+                os._exit(4)
+        children.append(child)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    assert sorted(codes) == [0, *[3] * 7]
+    assert [path.name for path in tmp_path.iterdir()] == ["running.json"]
+
+
+def test_two_runs_in_one_folder_the_second_is_refused_and_writes_nothing(command, tiny, tmp_path, capfd):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    other = subprocess.Popen(["sleep", "60"])
+    began = round(10 * (psutil.Process(other.pid).create_time() - psutil.boot_time()))
+    running(folder, **here(pid=other.pid, started=began))
+    for more in ([], ["k=4"], ["stage=extract"], ["stage=prefetch"]):
+        assert command(*tiny, *more) == 2
+        assert test_run.last_line(capfd).startswith(f"layeratlas: {folder}: another run is at work here (process {other.pid}")
+    assert [path.name for path in folder.iterdir()] == ["running.json"]
+    other.kill()
+    other.wait()
+
+
+def test_a_sweep_whose_jobs_run_elsewhere_does_nothing_and_says_so_by_its_exit_code(command, tiny, tmp_path, capfd):
+    assert command("-m", *tiny, "stage=extract", "dataset.n=8") == 0
+    (tmp_path / "sweep" / "0" / "extracted.json").unlink()
+    other = subprocess.Popen(["sleep", "60"])
+    began = round(10 * (psutil.Process(other.pid).create_time() - psutil.boot_time()))
+    running(tmp_path / "sweep" / "0", **here(pid=other.pid, started=began))
+    assert command("-m") == 1
+    line = test_run.last_line(capfd)
+    assert line.startswith(f"layeratlas: hydra.sweep.dir={tmp_path / 'sweep'}: 1 jobs are done by other processes (job 0: process")
+    other.kill()
+    other.wait()
+    assert command("-m") == 0
+    assert (tmp_path / "sweep" / "0" / "extracted.json").exists()
+
+
+# a sweep folder that was typed wrong
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_going_on_with_a_sweep_that_is_not_there_starts_nothing(command, tmp_path, capfd, existing):
+    typed = tmp_path / "typed-wrong"
+    if existing:
+        typed.mkdir()
+        (typed / "notes.txt").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    for more in ([], ["hydra/launcher=local_parallel"], ["hydra.sweeper.summarize=false"]):
+        assert command("-m", *more, where=[f"hydra.sweep.dir={typed}"]) == 2
+        expected = f"layeratlas: hydra.sweep.dir={typed}: no sweep there (no jobs.json), and nothing is given to begin one"
+        assert test_run.last_line(capfd) == expected
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_sweep_folder_without_m_starts_nothing(command, tmp_path, capfd):
+    assert command(where=[f"hydra.sweep.dir={tmp_path / 'sweep'}"]) == 2
+    expected = f"layeratlas: hydra.sweep.dir={tmp_path / 'sweep'}: nothing else is given; -m goes on with a sweep"
+    assert test_run.last_line(capfd) == expected
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_sweep_in_a_folder_of_choice_begins(command, tiny, tmp_path):
+    assert command("-m", *tiny, "stage=extract", "dataset.n=8", where=[f"hydra.sweep.dir={tmp_path / 'new' / 'place'}"]) == 0
+    assert (tmp_path / "new" / "place" / "0" / "extracted.json").exists()

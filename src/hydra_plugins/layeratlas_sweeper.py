@@ -14,15 +14,18 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from layeratlas import sweeps
 from layeratlas.cores import shared_cores
-from layeratlas.errors import ConfigError, JobError
+from layeratlas.credentials import refuse_tokens_in
+from layeratlas.errors import ConfigError, Damaged, JobError
+from layeratlas.factored import Factored
 from layeratlas.models import HELD
 from layeratlas.options import require_options
 from layeratlas.results import RESULT
 from layeratlas.schema import checked
+from layeratlas.store import fingerprint
 from layeratlas.sweeps import Job
 
 logger = logging.getLogger(__name__)
@@ -58,12 +61,13 @@ class PairsSweeper(BasicSweeper):
         jobs = self._jobs(arguments, folder)
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            if not sweeps.read_plan(folder):
+            if not (folder / sweeps.PLAN).is_file():
                 OmegaConf.save(self.config, folder / "multirun.yaml")
             sweeps.write_plan(folder, jobs)
         found = sweeps.states(folder)
         todo = _by_model([state.job for state in found if sweeps.to_do(state)])
         logger.info("sweep %s: %d jobs to run of %d (%s)", folder, len(todo), len(found), sweeps.count(found))
+        _say_what_is_damaged(found)
         try:
             returns, errors = self._launch(todo)
         except KeyboardInterrupt:
@@ -75,6 +79,11 @@ class PairsSweeper(BasicSweeper):
             _summarize(folder)
         if errors:
             raise _worst(errors, folder)
+        if elsewhere := [state for state in sweeps.states(folder) if state.state == "running"]:
+            raise JobError(
+                f"hydra.sweep.dir={folder}: {len(elsewhere)} jobs are done by other processes (job {elsewhere[0].job.number}:"
+                f" {elsewhere[0].detail}); stage=status sweep_dir={folder} tells when they have ended"
+            )
         return returns
 
     def _jobs(self, arguments: list[str], folder: Path) -> list[Job]:
@@ -82,16 +91,19 @@ class PairsSweeper(BasicSweeper):
         assert self.config is not None
         if (subdir := OmegaConf.to_container(self.config.hydra.sweep, resolve=False)["subdir"]) != _SUBDIR:  # type: ignore[index]
             raise ConfigError(f"hydra.sweep.subdir={subdir}: must stay {_SUBDIR}; a sweep is resumed by its jobs' numbers")
-        before = sweeps.read_plan(folder)
+        resumed = not arguments and not self.params and not self.pairs
+        before = _begun(folder, resumed)
+        if resumed and not before and _chosen(self.config):
+            raise ConfigError(f"hydra.sweep.dir={folder}: no sweep there (no {sweeps.PLAN}), and nothing is given to begin one")
         if waiting := sweeps.queued(folder):
             raise ConfigError(
                 f"hydra.sweep.dir={folder}: SLURM jobs {' '.join(waiting)} of this sweep still wait or run; wait, or scancel them"
             )
-        if before and not arguments and not self.params and not self.pairs:
+        if before and resumed:
             combinations, self_pairs = [job.overrides for job in before if not job.skipped], True
         else:
             combinations, self_pairs = self._combinations(arguments), self.self_pairs or bool(self.pairs)
-        jobs = sweeps.plan(combinations, self._compose, _symmetric, self_pairs=self_pairs)
+        jobs = sweeps.plan(combinations, Factored(self._compose), _Symmetric(), self_pairs=self_pairs)
         return sweeps.continued(jobs, before, folder) if before else jobs
 
     def _combinations(self, arguments: list[str]) -> list[list[str]]:
@@ -112,7 +124,9 @@ class PairsSweeper(BasicSweeper):
         assert self.config is not None
         config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
         ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-        return checked(ours)
+        resolved = checked(ours)
+        refuse_tokens_in(resolved)
+        return resolved
 
     def _launch(self, todo: Sequence[Job]) -> tuple[list[Sequence[JobReturn]], list[Exception]]:
         """Every batch, whatever became of the one before; what the jobs returned, and what they or the launcher raised."""
@@ -149,6 +163,41 @@ def _cores_of(launcher: object, jobs: int) -> AbstractContextManager[None]:
     return shared_cores(jobs) if isinstance(launcher, LocalLauncher) else nullcontext()
 
 
+def _begun(folder: Path, resumed: bool) -> list[Job]:
+    """The jobs of a sweep begun here; a damaged plan is made again from the sweep's whole command."""
+    try:
+        return sweeps.read_plan(folder)
+    except Damaged as error:
+        if resumed:
+            raise
+        logger.warning("%s", error)
+        return []
+
+
+def _chosen(config: DictConfig) -> bool:
+    """Whether the folder of the sweep was typed."""
+    return any(override.startswith("hydra.sweep.dir=") for override in config.hydra.overrides.hydra)
+
+
+def _say_what_is_damaged(found: Sequence[sweeps.JobState]) -> None:
+    for state in found:
+        if state.state == "damaged":
+            logger.warning("job %d is done again: %s", state.job.number, state.detail)
+
+
+class _Symmetric:
+    """Whether one order of the sides does for a config's metric; each metric is asked once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, bool] = {}
+
+    def __call__(self, config: dict[str, Any]) -> bool:
+        key = fingerprint(config["metric"])
+        if key not in self._known:
+            self._known[key] = _symmetric(config)
+        return self._known[key]
+
+
 def _symmetric(config: dict[str, Any]) -> bool:
     try:
         return instantiate(config["metric"], _convert_="all").about.symmetric
@@ -176,6 +225,8 @@ def _summarize(folder: Path) -> None:
         from layeratlas.summary import summarize  # statsmodels and matplotlib take seconds to import
 
         summarize([folder], folder, report_missing=False)
+    except ConfigError as error:
+        logger.warning("the sweep is not summarised: %s", error)
     except Exception:
         logger.exception("the sweep is not summarised; stage=summarize sweep_dir=%s can be run again", folder)
 

@@ -89,7 +89,26 @@ class Activations:
 
     def select(self, wanted: str | Sequence[str]) -> "Activations":
         """Only these layers: a preset or a list of names, as in the config's `layers=`."""
-        return replace(self, layers={name: self.layers[name] for name in select(wanted, self.names)})
+        return replace(self, layers=_SomeLayers(self.layers, select(wanted, self.names)))
+
+
+@dataclass(frozen=True)
+class _SomeLayers(Mapping[str, Tensor]):
+    """Some of the layers, none read before it is asked for."""
+
+    layers: Mapping[str, Tensor]
+    names: Sequence[str]
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self.names:
+            raise KeyError(name)
+        return self.layers[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -18,6 +18,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from layeratlas.atomic import replacing
 from layeratlas.results import Run
 
 logger = logging.getLogger(__name__)
@@ -26,14 +27,28 @@ _TICKS = 10
 _CHARACTERS = 13  # of small print an inch
 
 
-def draw(run: Run) -> None:
-    """Every picture that the run has numbers for, as .png and .pdf. One that cannot be drawn is logged and costs no other."""
-    for name, figure in FIGURES.items():
-        needed = _TABLES.get(name)
-        if needed and not (run.folder / f"{needed}.parquet").is_file():
-            continue
+def possible(run: Run) -> list[str]:
+    """The pictures that the run has numbers for."""
+    return [name for name in FIGURES if name not in _TABLES or _TABLES[name] in run.tables]
+
+
+def lacking(run: Run) -> list[str]:
+    """Those of which a file is missing or empty: the run was killed before they were drawn, or the disk was full."""
+    return [name for name in possible(run) if not all(map(_drawn, _files(run.folder / "figures", name)))]
+
+
+def _drawn(file: Path) -> bool:
+    return file.is_file() and file.stat().st_size > 0
+
+
+def draw(run: Run, names: Sequence[str]) -> None:
+    """These pictures, as .png and .pdf. One that cannot be drawn is logged and costs no other."""
+    for name in names:
         try:
-            save(figure(run), run.folder / "figures", name)
+            save(FIGURES[name](run), run.folder / "figures", name)
+        except OSError as error:
+            logger.warning("%s; the numbers are complete, and the same command draws what is missing", unwritten(run.folder, error))
+            return  # nothing else can be written there
         except Exception:
             logger.exception("figures: %s is not drawn; the numbers in %s are complete", name, run.folder)
 
@@ -177,12 +192,24 @@ def _caption(result: dict[str, Any], chance: np.ndarray) -> str:
 
 
 def save(figure: Figure, folder: Path, name: str) -> None:
-    folder.mkdir(exist_ok=True)
-    figure.draw_without_rendering()  # the layout, once for both files
-    figure.set_layout_engine(None)
-    figure.savefig(folder / f"{name}.png", dpi=200)
-    figure.savefig(folder / f"{name}.pdf")
-    plt.close(figure)
+    """Write a picture as .png and .pdf, each whole or not at all."""
+    try:
+        folder.mkdir(exist_ok=True)
+        figure.draw_without_rendering()  # the layout, once for both files
+        figure.set_layout_engine(None)
+        for file in _files(folder, name):
+            with replacing(file) as unfinished:
+                figure.savefig(unfinished, dpi=200 if file.suffix == ".png" else "figure")
+    finally:
+        plt.close(figure)
+
+
+def _files(folder: Path, name: str) -> list[Path]:
+    return [folder / f"{name}{suffix}" for suffix in (".png", ".pdf")]
+
+
+def unwritten(folder: Path, error: OSError) -> str:
+    return f"figures: they cannot be written into {folder} ({error.strerror or error})"
 
 
 FIGURES: dict[str, Callable[[Run], Figure]] = {

@@ -81,6 +81,12 @@ def require(expected: Estimate, name: str, store: Path, device: torch.device, *,
         )
 
 
+def require_memory(needed: int, what: str, device: torch.device) -> None:
+    """Refuse what takes more memory than is free."""
+    if needed > free_memory(device):
+        raise ConfigError(f"{what}: needs about {_size(needed)} of memory and {device} has {_size(free_memory(device))} free")
+
+
 def free_memory(device: torch.device) -> int:
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
 

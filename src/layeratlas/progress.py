@@ -7,6 +7,8 @@ from types import TracebackType
 
 from tqdm import tqdm
 
+from layeratlas.inert import inert
+
 logger = logging.getLogger(__name__)
 
 _SECONDS = 30.0
@@ -19,7 +21,7 @@ class Progress:
         self.name, self.total = name, total
         self.texts = self.tokens = 0
         self.start = self.told = time.monotonic()
-        self.bar = tqdm(total=total, desc=f"extract {name}", unit="text", disable=not sys.stderr.isatty())
+        self.bar = tqdm(total=total, desc=f"extract {inert(name)}", unit="text", disable=not sys.stderr.isatty())
 
     def __enter__(self) -> "Progress":
         return self

@@ -1,16 +1,16 @@
 """A run's files, written and read.
 
 Arrays and tables come first, `result.json` last, each under a temporary name and then renamed: a run's numbers are complete
-if and only if `result.json` exists.
+if and only if `result.json` exists. It holds the SHA-256 of all of them and of itself, which are checked whenever one is read.
 """
 
-import json
-import math
-import os
+import hashlib
+import io
+import logging
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -20,12 +20,19 @@ import numpy as np
 import pandas as pd
 
 from layeratlas.affinity import Affinity
-from layeratlas.errors import ConfigError
+from layeratlas.atomic import remove_abandoned, replacing
+from layeratlas.errors import ConfigError, Damaged
+from layeratlas.inert import inert_cells
 from layeratlas.options import require
+from layeratlas.sealed import CHECKSUMS, sealed, sha256, unsealed
 
 SCHEMA_VERSION = 2
+_UNSEALED = 1  # the last schema without checksums
+ARRAYS = "affinity.npz"
 RESULT = "result.json"
 EXTRACTED, PREFETCHED = "extracted.json", "prefetched.json"  # what stages leave that compare nothing
+logger = logging.getLogger(__name__)
+
 _VERSIONS = ("layeratlas", "torch", "transformers", "datasets", "numpy", "scipy", "pandas", "hydra-core", "omegaconf")
 
 
@@ -42,31 +49,106 @@ class Run:
         """Layers of a (index) against layers of b (columns)."""
         return pd.DataFrame(self.arrays["affinity"], index=self.arrays["layers_a"], columns=self.arrays["layers_b"])
 
+    @property
+    def tables(self) -> list[str]:
+        """The names of the run's tables."""
+        return [name.removesuffix(".parquet") for name in _files(self.folder, self.result) if name.endswith(".parquet")]
+
     def table(self, name: str) -> pd.DataFrame:
-        """`affinity`, `items` or an analysis' table."""
-        return pd.read_parquet(self.folder / f"{name}.parquet")
+        """`affinity`, `items` or an analysis' table. Raises Damaged if its bytes are not those that the run wrote."""
+        if name not in self.tables:
+            raise ConfigError(f"{self.folder}: this run has no table {name!r}; there are {', '.join(self.tables)}")
+        content = _content(self.folder, self.result, f"{name}.parquet")
+        try:
+            return pd.read_parquet(io.BytesIO(content))
+        except Exception as error:  # what a damaged file of an old schema makes pyarrow raise has no end
+            raise _damaged(self.folder, f"{name}.parquet", error) from error
 
 
 def read_run(folder: str | Path) -> Run:
-    """Read a finished run; raises ConfigError if there is none."""
+    """Read a finished run. Raises ConfigError if there is none, and Damaged if its bytes are not those that were written.
+
+    Tables are read, and checked, when they are asked for.
+    """
     require(str | Path, folder, "read_run")
     folder = Path(folder)
     if not (folder / RESULT).is_file():
         raise ConfigError(f"{folder}: no finished run here (no {RESULT})")
-    with np.load(folder / "affinity.npz", allow_pickle=False) as arrays:
-        return Run(folder, json.loads((folder / RESULT).read_text(encoding="utf-8")), dict(arrays))
+    try:
+        result = unsealed(RESULT, (folder / RESULT).read_bytes())
+        if CHECKSUMS not in result and result.get("schema_version") != _UNSEALED:
+            raise ValueError("its checksums are gone")
+    except (OSError, ValueError) as error:
+        raise _damaged(folder, RESULT, error) from error
+    content = _content(folder, result, ARRAYS)
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return Run(folder, result, dict(arrays))
+    except Exception as error:  # what a damaged file of an old schema makes NumPy and zipfile raise has no end
+        raise _damaged(folder, ARRAYS, error) from error
 
 
 def read_sweep(folder: str | Path) -> list[Run]:
-    """Every finished run below a sweep's folder, in the order of their job numbers; raises ConfigError if there is no folder."""
+    """Every finished run below a sweep's folder, in the order of their job numbers; raises ConfigError if there is no folder.
+
+    Raises Damaged, naming each, if some are damaged: a sweep with a run missing is not the sweep that was asked for.
+    `read_run` reads the others one by one, and `stage=summarize` summarises them.
+    """
     require(str | Path, folder, "read_sweep")
     if not Path(folder).is_dir():
         raise ConfigError(f"{folder}: no such folder")
     found = [path.parent for path in Path(folder).glob(f"*/{RESULT}")]
-    return [read_run(job) for job in sorted(found, key=lambda job: (len(job.name), job.name))]
+    runs, damages = [], []
+    for job in sorted(found, key=lambda job: (len(job.name), job.name)):
+        try:
+            runs.append(read_run(job))
+        except Damaged as error:
+            damages.append(str(error))
+    if damages:
+        raise Damaged("; ".join(damages))
+    return runs
 
 
-def write_arrays(folder: Path, affinity: Affinity) -> None:
+def damage(folder: Path) -> Damaged | None:
+    """What is wrong with the bytes of a finished run, all its files read."""
+    try:
+        run = read_run(folder)
+        for name in _files(folder, run.result):
+            _content(folder, run.result, name)
+        if CHECKSUMS not in run.result:
+            for name in run.tables:
+                run.table(name)
+    except Damaged as error:
+        return error
+    return None
+
+
+def _files(folder: Path, result: Mapping[str, Any]) -> list[str]:
+    """The names of a run's arrays and tables."""
+    if CHECKSUMS in result:
+        return [name for name in result[CHECKSUMS] if name != RESULT]
+    return sorted(path.name for path in folder.iterdir() if path.suffix in (".npz", ".parquet"))
+
+
+def _content(folder: Path, result: Mapping[str, Any], name: str) -> bytes:
+    """A file's bytes, read once and checked."""
+    try:
+        content = (folder / name).read_bytes()
+    except OSError as error:
+        raise _damaged(folder, name, error) from error
+    if CHECKSUMS in result and hashlib.sha256(content).hexdigest() != result[CHECKSUMS].get(name):
+        raise _damaged(folder, name, ValueError("its bytes are not those that were written"))
+    return content
+
+
+def _damaged(folder: Path, name: str, error: Exception) -> Damaged:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
+    sweep = (folder.parent / "jobs.json").is_file()
+    again = f"-m hydra.sweep.dir={folder.parent}" if sweep else f"the same command with hydra.run.dir={folder}"
+    return Damaged(f"{folder / name} is damaged ({reason.splitlines()[0][:120]}); {again} makes it again")
+
+
+def write_arrays(folder: Path, affinity: Affinity) -> Path:
     """`left_out` (groups, layers_a, layers_b) are the matrices without each group of items: the interval of any statistic."""
     arrays = {
         "affinity": affinity.matrix,
@@ -78,36 +160,36 @@ def write_arrays(folder: Path, affinity: Affinity) -> None:
         **affinity.inferred,
         **({} if affinity.left_out is None else {"left_out": affinity.left_out}),
     }
-    _write(folder / "affinity.npz", lambda path: np.savez_compressed(path, allow_pickle=False, **arrays))
+    return _write(folder / ARRAYS, lambda path: np.savez_compressed(path, allow_pickle=False, **arrays))
 
 
-def write_neighbors(folder: Path, affinity: Affinity, k: int) -> None:
+def write_neighbors(folder: Path, affinity: Affinity, k: int) -> Path:
     """Ordered neighbour lists, as rows of items.parquet: `neighbors_a` and `neighbors_b` of shape (layers, n, k)."""
     smallest = np.min_scalar_type(affinity.signatures_a[0].indices.shape[0])  # as small as compressed, in a tenth of the time
     lists = {
         f"neighbors_{side}": np.stack([signature.indices[:, :k].cpu().numpy() for signature in signatures]).astype(smallest)
         for side, signatures in (("a", affinity.signatures_a), ("b", affinity.signatures_b))
     }
-    _write(folder / "neighbors.npz", lambda path: np.savez(path, allow_pickle=False, **lists))
+    return _write(folder / "neighbors.npz", lambda path: np.savez(path, allow_pickle=False, **lists))
 
 
-def write_table(folder: Path, name: str, table: pd.DataFrame) -> None:
+def write_table(folder: Path, name: str, table: pd.DataFrame) -> Path:
     folder.mkdir(exist_ok=True)
-    _write(folder / f"{name}.parquet", table.to_parquet)
+    return _write(folder / f"{name}.parquet", table.to_parquet)
 
 
 def write_csv(folder: Path, name: str, table: pd.DataFrame) -> None:
-    _write(folder / f"{name}.csv", lambda path: table.to_csv(path, index=False))
+    _write(folder / f"{name}.csv", lambda path: inert_cells(table).to_csv(path, index=False))
 
 
-def write_result(folder: Path, result: Mapping[str, Any]) -> None:
-    """Write result.json; a number that is undefined (the t of two constants, say) is null there."""
-    write_json(folder, RESULT, {"schema_version": SCHEMA_VERSION, **result})
+def write_result(folder: Path, result: Mapping[str, Any], files: Iterable[Path]) -> None:
+    """Write result.json, which vouches for these files; a number that is undefined (the t of two constants, say) is null there."""
+    write_json(folder, RESULT, {"schema_version": SCHEMA_VERSION, **result}, files)
 
 
-def write_json(folder: Path, name: str, content: Mapping[str, Any]) -> None:
-    text = json.dumps(_finite(dict(content)), indent=2, ensure_ascii=False, allow_nan=False)
-    _write(folder / name, lambda path: path.write_text(text + "\n", encoding="utf-8"))
+def write_json(folder: Path, name: str, content: Mapping[str, Any], files: Iterable[Path] = ()) -> None:
+    text = sealed(name, content, {file.name: sha256(file) for file in files})
+    _write(folder / name, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def tidy(affinity: Affinity, constants: Mapping[str, Any]) -> pd.DataFrame:
@@ -145,22 +227,23 @@ def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key not in ("store", "device")}
 
 
+def clean(folder: Path) -> None:
+    """Remove what killed processes left unfinished among a run's or a summary's files."""
+    below = [folder, folder / "tables", folder / "figures", *(folder / "figures").glob("*/")]
+    remove_abandoned(path for part in below if part.is_dir() for path in part.iterdir())
+
+
 def finished_with(folder: Path, config: Mapping[str, Any]) -> bool:
-    """Whether this folder holds a finished run of this very config; a run of another config is refused, not overwritten."""
+    """Whether this folder holds a finished run of this very config, undamaged; one of another is refused, not overwritten."""
     if not (folder / RESULT).is_file():
+        return False
+    if damaged := damage(folder):
+        logger.warning("%s", damaged)
         return False
     before, now = comparable(read_run(folder).result["provenance"]["config"]), comparable(config)
     if differing := sorted(key for key in {*before, *now} if before.get(key) != now.get(key)):
         raise ConfigError(f"{folder} holds a finished run of another config (differs in {', '.join(differing)}); it is kept")
     return True
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _git_state() -> dict[str, Any] | None:
@@ -176,10 +259,10 @@ def _git_state() -> dict[str, Any] | None:
         return None  # installed from a wheel, or no git
 
 
-def _write(path: Path, write: Callable[[Path], Any]) -> None:
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+def _write(path: Path, write: Callable[[Path], Any]) -> Path:
     try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        with replacing(path) as unfinished:
+            write(unfinished)
+    except OSError as error:
+        raise ConfigError(f"{path.parent}: cannot write {path.name} ({error.strerror or error})") from error
+    return path

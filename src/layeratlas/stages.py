@@ -152,7 +152,9 @@ class _Notes:
 def _run(config: DictConfig, folder: Path, *, only_stored: bool) -> None:
     if results.finished_with(folder, resolved(config)):
         logger.info("%s holds this run already; kept as it is", folder)
+        _draw(folder, only_lacking=True)
         return
+    results.clean(folder)
     store_of(config).clean()
     plan, notes = planned(config), _Notes()
     for offer in offers(plan):
@@ -168,15 +170,14 @@ def _run(config: DictConfig, folder: Path, *, only_stored: bool) -> None:
         affinity = _infer(plan, affinity, notes)
     for doubt in diagnoses(plan.metric, affinity):
         notes.warn(doubt)
-    _write_arrays(folder, plan, extracted, affinity)
+    files = _write_arrays(folder, plan, extracted, affinity)
     with notes.timed("analyse"):
         sides = (extracted[side].activations for side in "ab")
         findings = _analyse(plan, Comparison(affinity, *sides, signer=plan.signer), notes)
-    for name, found in findings.items():
-        results.write_table(folder, name, found.table)
+    files += [results.write_table(folder, name, found.table) for name, found in findings.items()]
     for doubt in doubtful_texts(plan, extracted):
         notes.warn(doubt)
-    results.write_result(folder, described(plan, extracted, affinity, findings) | vars(notes))
+    results.write_result(folder, described(plan, extracted, affinity, findings) | vars(notes), files)
     _draw(folder)
     log_summary(results.read_run(folder))
 
@@ -191,6 +192,7 @@ def _extract(plan: Plan, extractor: Extractor, layers: Any) -> dict[str, Extract
         if isinstance(model, StoredActivations) and name == "b" and model == plan.models["a"] and drawn == plan.items.sides["a"]:
             extracted[name] = extracted["a"]
         elif isinstance(model, StoredActivations):
+            preflight.require_memory(model.memory(plan.items.n), f"model path={model.path}", extractor.device)
             activations = model.activations(drawn.population, drawn.rows).select(layers)
             extracted[name] = Extracted(activations, pd.DataFrame(index=range(plan.items.n)), {"path": model.path})
         else:
@@ -219,7 +221,7 @@ def _once(done: list[tuple[Side, Extracted]], side: Side, extract: Callable[[Sid
     return done[-1][1]
 
 
-def _write_arrays(folder: Path, plan: Plan, extracted: dict[str, Extracted], affinity: Affinity) -> None:
+def _write_arrays(folder: Path, plan: Plan, extracted: dict[str, Extracted], affinity: Affinity) -> list[Path]:
     constants = {
         **{f"model_{side}": plan.models[side].name for side in "ab"},
         **{f"language_{side}": plan.languages[side].code for side in "ab"},
@@ -230,11 +232,14 @@ def _write_arrays(folder: Path, plan: Plan, extracted: dict[str, Extracted], aff
         "k": k_of(plan.metric),
     }
     items = [plan.items.table, *(extracted[side].tokens.add_suffix(f"_{side}") for side in "ab")]
-    results.write_arrays(folder, affinity)
-    results.write_table(folder, "affinity", results.tidy(affinity, constants))
-    results.write_table(folder, "items", pd.concat(items, axis=1))
+    files = [
+        results.write_arrays(folder, affinity),
+        results.write_table(folder, "affinity", results.tidy(affinity, constants)),
+        results.write_table(folder, "items", pd.concat(items, axis=1)),
+    ]
     if isinstance(plan.metric, AbstractNeighborMetric):
-        results.write_neighbors(folder, affinity, plan.metric.k)
+        files.append(results.write_neighbors(folder, affinity, plan.metric.k))
+    return files
 
 
 def _infer(plan: Plan, affinity: Affinity, notes: _Notes) -> Affinity:
@@ -276,7 +281,8 @@ def _analyse(plan: Plan, comparison: Comparison, notes: _Notes) -> dict[str, Fin
     return findings
 
 
-def _draw(folder: Path) -> None:
+def _draw(folder: Path, *, only_lacking: bool = False) -> None:
     from layeratlas import figures  # seaborn takes a second to import
 
-    figures.draw(results.read_run(folder))
+    run = results.read_run(folder)
+    figures.draw(run, figures.lacking(run) if only_lacking else figures.possible(run))

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from layeratlas import depth, results, sweeps
+from layeratlas.figures import unwritten
 from layeratlas.results import RESULT, Run
 from layeratlas.statistics.multiplicity import METHODS, bonferroni_ordered, corrected
 from layeratlas.sweep_figures import Condition, PairMatrix, draw_condition
@@ -40,6 +41,7 @@ def summarize(folders: Sequence[Path], into: Path, *, report_missing: bool = Tru
     found = [(folder, sweeps.states(folder)) for folder in folders]
     runs = [run for folder, states in found for run in _runs(folder, states)]
     into.mkdir(parents=True, exist_ok=True)
+    results.clean(into)
     results.write_csv(into, "jobs", _jobs(found))
     for folder, states in found if report_missing else []:
         _say_what_is_missing(folder, states)
@@ -251,8 +253,8 @@ def _flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 def _joined(runs: Sequence[Run], table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Each table that the runs left, all runs' one below the other, with what tells the runs apart."""
     told = table[["sweep", "job", *conditions(table), "model_a", "model_b"]]
-    for name in sorted({path.stem for run in runs for path in run.folder.glob("*.parquet")} - _NO_TABLES):
-        holders = [i for i, run in enumerate(runs) if (run.folder / f"{name}.parquet").is_file()]
+    for name in sorted({table for run in runs for table in run.tables} - _NO_TABLES):
+        holders = [i for i, run in enumerate(runs) if name in run.tables]
         yield name, pd.concat([_with(told.iloc[i], runs[i].table(name)) for i in holders], ignore_index=True)
 
 
@@ -273,6 +275,9 @@ def _draw(runs: Sequence[Run], table: pd.DataFrame, folder: Path) -> None:
         try:
             of_condition = [runs[i] for i in rows.index]
             draw_condition(_condition(of_condition, rows), *_margins(of_condition), folder / name)
+        except OSError as error:
+            logger.warning("%s; the tables are complete", unwritten(folder, error))
+            return  # nothing else can be written there
         except Exception:
             logger.exception("figures: %s is not drawn; the tables are complete", name)
 

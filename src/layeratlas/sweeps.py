@@ -1,25 +1,33 @@
 """A sweep as its folder tells it: the jobs that were planned, and what has become of each, from files alone."""
 
 import json
+import logging
 import re
 import shutil
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from layeratlas.errors import ConfigError
+from layeratlas.errors import ConfigError, Damaged
+from layeratlas.inert import inert
 from layeratlas.jobs import killed, sign_of_life
-from layeratlas.results import EXTRACTED, PREFETCHED, RESULT, comparable, write_json
+from layeratlas.results import EXTRACTED, PREFETCHED, RESULT, comparable, damage, write_json
+from layeratlas.sealed import unsealed
 from layeratlas.store import fingerprint
+
+logger = logging.getLogger(__name__)
 
 PLAN = "jobs.json"
 ERROR, SKIPPED = "error.txt", "skipped.json"
+_MANY = 100  # jobs whose planning is worth a line
+_SECONDS = 5.0  # between two lines
 _OTHER = str.maketrans("ab", "ba")
 _SIDE = r"_(a|b)(?=$|\.)"  # what a key ends in, or its first part
-STATES = ("done", "running", "failed", "missing", "skipped")
+STATES = ("done", "running", "failed", "damaged", "missing", "skipped")
 
 Config = dict[str, Any]
 
@@ -105,16 +113,21 @@ def plan(
     (b, a) repeats (a, b) if nothing but the order of the sides differs and the metric is `symmetric`. In a sweep of both sides
     a side is compared with itself only if `self_pairs`.
     """
-    planned = _Planned()
-    for overrides in combinations:
+    planned, told = _Planned(), time.monotonic()
+    if len(combinations) >= _MANY:
+        logger.info("planning %d jobs", len(combinations))
+    for number, overrides in enumerate(combinations):
         planned.add(overrides, compose, symmetric)
+        if time.monotonic() - told > _SECONDS:
+            told = time.monotonic()
+            logger.info("planned %d of %d jobs", number + 1, len(combinations))
     dropped = set() if self_pairs or not _both_sides_vary(combinations) else planned.selves
     run = [job.number for job in planned.jobs if job.twin is None and job.number not in dropped]
     skipped = [job.number for job in planned.jobs if job.twin is not None or job.number in dropped]
     place = {number: i for i, number in enumerate([*run, *skipped])}
     jobs = [replace(job, number=place[job.number], twin=place.get(job.twin)) for job in planned.jobs]  # type: ignore[arg-type]
-    told = [replace(job, skipped=_why_skipped(job)) if job.number >= len(run) else job for job in jobs]
-    return sorted(told, key=lambda job: job.number)
+    told_apart = [replace(job, skipped=_why_skipped(job)) if job.number >= len(run) else job for job in jobs]
+    return sorted(told_apart, key=lambda job: job.number)
 
 
 def _both_sides_vary(combinations: Sequence[list[str]]) -> bool:
@@ -153,10 +166,15 @@ def write_plan(folder: Path, jobs: Sequence[Job]) -> None:
 
 
 def read_plan(folder: Path) -> list[Job]:
-    """The jobs planned here; none if no sweep of ours began here."""
+    """The jobs planned here; none if no sweep of ours began here. Raises Damaged if the file is not what was written."""
     if not (folder / PLAN).is_file():
         return []
-    return [Job(**job) for job in json.loads((folder / PLAN).read_text(encoding="utf-8"))["jobs"]]
+    try:
+        return [Job(**job) for job in unsealed(PLAN, (folder / PLAN).read_bytes())["jobs"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Damaged(
+            f"{folder / PLAN} is damaged ({str(error)[:120]}); the sweep's whole command, as it was first given, makes it again"
+        ) from error
 
 
 def states(folder: str | Path) -> list[JobState]:
@@ -165,14 +183,20 @@ def states(folder: str | Path) -> list[JobState]:
     if not folder.is_dir():
         raise ConfigError(f"sweep_dir={folder}: no such folder")
     found = sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())  # of a sweep by another sweeper
-    jobs = read_plan(folder) or [Job(number, []) for number in found]
+    try:
+        jobs = read_plan(folder)
+    except Damaged as error:
+        logger.warning("%s", error)
+        jobs = []
+    jobs = jobs or [Job(number, []) for number in found]
     if not jobs:
         raise ConfigError(f"sweep_dir={folder}: no sweep here (no {PLAN} and no folders of jobs)")
     return [_state(folder / str(job.number), job) for job in jobs]
 
 
 def _state(folder: Path, job: Job) -> JobState:
-    if any((folder / name).is_file() for name in (RESULT, EXTRACTED, PREFETCHED)):
+    damaged = damage(folder) if (folder / RESULT).is_file() else None
+    if not damaged and any((folder / name).is_file() for name in (RESULT, EXTRACTED, PREFETCHED)):
         return JobState(job, "done")
     if job.skipped:
         return JobState(job, "skipped", job.skipped)
@@ -180,16 +204,25 @@ def _state(folder: Path, job: Job) -> JobState:
         return JobState(job, "running", who)
     if who := killed(folder):
         return JobState(job, "failed", f"killed without a word ({who})")
+    if damaged:
+        return JobState(job, "damaged", str(damaged))
     if (folder / SKIPPED).is_file():
-        return JobState(job, "skipped", json.loads((folder / SKIPPED).read_text(encoding="utf-8"))["reason"])
+        return JobState(job, "skipped", _reason(folder / SKIPPED))
     if (folder / ERROR).is_file():
-        return JobState(job, "failed", (folder / ERROR).read_text(encoding="utf-8").partition("\n")[0])
+        return JobState(job, "failed", (folder / ERROR).read_text(encoding="utf-8", errors="replace").partition("\n")[0])
     return JobState(job, "missing")
+
+
+def _reason(file: Path) -> str:
+    try:
+        return str(json.loads(file.read_text(encoding="utf-8"))["reason"])
+    except (ValueError, KeyError, TypeError):
+        return f"{file.name} cannot be read"
 
 
 def to_do(state: JobState) -> bool:
     """What a sweep that goes on does: also what the dataset lacked before, as it may be there now."""
-    return state.state in ("failed", "missing") or (state.state == "skipped" and not state.job.skipped)
+    return state.state in ("failed", "damaged", "missing") or (state.state == "skipped" and not state.job.skipped)
 
 
 def count(found: Sequence[JobState]) -> str:
@@ -204,7 +237,8 @@ def listing(found: Sequence[JobState], shown: Sequence[JobState]) -> str:
     lines = []
     for state in shown:
         varied = " ".join(override for override in state.job.overrides if override not in common)
-        lines.append(f"{state.job.number:>5}  {state.state:<8} {varied}{f'  ({state.detail})' if state.detail else ''}")
+        told = inert(f"{varied}{f'  ({state.detail})' if state.detail else ''}")
+        lines.append(f"{state.job.number:>5}  {state.state:<8} {told}")
     return "\n".join(lines)
 
 

@@ -1,20 +1,24 @@
 """Activations that somebody else extracted, in place of a model."""
 
 import logging
+import math
 import re
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Protocol
 
 import numpy as np
-import safetensors.torch
+import safetensors
 import torch
 
 from layeratlas.arrays import Activations
 from layeratlas.errors import ConfigError
 from layeratlas.layers import EMBED, FINAL_NORM, block
 from layeratlas.paths import expanded
-from layeratlas.store import checksum
+from layeratlas.store import checksum, readable
 
 logger = logging.getLogger(__name__)
 
@@ -45,40 +49,44 @@ class StoredActivations:
         self._existing()
 
     def activations(self, items: int, rows: Sequence[int]) -> Activations:
-        """The chosen rows of each layer; the file must hold one row for each of the dataset's `items`."""
-        layers = self._named(self._arrays())
-        for layer, x in layers.items():
-            if x.ndim != 2 or len(x) != items:
+        """The chosen rows of each layer, read when it is asked for; the file must hold a row for each of the dataset's `items`."""
+        arrays = self._arrays()
+        layers = self._named(arrays.shapes)
+        for layer, name in layers.items():
+            shape = arrays.shapes[name]
+            if len(shape) != 2 or shape[0] != items:
                 raise ConfigError(
-                    f"model path={self.path}: {layer} has shape {tuple(x.shape)}; expected ({items}, d), a row for each item"
+                    f"model path={self.path}: {layer} has shape {shape}; expected ({items}, d), a row for each item"
                     " of the dataset in its own order"
                 )
-        index = torch.tensor(rows)
         n_blocks = sum(layer.startswith("block_") for layer in layers)
-        return Activations({layer: x[index].float() for layer, x in layers.items()}, n_blocks)
+        return Activations(StoredVectors(self.path, arrays, layers, torch.tensor(rows)), n_blocks)
+
+    def memory(self, items: int) -> int:
+        """Bytes that reading the widest layer takes: as it is stored, the chosen rows of it, and these in float32."""
+        arrays = self._arrays()
+        sizes = [math.prod(shape) * arrays.itemsize(name) + 8 * items * shape[-1] for name, shape in arrays.shapes.items() if shape]
+        return max(sizes, default=0)
 
     def _existing(self) -> Path:
         path = expanded(self.path)
-        if not path.exists():
+        if not readable(path):
             raise ConfigError(f"model path={self.path}: no such file or folder")
         return path
 
-    def _arrays(self) -> dict[str, torch.Tensor]:
+    def _arrays(self) -> "Arrays":
         path = self._existing()
-        try:
+        with _explained(self.path):
             if path.is_dir():
-                return {file.stem: torch.from_numpy(np.load(file, allow_pickle=False)) for file in path.glob("*.npy")}
+                return NumpyFiles({file.stem: file for file in path.glob("*.npy") if file.is_file()})
             if path.suffix == ".npz":
-                with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                    return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+                return NumpyArchive(path)
             if path.suffix == ".safetensors":
-                return safetensors.torch.load_file(path)
-        except Exception as error:  # what NumPy, zipfile and safetensors raise for damaged, pickled or strange files has no end
-            reason = (str(error) or type(error).__name__).splitlines()[0][:120]
-            raise ConfigError(f"model path={self.path}: cannot be read ({reason})") from error
+                return Safetensors(path)
         raise ConfigError(f"model path={self.path}: expected a .safetensors or .npz file, or a folder of .npy files")
 
-    def _named(self, arrays: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def _named(self, arrays: Collection[str]) -> dict[str, str]:
+        """The names of layers, in the order of the network, and those of their arrays."""
         if not arrays:
             raise ConfigError(f"model path={self.path}: holds no arrays")
         natural = sorted(arrays, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])
@@ -87,4 +95,120 @@ class StoredActivations:
             logger.info("model %s: %s .. %s are taken for block_1 .. block_%d", self.name, blocks[0], blocks[-1], len(blocks))
         renamed = {name: block(k) for k, name in enumerate(blocks, 1)}
         order = [name for name in [EMBED, *blocks, FINAL_NORM] if name in arrays]
-        return {renamed.get(name, name): arrays[name] for name in order}
+        return {renamed.get(name, name): name for name in order}
+
+
+@dataclass(frozen=True)
+class StoredVectors(Mapping[str, torch.Tensor]):
+    """Some rows of each layer as float32, each layer read when it is asked for and then forgotten."""
+
+    path: str
+    arrays: "Arrays"
+    names: Mapping[str, str]
+    rows: torch.Tensor
+
+    def __getitem__(self, layer: str) -> torch.Tensor:
+        name = self.names[layer]
+        with _explained(self.path):
+            return self.arrays.read(name)[self.rows].float()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+class Arrays(Protocol):
+    """Arrays in files, their shapes known from the headers alone."""
+
+    shapes: dict[str, tuple[int, ...]]
+
+    def itemsize(self, name: str) -> int:
+        """Bytes of a number."""
+        ...
+
+    def read(self, name: str) -> torch.Tensor:
+        """One of the arrays."""
+        ...
+
+
+class NumpyFiles:
+    """One .npy file for each array."""
+
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        self.files = files
+        self.shapes, self.dtypes = {}, {}
+        for name, file in files.items():
+            with file.open("rb") as stream:
+                self.shapes[name], self.dtypes[name] = _header(stream)
+                whole = stream.tell() + math.prod(self.shapes[name]) * self.itemsize(name)
+            if file.stat().st_size < whole:
+                raise ValueError(f"{file.name} is cut off: {file.stat().st_size} bytes of {whole}")
+
+    def itemsize(self, name: str) -> int:
+        return self.dtypes[name].itemsize
+
+    def read(self, name: str) -> torch.Tensor:
+        return torch.from_numpy(np.load(self.files[name], allow_pickle=False))
+
+
+class NumpyArchive:
+    """An .npz file: a zip file of .npy files, each with a checksum."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.shapes, self.dtypes = {}, {}
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.namelist():
+                with archive.open(member) as stream:
+                    name = member.removesuffix(".npy")
+                    self.shapes[name], self.dtypes[name] = _header(stream)
+
+    def itemsize(self, name: str) -> int:
+        return self.dtypes[name].itemsize
+
+    def read(self, name: str) -> torch.Tensor:
+        with self.path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return torch.from_numpy(arrays[name])
+
+
+class Safetensors:
+    """A .safetensors file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with safetensors.safe_open(path, "pt") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+            self.shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
+            self.bits = {name: int(re.sub(r"\D*(\d+).*", r"\1", part.get_dtype()) or 8) for name, part in slices.items()}
+
+    def itemsize(self, name: str) -> int:
+        return max(1, self.bits[name] // 8)
+
+    def read(self, name: str) -> torch.Tensor:
+        with safetensors.safe_open(self.path, "pt") as file:
+            return file.get_tensor(name)
+
+
+def _header(stream: IO[bytes] | zipfile.ZipExtFile) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type of an array in NumPy's format, before its numbers."""
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    if dtype.hasobject:
+        raise ValueError("Object arrays cannot be loaded when allow_pickle=False")
+    if dtype.kind not in "biuf":
+        raise ValueError(f"expected numbers; got {dtype}")
+    return shape, dtype
+
+
+@contextmanager
+def _explained(path: str) -> Iterator[None]:
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:  # what NumPy, zipfile and safetensors raise for damaged, pickled or strange files has no end
+        reason = (str(error) or type(error).__name__).splitlines()[0][:120]
+        raise ConfigError(f"model path={path}: cannot be read ({reason})") from error
