@@ -5,6 +5,7 @@ import logging
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -205,8 +206,24 @@ def test_weights_that_are_nan_are_refused_when_the_model_is_loaded(changed):
     def spoiled(tensors: Tensors) -> Tensors:
         return tensors | {"model.layers.1.mlp.down_proj.weight": torch.full((32, 48), torch.nan)}
 
-    with pytest.raises(ConfigError, match=r"^model changed: block_2 is NaN or infinite on a short text in torch\.float32"):
+    with pytest.raises(
+        ConfigError, match=r"^model changed: block_2 is NaN or infinite on a short text in float32, as is its weight layers\.1\.mlp"
+    ):
         load(changed(spoiled))
+
+
+def test_a_model_that_overflows_in_float16_is_refused_naming_layer_and_dtype(changed):
+    def large(tensors: Tensors) -> Tensors:
+        return tensors | {"model.layers.1.post_attention_layernorm.weight": torch.full((32,), 6e4)}
+
+    expected = (
+        r"^model changed: block_2 is NaN or infinite on a short text in float16;"
+        r" its numbers end at 65504: set dtype to bfloat16 or float32$"
+    )
+    checkpoint = changed(large)
+    with pytest.raises(ConfigError, match=expected):
+        load(replace(checkpoint, dtype="float16"))
+    assert load(replace(checkpoint, dtype="bfloat16")).layers == load(checkpoint).layers
 
 
 def test_an_index_that_names_a_shard_that_is_not_there_is_refused_in_one_line(changed):
@@ -491,10 +508,35 @@ def test_a_token_outside_the_embedding_is_refused_and_named(changed, tmp_path):
     tokenizer.add_tokens(["harbour", "lamp"])
     tokenizer.add_tokens(["rivers"])
     tokenizer.save_pretrained(tmp_path / "changed")
-    with pytest.raises(
-        ConfigError, match=r"^model changed: its tokenizer makes the token .* \(id 26\d\), but there are only 260 embeddings"
-    ):
+    expected = (
+        r"^model changed: its tokenizer makes the token 'rivers' \(id 261\) of the text 'Rain fell over the old harbour.*',"
+        r" but its weights have only 260 ids; tokenizer and weights do not belong together$"
+    )
+    with pytest.raises(ConfigError, match=expected):
         load(Checkpoint(id=checkpoint.id, dtype="float32"))
+
+
+@pytest.mark.parametrize("nll", [False, True])
+def test_a_later_text_with_a_token_outside_the_embedding_is_refused_before_a_pass_over_it(changed, tmp_path, monkeypatch, nll):
+    checkpoint = changed()
+    tokenizer = byte_tokenizer(bos=True)
+    tokenizer.add_tokens(["lynx", "zebra"])
+    tokenizer.save_pretrained(tmp_path / "changed")
+    extractor = Extractor(Store(tmp_path / "store"), {"mean": pooling.mean}, Batching(8, 4096), CPU, nll=nll)
+    ids: list[int] = []
+    original = LanguageModel.forward
+
+    def forward(self: LanguageModel, tokens: Any, *rest: Any, **options: Any) -> Any:
+        ids.append(int(tokens.ids.max()))
+        return original(self, tokens, *rest, **options)
+
+    monkeypatch.setattr(LanguageModel, "forward", forward)
+    expected = (
+        r"^model changed: its tokenizer makes the token 'zebra' \(id 260\) of the text 'Every zebra has stripes', but .* 260 ids"
+    )
+    with pytest.raises(ConfigError, match=expected):
+        extractor(Side(Checkpoint(id=checkpoint.id, dtype="float32"), [*TEXTS, "Every zebra has stripes"], 128), "mean", "all")
+    assert max(ids) < 260
 
 
 # --- architectures ----------------------------------------------------------------------------------------------------------

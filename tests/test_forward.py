@@ -102,8 +102,20 @@ def test_a_text_that_makes_a_layer_nan_is_named(load):
     model = load()
     spoil_embedding(model, "Z", torch.nan)
     with pytest.raises(
-        ActivationError, match=r"^tiny-llama, embed, pooling last: NaN or infinite at the text 'A jazZ'.*dtype=float32"
+        ActivationError,
+        match=r"^tiny-llama, embed, pooling last: NaN or infinite at the text 'A jazZ' in float32; look at the weights$",
     ):
+        vectors(model, [*TEXTS, "A jazZ"])
+
+
+def test_a_text_that_overflows_float16_is_a_mistake_of_the_config_and_names_the_dtype(load):
+    model = load(dtype="float16")
+    spoil_embedding(model, "Z", torch.inf)
+    expected = (
+        r"^tiny-llama, embed, pooling last: NaN or infinite at the text 'A jazZ' in float16;"
+        r" its numbers end at 65504: set dtype to bfloat16 or float32$"
+    )
+    with pytest.raises(ConfigError, match=expected):
         vectors(model, [*TEXTS, "A jazZ"])
 
 

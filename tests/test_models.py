@@ -220,6 +220,19 @@ def test_blocks_that_do_not_run_on_text_alone_are_no_layers(save, store):
     assert [type(block).__name__ for block in model.blocks] == ["MllamaSelfAttentionDecoderLayer"] * 3
 
 
+def test_ids_that_have_an_embedding_and_no_logit_are_unknown_where_likelihoods_are_asked_for(save, store):
+    checkpoint = save(tiny_mllama())
+    assert checkpoint.load(store, CPU, Needs(64)).encoder.vocabulary == 268
+    assert checkpoint.load(store, CPU, Needs(64, nll=True)).encoder.vocabulary == 260
+
+
+def test_certifying_a_network_does_not_ask_for_its_state_dict(load):
+    """Some quantised modules change when they are asked."""
+    model = load()
+    model.network.register_state_dict_pre_hook(lambda *args: pytest.fail("the network was asked for its state dict"))
+    assert verified(model).certificate == model.certificate
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("skipped", [[1], [2], [3], [1, 3]])
 def test_a_skipped_block_passes_its_input_on_unchanged(load, architecture, skipped):
@@ -415,7 +428,10 @@ def test_a_quantised_model_is_smaller_and_its_states_point_where_those_of_the_wh
     transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes)).save_pretrained(tmp_path)
     byte_tokenizer(bos=True).save_pretrained(tmp_path)
     whole, quantised = (Checkpoint(id=str(tmp_path), dtype="float32", quantization=chosen) for chosen in (None, quantization))
-    expected, found = (heard(model.load(store, CPU, Needs(64)), TEXT) for model in (whole, quantised))
+    models = [model.load(store, CPU, Needs(64)) for model in (whole, quantised)]
+    assert not models[1].certificate.alone
+    assert models[1].certificate.tensors == models[0].certificate.tensors
+    expected, found = (heard(model, TEXT) for model in models)
     for layer in ("block_1", "block_2", "final_norm"):
         alike = torch.cosine_similarity(found[layer].float().flatten(), expected[layer].flatten(), dim=0)
         assert 0.95 < alike < 1 - 1e-6
@@ -467,6 +483,46 @@ def test_an_adapter_that_is_a_pickle_is_refused(load, adapter):
     (folder / "adapter_model.safetensors").unlink()
     with pytest.raises(ConfigError, match=r"^model \S+tiny-llama: .*adapter_model\.safetensors"):
         load(adapter=str(folder))
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (
+            lambda name, tensor: {} if "layers.1.self_attn.v_proj.lora_A" in name else {name: tensor},
+            r"misses 1 weights \(model\.layers\.1\.self_attn\.v_proj\.lora_A\S*\)",
+        ),
+        (
+            lambda name, tensor: {name: tensor, name.replace("layers.2", "layers.7"): tensor.clone()},
+            r"has no place in this model for 4 weights \(model\.layers\.7\.self_attn\.q_proj\.lora_A\S*, .*, \.\.\)",
+        ),
+        (
+            lambda name, tensor: {name.replace("self_attn", "attention"): tensor},
+            r"misses 12 weights .*has no place in this model for 12",
+        ),
+        (
+            lambda name, tensor: {name: tensor.repeat(2, 1) if "q_proj.lora_B" in name else tensor},
+            r"has another shape for 3 weights \(model\.layers\.0\.self_attn\.q_proj\.lora_B\S*, .*\)",
+        ),
+    ],
+    ids=["a missing weight", "a block too many", "other names", "another width"],
+)
+def test_an_adapter_that_does_not_fit_the_model_is_refused_in_one_line(load, adapter, change, problem):
+    folder, _ = adapter
+    tensors = safetensors.torch.load_file(folder / "adapter_model.safetensors")
+    changed = {name: tensor for old, whole in tensors.items() for name, tensor in change(old, whole).items()}
+    safetensors.torch.save_file(changed, folder / "adapter_model.safetensors", {"format": "pt"})
+    with pytest.raises(ConfigError, match=rf"^model tiny-llama: adapter=\S+ {problem}.*; it belongs to another model$") as raised:
+        load(adapter=str(folder))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_an_adapted_model_is_certified(load, adapter):
+    folder, _ = adapter
+    certificate = load(adapter=str(folder), nll=True).certificate
+    assert (certificate.weights, certificate.absent, certificate.alone, certificate.leak) == ("checkpoint", (), False, 0)
 
 
 def test_an_adapter_is_part_of_the_identity_by_its_bytes(checkpoint, tmp_path):

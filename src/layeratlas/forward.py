@@ -20,6 +20,7 @@ from layeratlas.arrays import HiddenStates, Pooling, Tokens
 from layeratlas.balance import per_unit
 from layeratlas.batching import Batching
 from layeratlas.errors import ActivationError, ConfigError
+from layeratlas.models.certificate import overflow
 from layeratlas.models.language_model import LanguageModel
 from layeratlas.models.tokenization import Encoder, Encoding, collate
 
@@ -59,7 +60,7 @@ def extract(model: LanguageModel, texts: Texts, poolings: Mapping[str, Pooling],
     """
     extracted = unchecked(model, texts, poolings, batching, advance)
     for name, layers in extracted.pooled.items():
-        _check(model.name, name, layers, texts.texts)
+        _check(model, name, layers, texts.texts)
     return extracted
 
 
@@ -70,6 +71,7 @@ def unchecked(
 
     A batch that does not fit into memory lowers `batching` for good and is tried again in smaller ones.
     """
+    model.require_known(texts.texts, texts.encodings)
     pooled: dict[str, Layers] = {name: {} for name in poolings}
     nll = torch.full((len(texts.texts), 2), torch.nan)
     batches, freed = batching.batches(texts.lengths), _FreedMemory()
@@ -169,14 +171,15 @@ def _lower(batching: Batching, error: Exception, n: int, longest: int) -> None:
         torch.cuda.empty_cache()
 
 
-def _check(model: str, pooling: str, layers: Layers, texts: Sequence[str]) -> None:
-    """Refuse activations that no working network produces, naming model, layer and item."""
+def _check(model: LanguageModel, pooling: str, layers: Layers, texts: Sequence[str]) -> None:
+    """Refuse activations that no working network produces, naming model, layer and item; float16 may overflow in one that works."""
     before: Tensor | None = None
     for layer, vectors in layers.items():
-        where = f"{model}, {layer}, pooling {pooling}"
+        where = f"{model.name}, {layer}, pooling {pooling}"
         if (bad := ~vectors.isfinite().all(dim=1)).any():
             text = texts[int(bad.nonzero()[0, 0])]
-            raise ActivationError(f"{where}: NaN or infinite at the text {text[:60]!r} (float16 overflow? try dtype=float32)")
+            told = f"{where}: NaN or infinite at the text {text[:60]!r} in {model.dtype}; {overflow(model.dtype)}"
+            raise ConfigError(told) if model.dtype == "float16" else ActivationError(told)
         if (zero := (vectors == 0).all(dim=1)).any():
             raise ActivationError(f"{where}: all zero at the text {texts[int(zero.nonzero()[0, 0])][:60]!r}")
         if layer.startswith("block_") and len(set(texts)) > 1 and bool((vectors == vectors[0]).all()):

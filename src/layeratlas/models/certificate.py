@@ -15,6 +15,11 @@ def rounding(dtype: str) -> float:
     return torch.finfo(getattr(torch, dtype)).eps ** 0.5
 
 
+def overflow(dtype: str) -> str:
+    """What to do about states that are not finite."""
+    return "its numbers end at 65504: set dtype to bfloat16 or float32" if dtype == "float16" else "look at the weights"
+
+
 @dataclass(frozen=True)
 class Certificate:
     """What was checked and measured of a loaded model, on two short texts of different length.

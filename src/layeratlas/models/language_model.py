@@ -1,5 +1,6 @@
 """A loaded network whose layers can be listened to."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,11 +9,12 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from layeratlas.arrays import Tokens
+from layeratlas.errors import ConfigError
 from layeratlas.layers import FINAL_NORM, all_layers
 from layeratlas.models.certificate import Certificate
 from layeratlas.models.head import Head
 from layeratlas.models.listening import Ears, Listener, listening
-from layeratlas.models.tokenization import Encoder
+from layeratlas.models.tokenization import Encoder, Encoding
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,24 @@ class LanguageModel:
     @property
     def device(self) -> torch.device:
         return self.network.device
+
+    @property
+    def dtype(self) -> str:
+        """What it computes in, as the config names it."""
+        return str(self.network.dtype).removeprefix("torch.")
+
+    def require_known(self, texts: Sequence[str], encodings: Sequence[Encoding]) -> None:
+        """Refuse ids that the weights have no row for, before a forward pass: on a GPU, looking one up ends the process."""
+        rows = self.encoder.vocabulary
+        if rows is None:
+            return
+        for text, encoding in zip(texts, encodings, strict=True):
+            if (unknown := max(encoding.ids)) >= rows:
+                token = self.encoder.tokenizer.convert_ids_to_tokens(unknown)
+                raise ConfigError(
+                    f"model {self.name}: its tokenizer makes the token {token!r} (id {unknown}) of the text {text[:60]!r}, but its"
+                    f" weights have only {rows} ids; tokenizer and weights do not belong together"
+                )
 
     @torch.inference_mode()
     def forward(self, tokens: Tokens, hear: Listener | None = None, **options: Any) -> Any:

@@ -27,7 +27,7 @@ from layeratlas.errors import ConfigError
 from layeratlas.models.base import AbstractModel, Needs, Size, Source
 from layeratlas.models.blocks import find_blocks, text_tower, vocabulary
 from layeratlas.models.certificate import Certificate
-from layeratlas.models.head import head_of
+from layeratlas.models.head import Head, head_of
 from layeratlas.models.language_model import LanguageModel
 from layeratlas.models.listening import Ears
 from layeratlas.models.positions import network_limit, tokenizer_limit, trained_positions
@@ -66,12 +66,12 @@ def load_language_model(model: AbstractModel, source: Source, device: torch.devi
     if heard.unused:
         told = "model %s: %d tensors of the checkpoint's blocks have no place in the network and are not used (%s)"
         logger.warning(told, model.name, len(heard.unused), listed(heard.unused))
-    encoder, certificate = _fitted(encoder, tower, blocks[0], needs.max_length, model.name)
-    loaded = LanguageModel(model.name, tower, Ears(blocks), encoder, certificate=certificate)
+    head = head_of(network) if needs.nll else None
+    encoder, certificate = _fitted(encoder, tower, blocks[0], head, needs.max_length, model.name)
+    loaded = LanguageModel(model.name, tower, Ears(blocks), encoder, head, certificate=certificate)
     loaded = verified(loaded, heard, attention=needs.attention)
     loaded = replace(loaded, ears=_without(loaded.ears, model))
-    if needs.nll:
-        loaded = replace(loaded, head=head_of(network))
+    if head:
         _require_head(weights, network, model.name)
         verify_likelihoods(loaded, network)
     return loaded
@@ -80,7 +80,7 @@ def load_language_model(model: AbstractModel, source: Source, device: torch.devi
 def reread(loaded: LanguageModel, model: AbstractModel, source: Source, needs: Needs) -> LanguageModel:
     """A loaded network, verified already, that reads its texts as another side wants them read."""
     encoder = load_encoder(model, source, needs)
-    encoder, reads = _fitted(encoder, loaded.network, loaded.blocks[0], needs.max_length, model.name)
+    encoder, reads = _fitted(encoder, loaded.network, loaded.blocks[0], loaded.head, needs.max_length, model.name)
     certificate = replace(loaded.certificate, readable=reads.readable, trained=reads.trained, max_length=reads.max_length)
     return replace(loaded, name=model.name, encoder=encoder, certificate=certificate)
 
@@ -99,11 +99,12 @@ def load_encoder(model: AbstractModel, source: Source, needs: Needs) -> Encoder:
 
 
 def _fitted(
-    encoder: Encoder, tower: PreTrainedModel, first_block: nn.Module, wanted: int, name: str
+    encoder: Encoder, tower: PreTrainedModel, first_block: nn.Module, head: Head | None, wanted: int, name: str
 ) -> tuple[Encoder, Certificate]:
     """The encoder cut to what the network reads, and, in a certificate, where that is."""
     certificate = _readable(tower, first_block, encoder.tokenizer, wanted, name)
-    return encoder.fitted(max_length=certificate.max_length, vocabulary=vocabulary(tower)), certificate
+    tables = [rows for rows in (vocabulary(tower), head.vocabulary if head else None) if rows is not None]
+    return encoder.fitted(max_length=certificate.max_length, vocabulary=min(tables, default=None)), certificate
 
 
 def _readable(
@@ -145,6 +146,8 @@ def _explained(model: AbstractModel) -> Iterator[None]:
     """What transformers says of checkpoints it cannot load, in one line; it can be thousands of words."""
     try:
         yield
+    except ConfigError:  # it explains itself
+        raise
     except (OSError, ValueError, ImportError, SafetensorError, RuntimeError) as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
@@ -173,7 +176,7 @@ def _network(model: AbstractModel, source: Source, device: torch.device, needs: 
     network, told = auto.from_pretrained(source.location, **wanted, **options, **_origin(model, source))
     weights = passed(network, told)
     if model.adapter:
-        require_adapter(network.load_adapter(model.adapter), model.adapter, model.name)
+        require_adapter(network.load_adapter(model.adapter, ignore_mismatched_sizes=True), model.adapter, model.name)
     return network if "device_map" in options else network.to(device), weights
 
 

@@ -88,7 +88,10 @@ def _until(block: nn.Module) -> Any:
 
 
 class _InBounds(TorchFunctionMode):
-    """Refuses to look up an entry that a table does not have before it is done: on a GPU, doing so ends all that runs there."""
+    """Refuses to look up an entry that a table does not have before it is done: on a GPU, doing so ends all that runs there.
+
+    Fused attention is left out.
+    """
 
     def __torch_function__(self, function: Callable, types: Any, args: tuple = (), kwargs: Mapping | None = None) -> Any:
         kwargs = dict(kwargs or {})
@@ -97,11 +100,20 @@ class _InBounds(TorchFunctionMode):
             _require(index, len(table))
         elif function in (torch.index_select, Tensor.index_select, torch.gather, Tensor.gather) and len(args) == 3:
             _require(args[2], args[0].shape[args[1]])
+        elif function is functional.scaled_dot_product_attention:
+            return _unattended(*args, **kwargs)
         elif function is Tensor.__getitem__:
             indices = args[1] if isinstance(args[1], tuple) else (args[1],)
             if isinstance(indices[0], Tensor) and indices[0].dtype == torch.long:
                 _require(indices[0], len(args[0]))
         return function(*args, **kwargs)
+
+
+def _unattended(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *rest: Any, **options: Any) -> Tensor:
+    """What attention returns, by shape alone: its cost grows with the square of the length, and no number of it matters here."""
+    if attn_mask is not None:
+        torch.broadcast_shapes(attn_mask.shape, (*query.shape[:-1], key.shape[-2]))
+    return query.new_zeros(*query.shape[:-1], value.shape[-1])
 
 
 def _require(index: Tensor, size: int) -> None:

@@ -99,7 +99,7 @@ class Encoder:
         self._require_room()
 
     def fitted(self, *, max_length: int, vocabulary: int | None) -> "Encoder":
-        """The same for a network that reads so many tokens and has embeddings for so many ids (None: for any)."""
+        """The same for a network that reads so many tokens and whose weights have a row for so many ids (None: for any)."""
         fitted = copy(self)
         fitted.max_length, fitted.vocabulary = max_length, vocabulary
         fitted._require_room()

@@ -14,12 +14,11 @@ from layeratlas.arrays import Tokens
 from layeratlas.errors import ActivationError, ConfigError
 from layeratlas.layers import EMBED, all_layers, block
 from layeratlas.models.attention import sources_of
-from layeratlas.models.blocks import vocabulary
-from layeratlas.models.certificate import Certificate, rounding
+from layeratlas.models.certificate import Certificate, overflow, rounding
 from layeratlas.models.language_model import LanguageModel
 from layeratlas.models.listening import Ears
 from layeratlas.models.tokenization import collate
-from layeratlas.models.weights import Weights, refuse_absent
+from layeratlas.models.weights import Weights, refuse_absent, tensors_of
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +40,6 @@ def verified(model: LanguageModel, weights: Weights = _ALL, *, attention: bool =
     and, if asked for, its attention are heard, and certified. Raises ConfigError with the reason if it cannot be.
     """
     tokens = _probes(model, [0, 1])
-    _require_known(tokens, model)
     model, heard = _attuned(model, tokens)
     _require_needed(model, weights, heard, tokens)
     if attention:
@@ -76,10 +74,13 @@ def verify_likelihoods(model: LanguageModel, network: PreTrainedModel) -> None:
 
 def _probes(model: LanguageModel, which: Sequence[int]) -> Tokens:
     """The probes as tokens, of different lengths wherever a text may have more than one; longer than small windows."""
-    encodings = model.encoder.encode([_PROBES[i] for i in which])
+    texts = [_PROBES[i] for i in which]
+    encodings = model.encoder.encode(texts)
     longer = 1 + _window(model.network.config) // len(encodings[-1].ids)
     if longer > 1:
-        encodings[-1:] = model.encoder.encode([" ".join([_PROBES[which[-1]]] * (longer + 1))])
+        texts[-1] = " ".join([texts[-1]] * (longer + 1))
+        encodings[-1:] = model.encoder.encode(texts[-1:])
+    model.require_known(texts, encodings)
     tokens = collate(encodings, model.encoder.pad_id).to(model.device)
     if len(which) > 1 and bool(tokens.mask.all()):  # both were cut at the same length
         tokens.mask[0, (tokens.mask.shape[1] + 1) // 2 :] = False
@@ -91,18 +92,6 @@ def _window(config: PreTrainedConfig) -> int:
     named = {key: value for key, value in config.get_text_config().to_dict().items() if any(word in key for word in _WINDOWS)}
     sizes = [size for value in named.values() for size in (value if isinstance(value, list) else [value])]
     return max((size for size in sizes if isinstance(size, int) and size <= _CHEAP), default=0)
-
-
-def _require_known(tokens: Tokens, model: LanguageModel) -> None:
-    """Refuse ids without an embedding; on a GPU, looking one up would end the process."""
-    rows = vocabulary(model.network)
-    if rows is not None and int(tokens.ids.max()) >= rows:
-        unknown = int(tokens.ids.max())
-        token = model.encoder.tokenizer.convert_ids_to_tokens(unknown)
-        raise ConfigError(
-            f"model {model.name}: its tokenizer makes the token {token!r} (id {unknown}), but there are only {rows} embeddings;"
-            " tokenizer and weights do not belong together"
-        )
 
 
 def _attuned(model: LanguageModel, tokens: Tokens) -> tuple[LanguageModel, Heard]:
@@ -157,10 +146,15 @@ def _require_states(heard: Heard, tokens: Tokens, model: LanguageModel) -> None:
         if states.shape[:2] != tokens.ids.shape:
             raise _unsupported(model, f"{name} has {states.shape[1]} states for {tokens.ids.shape[1]} tokens")
         if not bool(states[tokens.mask.to(states.device)].isfinite().all()):
-            raise ConfigError(
-                f"model {model.name}: {name} is NaN or infinite on a short text in {model.network.dtype}; try another dtype"
-                " (float16 overflows in some models), or look at the weights"
-            )
+            raise _not_finite(model, name)
+
+
+def _not_finite(model: LanguageModel, layer: str) -> ConfigError:
+    weights = ((name, weight) for name, weight in model.network.named_parameters() if not weight.is_meta)
+    spoilt = next((name for name, weight in weights if not bool(weight.isfinite().all())), None)
+    of_weights = f", as is its weight {spoilt}" if spoilt else ""
+    told = f"model {model.name}: {layer} is NaN or infinite on a short text in {model.dtype}{of_weights}"
+    return ConfigError(f"{told}; {overflow(model.dtype)}")
 
 
 def _unlike(heard: Heard, reported: Sequence[Any], ears: Ears) -> str:
@@ -180,7 +174,7 @@ def _unlike(heard: Heard, reported: Sequence[Any], ears: Ears) -> str:
 
 def _require_needed(model: LanguageModel, weights: Weights, heard: Heard, tokens: Tokens) -> None:
     """Refuse absent weights outside the blocks if a layer changes with them; a pooler, say, moves none."""
-    tensors = model.network.state_dict(keep_vars=True)
+    tensors = tensors_of(model.network)
     absent = [name for name in sorted(weights.absent) if name in tensors and tensors[name].is_floating_point()]
     if not absent:
         return
@@ -204,7 +198,7 @@ def _certified(model: LanguageModel, weights: Weights, heard: Heard, tokens: Tok
     return replace(
         model.certificate,
         weights="random" if weights.random else "checkpoint",
-        tensors=len(model.network.state_dict()),
+        tensors=len(tensors_of(model.network)),
         absent=tuple(sorted(weights.absent)),
         unused=tuple(weights.unused),
         blocks=len(model.blocks),
@@ -274,7 +268,7 @@ def _epsilon(model: LanguageModel) -> float:
 
 
 def _rounding(model: LanguageModel) -> float:
-    return rounding(str(model.network.dtype).removeprefix("torch."))
+    return rounding(model.dtype)
 
 
 def _unsupported(model: LanguageModel, reason: str) -> ConfigError:
