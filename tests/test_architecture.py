@@ -43,6 +43,7 @@ ORDER = (
     "results",
     "agreement",
     "depth",
+    "families",
     "figures",
     "jobs",
     "factored",

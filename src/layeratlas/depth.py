@@ -17,12 +17,11 @@ UNITS = ("family", "developer")
 def margins(runs: Sequence[Run]) -> pd.DataFrame:
     """A row per run that has a swap margin as its headline: both models, their families and developers, margin and net swap share.
 
-    A model without a family is its own; one without a developer leaves that column empty.
+    A model without a family is its own; one without a developer leaves that column empty. The index is the run's place.
     """
-    rows = [
-        _row(run) for run in runs if run.result["headline"]["text"] == "swap margin" and run.result["headline"]["value"] is not None
-    ]
-    return pd.DataFrame(rows)
+    headlines = [run.result["headline"] for run in runs]
+    places = [i for i, told in enumerate(headlines) if told["text"] == "swap margin" and told["value"] is not None]
+    return pd.DataFrame([_row(runs[i]) for i in places], index=places)
 
 
 def _row(run: Run) -> dict[str, Any]:
@@ -59,8 +58,10 @@ def over_units(pairs: pd.DataFrame, *, level: float, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def sentence(summary: pd.DataFrame, metric: str) -> str:
+def sentence(pairs: pd.DataFrame, summary: pd.DataFrame, metric: str) -> str:
     """What many pairs show, for a person: in how many, how often, and how sure it is over models."""
+    if summary.empty:
+        return _described(pairs["margin"], metric)
     rows = {row["statistic"]: row for row in summary.to_dict("records") if row["unit"] == "family"}
     share, margin = rows["net_share"], rows["margin"]
     said = (
@@ -71,3 +72,11 @@ def sentence(summary: pd.DataFrame, metric: str) -> str:
         return f"{said}; {share['units']} models are too few for an interval"
     interval = f"{share['ci_low']:.2f} to {share['ci_high']:.2f}"
     return f"{said}; {share['level']:.0%} interval of the share over {share['units']} models {interval}"
+
+
+def _described(margin: pd.Series, metric: str) -> str:
+    """Of pairs of one family of models."""
+    return (
+        f"swap margin above 0 in {(margin > 0).sum()} of {len(margin)} pairs; {margin.mean():.3f} of {metric} on average,"
+        f" {margin.min():.3f} to {margin.max():.3f}; one family of models says nothing of models in general"
+    )

@@ -43,6 +43,7 @@ STAGE_KEYS: dict[str, Any] = {
     "store.entry": str,
     "sweep_dir": str | list[str],
     "summary_dir": str | None,
+    "summary_family": list[str] | None,
 }
 # What the nodes of the config's groups make.
 KINDS: dict[str, tuple[type, ...]] = {

@@ -94,7 +94,7 @@ def summarize(config: DictConfig, folder: Path) -> None:
     found = _sweeps(config)
     if len(found) > 1 and config.summary_dir is None:
         raise ConfigError("summary_dir: has no value; several sweeps are summarised in a folder of their own")
-    summarize(found, Path(config.summary_dir or found[0]))
+    summarize(found, Path(config.summary_dir or found[0]), family=config.summary_family)
 
 
 def _sweeps(config: DictConfig) -> list[Path]:

@@ -3,10 +3,8 @@
 Whatever is there is summarised, however much is missing, and doing it again gives the same files.
 """
 
-import gc
 import json
 import logging
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,26 +14,27 @@ import numpy as np
 import pandas as pd
 
 from layeratlas import depth, results, sweeps
+from layeratlas.families import conditions, families, headline, hopeless, shared, with_corrections
 from layeratlas.figures import unwritten
 from layeratlas.results import RESULT, Run
-from layeratlas.statistics.multiplicity import METHODS, bonferroni_ordered, corrected
 from layeratlas.sweep_figures import Condition, PairMatrix, draw_condition
 
 logger = logging.getLogger(__name__)
 
-SHARED = ["dataset", "n", "language_a", "language_b", "pooling", "metric", "k"]
-HEADLINE = ["value", "chance", "ci_low", "ci_high", "p", "attainable_p"]
+_NUMBERS = ["value", "chance", "ci_low", "ci_high", "p", "attainable_p"]
 _ELSEWHERE = {"store", "device", "stage", "analysis", "extract", "k", "pooling"}
-_COLUMNS = {"dataset": {"n", "mirror"}, "metric": {"k"}}  # options that have a column of their own, or change nothing
+_COLUMNS = {"dataset": {"n", "mirror", "field_a", "field_b"}, "metric": {"k"}}  # have a column of their own, or change nothing
 _NO_TABLES = {"items"}  # the same texts in every run
 _SHOWN = 40
-_ALPHA = 0.05
-_PUBLISHED = ("student_p", "welch_p")
+_NAMED = 8  # languages in a title
 
 
-def summarize(folders: Sequence[Path], into: Path, *, report_missing: bool = True) -> pd.DataFrame:
+def summarize(
+    folders: Sequence[Path], into: Path, *, family: Sequence[str] | None = None, report_missing: bool = True
+) -> pd.DataFrame:
     """Write the summary of all jobs below these sweep folders; returns its table, one row per finished run.
 
+    `family`: the columns within which p-values are corrected, for wider families than those of `families.conditions`.
     `report_missing`: say which jobs are not done, and why.
     """
     found = [(folder, sweeps.states(folder)) for folder in folders]
@@ -48,7 +47,8 @@ def summarize(folders: Sequence[Path], into: Path, *, report_missing: bool = Tru
     if not runs:
         logger.warning("summary: no job has finished with a result, so there is nothing to summarise yet")
         return pd.DataFrame()
-    table = with_corrections(_table(runs))
+    table = _table(runs)
+    table = with_corrections(table.assign(test_family=families(table, family)))
     for doubt in hopeless(table):
         logger.warning(doubt)
     results.write_table(into, "summary", table)
@@ -64,77 +64,31 @@ def summarize(folders: Sequence[Path], into: Path, *, report_missing: bool = Tru
     return table
 
 
+def _alike(table: pd.DataFrame) -> Iterator[tuple[pd.Series, pd.DataFrame]]:
+    """The rows of each condition, and what they share."""
+    values = shared(table)
+    for _, rows in values.groupby(list(values), dropna=False, sort=False):
+        yield rows.iloc[0], table.loc[rows.index]
+
+
 def _depth(runs: Sequence[Run], table: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """What the swap margins of each condition's pairs say together, if there are several; logs it in a sentence."""
-    for _, rows in table.groupby(conditions(table), dropna=False, sort=False):
-        condition = rows.iloc[0][conditions(table)]
-        _, summary = _margins([runs[i] for i in rows.index])
-        if not summary.empty:
-            logger.info("depth     %s: %s", condition["dataset"], depth.sentence(summary, str(condition["metric"])))
-            yield _with(condition, summary)
+    for condition, rows in _alike(table):
+        pairs, over_models = _margins([runs[i] for i in rows.index], rows)
+        if len(pairs) > 1:
+            logger.info("depth     %s: %s", condition["dataset"], depth.sentence(pairs, over_models, str(condition["metric"])))
+        if not over_models.empty:
+            yield _with(condition, over_models)
 
 
-def _margins(runs: Sequence[Run]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The swap margins of one condition's pairs, and over models; the latter empty for a single pair."""
+def _margins(runs: Sequence[Run], rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The swap margins of one condition's pairs, and over models; the latter empty where there are too few of these."""
     pairs, config = depth.margins(runs), runs[0].result["provenance"]["config"]
+    pairs = pairs.assign(**{side: rows[side].iloc[pairs.index].to_numpy() for side in ("side_a", "side_b")})
     if len(pairs) < 2:
         return pairs, pd.DataFrame()
     level = (config.get("statistics") or {}).get("level", 0.95)
     return pairs, depth.over_units(pairs, level=level, seed=config["seed"])
-
-
-def headline(table: pd.DataFrame) -> pd.DataFrame:
-    """Pair by pair: the one number of each run, how sure it is, and its p-value corrected over the pairs of its condition."""
-    varied = [column for column in conditions(table) if table[column].nunique(dropna=False) > 1]
-    columns = [*varied, "model_a", "model_b", *HEADLINE, *(f"p_{method}" for method in METHODS)]
-    return table[columns].dropna(axis="columns", how="all")
-
-
-def conditions(table: pd.DataFrame) -> list[str]:
-    """The columns that say what a run's pair was compared under."""
-    return [*SHARED, *(column for column in table.columns if column.startswith("config."))]
-
-
-def with_corrections(table: pd.DataFrame) -> pd.DataFrame:
-    """Beside each column of p-values, the same corrected over the pairs of a condition.
-
-    The published t-tests are also corrected over ordered pairs, as published. A side compared with itself is no test.
-    """
-    tests = [c for c in table.columns if re.search(r"(^|[._])p$", c) and c != "attainable_p"]
-    family = _families(table)
-    more = {}
-    gc.freeze()  # statsmodels collects garbage at each Holm correction, which beside torch takes half a second
-    try:
-        for column in tests:
-            of_family = _tested(table, column).groupby(family)
-            for method in METHODS:
-                more[f"{column}_{method}"] = of_family.transform(lambda x, method=method: corrected(x.to_numpy(), method))
-            if column.endswith(_PUBLISHED):
-                more[f"{column}_bonferroni_ordered"] = of_family.transform(lambda x: bonferroni_ordered(x.to_numpy()))
-    finally:
-        gc.unfreeze()
-    return pd.concat([table, pd.DataFrame(more, index=table.index)], axis=1)
-
-
-def hopeless(table: pd.DataFrame) -> Iterator[str]:
-    """One line per condition of so many pairs that no number of permutations drawn could survive Bonferroni's correction."""
-    attainable = _tested(table, "attainable_p")
-    for _, p in attainable.groupby(_families(table)):
-        smallest, pairs = p.max(), p.count()
-        if pairs and smallest * pairs > _ALPHA:
-            yield (
-                f"{pairs} pairs: the smallest attainable p is {smallest:.2g}, which is above {_ALPHA:g} after a Bonferroni or Holm"
-                f" correction over them; statistics.permutations={math.ceil(pairs / _ALPHA)} would do"
-            )
-
-
-def _families(table: pd.DataFrame) -> pd.Series:
-    return table.groupby(conditions(table), dropna=False, sort=False).ngroup()
-
-
-def _tested(table: pd.DataFrame, column: str) -> pd.Series:
-    """A column of p-values, NaN for a side compared with itself."""
-    return pd.to_numeric(table[column]).astype(float).where(~table["self_pair"])
 
 
 def _runs(folder: Path, states: Sequence[sweeps.JobState]) -> Iterator[Run]:
@@ -162,10 +116,11 @@ def _say_what_is_missing(folder: Path, states: Sequence[sweeps.JobState]) -> Non
 
 def _table(runs: Sequence[Run]) -> pd.DataFrame:
     """One row per run: its condition, its sides, its headline, and every number of its statistics."""
-    names = _model_names(runs)
+    names, texts = _model_names(runs), _texts_apart(runs)
     varied = _varied(runs)
     rows = []
     for run in runs:
+        models = {side: names[_identity(run, side)] for side in "ab"}
         result = run.result
         rows.append(
             {
@@ -173,25 +128,29 @@ def _table(runs: Sequence[Run]) -> pd.DataFrame:
                 "job": run.folder.name,
                 "dataset": result["dataset"]["name"],
                 "n": result["dataset"]["n"],
+                "all_items": run.result["provenance"]["config"]["dataset"].get("n", result["dataset"]["n"]) is None,
                 **{f"language_{side}": result[side]["language"] for side in "ab"},
+                **{f"field_{side}": _texts(run, side)["field"] for side in "ab"},
                 "pooling": result["pooling"],
                 "metric": result["metric"]["name"],
                 "k": result["metric"]["k"],
                 **{f"config.{key}": _text(_option(run, key)) for key in varied},
-                **{f"model_{side}": names[_identity(run, side)] for side in "ab"},
+                **{f"model_{side}": models[side] for side in "ab"},
+                **{f"side_{side}": _called(models[side], _texts(run, side), texts) for side in "ab"},
                 "self_pair": _identity(run, "a") == _identity(run, "b") and _same_texts(run),
                 **{f"layers_{side}": len(result[side]["layers"]) for side in "ab"},
                 "mean_affinity": float(run.arrays["affinity"].mean()),
                 "mean_chance": float(run.arrays["chance"].mean()),
                 "headline": result["headline"]["text"],
-                **{key: result["headline"].get(key) for key in HEADLINE},
+                **{key: result["headline"].get(key) for key in _NUMBERS},
+                "sided": result["headline"].get("sided"),
                 **dict(_flat(result["statistics"])),
                 "warnings": len(result["warnings"]),
                 "seconds": sum(result["timing"].values()),
             }
         )
     table = pd.DataFrame(rows)
-    numbers = [column for column in HEADLINE if table[column].isna().any()]
+    numbers = [column for column in _NUMBERS if table[column].isna().any()]
     return table.astype(dict.fromkeys(numbers, float)).astype({"k": "Int64"})
 
 
@@ -211,6 +170,29 @@ def _model_names(runs: Sequence[Run]) -> dict[str, str]:
         apart = [key for key in configs[identity] if len({_text(config.get(key)) for config in same}) > 1]
         names[identity] = " ".join([name, *(f"{key}={_text(configs[identity][key])}" for key in apart)])
     return names
+
+
+def _texts(run: Run, side: str) -> dict[str, str]:
+    """What one side reads: language, field, and the control where only this side has one."""
+    config, name = run.result["provenance"]["config"], run.result["dataset"]["name"]
+    alone = (config.get("control") or {}).get("sides", ["a", "b"]) == [side]
+    return {
+        "language": run.result[side]["language"],
+        "field": config["dataset"].get(f"field_{side}") or "",
+        "control": name.partition("+")[2] or "control" if alone else "",
+    }
+
+
+def _texts_apart(runs: Sequence[Run]) -> list[str]:
+    """Which of these set the sides of a sweep apart."""
+    read = [_texts(run, side) for run in runs for side in "ab"]
+    return [key for key in read[0] if len({each[key] for each in read}) > 1]
+
+
+def _called(model: str, texts: Mapping[str, str], apart: Sequence[str]) -> str:
+    """A side by its model and, in brackets, what sets its texts apart: `gpt2 (de)`."""
+    said = [texts[key] for key in apart if texts[key]]
+    return f"{model} ({', '.join(said)})" if said else model
 
 
 def _varied(runs: Sequence[Run]) -> list[str]:
@@ -252,7 +234,7 @@ def _flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 def _joined(runs: Sequence[Run], table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Each table that the runs left, all runs' one below the other, with what tells the runs apart."""
-    told = table[["sweep", "job", *conditions(table), "model_a", "model_b"]]
+    told = table[["sweep", "job", *conditions(table), "language_a", "language_b", "model_a", "model_b"]]
     for name in sorted({table for run in runs for table in run.tables} - _NO_TABLES):
         holders = [i for i, run in enumerate(runs) if name in run.tables]
         yield name, pd.concat([_with(told.iloc[i], runs[i].table(name)) for i in holders], ignore_index=True)
@@ -267,14 +249,11 @@ def _with(told: pd.Series, part: pd.DataFrame) -> pd.DataFrame:
 
 def _draw(runs: Sequence[Run], table: pd.DataFrame, folder: Path) -> None:
     """A folder of pictures per condition. One that cannot be drawn is logged and costs nothing else."""
-    for _, rows in table.groupby(conditions(table), dropna=False, sort=False):
-        shared = rows.iloc[0]
-        name = re.sub(
-            r"[^\w.=-]+", "_", "-".join(str(shared[column]) for column in conditions(table) if not pd.isna(shared[column]))
-        )
+    for condition, rows in _alike(table):
+        name = re.sub(r"[^\w.=-]+", "_", "-".join(str(value) for value in condition if not pd.isna(value)))
         try:
-            of_condition = [runs[i] for i in rows.index]
-            draw_condition(_condition(of_condition, rows), *_margins(of_condition), folder / name)
+            alike = [runs[i] for i in rows.index]
+            draw_condition(_condition(alike, rows), *_margins(alike, rows), folder / name)
         except OSError as error:
             logger.warning("%s; the tables are complete", unwritten(folder, error))
             return  # nothing else can be written there
@@ -283,32 +262,43 @@ def _draw(runs: Sequence[Run], table: pd.DataFrame, folder: Path) -> None:
 
 
 def _condition(runs: Sequence[Run], rows: pd.DataFrame) -> Condition:
-    result, shared = runs[0].result, rows.iloc[0]
-    k = "" if result["metric"]["k"] is None else f", k = {result['metric']['k']}"
-    languages = f"{shared['language_a']} against {shared['language_b']}"
-    texts = f"{shared['dataset']}, {languages}, n = {shared['n']}, pooling {shared['pooling']}"
-    chance = f"chance {rows['mean_chance'].min():.3g} to {rows['mean_chance'].max():.3g}"
+    metric, first = runs[0].result["metric"], rows.iloc[0]
+    k = "" if metric["k"] is None else f", k = {metric['k']}"
+    n = " to ".join(dict.fromkeys(str(n) for n in (rows["n"].min(), rows["n"].max())))
+    chance = " to ".join(dict.fromkeys(f"{chance:.3g}" for chance in (rows["mean_chance"].min(), rows["mean_chance"].max())))
+    texts = f"{first['dataset']}, {_languages(rows)}, n = {n}, pooling {first['pooling']}, chance {chance}"
+    one_kind = not set(rows["side_a"]).isdisjoint(rows["side_b"])
     return Condition(
-        title=f"{shared['metric']} ({result['metric']['estimator']}{k})\n{texts}, {chance}",
-        metric=str(shared["metric"]),
-        pairs=[
-            _pair(run, row["model_a"], row["model_b"], itself=row["self_pair"])
-            for run, (_, row) in zip(runs, rows.iterrows(), strict=True)
-        ],
+        title=f"{first['metric']} ({metric['estimator']}{k})\n{texts}",
+        metric=str(first["metric"]),
+        headline=" and ".join(sorted(set(rows["headline"]))),
+        pairs=[_pair(run, row, one_kind=one_kind) for run, (_, row) in zip(runs, rows.iterrows(), strict=True)],
     )
 
 
-def _pair(run: Run, a: str, b: str, *, itself: bool) -> PairMatrix:
+def _languages(rows: pd.DataFrame) -> str:
+    sides = [sorted(set(rows[f"language_{side}"])) for side in "ab"]
+    both = sorted({*sides[0], *sides[1]})
+    if len(sides[0]) == len(sides[1]) == 1:
+        return " against ".join(dict.fromkeys((*sides[0], *sides[1])))
+    return ", ".join(both) if len(both) <= _NAMED else f"{len(both)} languages"
+
+
+def _pair(run: Run, row: pd.Series, *, one_kind: bool) -> PairMatrix:
+    """`one_kind`: some side is a row of one pair and a column of another, so that rows and columns mean the same."""
     depths = {side: run.arrays[f"depth_{side}"] for side in "ab"}
     blocks = {side: np.flatnonzero(np.isfinite(depths[side])) for side in "ab"}
+    swap = (run.result["statistics"].get("diagonal") or {}).get("swap") or {}
     return PairMatrix(
-        a=a,
-        b=b,
+        a=row["side_a"],
+        b=row["side_b"],
         matrix=run.arrays["affinity"][np.ix_(blocks["a"], blocks["b"])],
         depth_a=depths["a"][blocks["a"]],
         depth_b=depths["b"][blocks["b"]],
-        mirror=_same_texts(run) and run.result["metric"]["symmetric"],
-        itself=itself,
+        mirror=run.result["metric"]["symmetric"] and (one_kind or _same_texts(run)),
+        itself=row["self_pair"],
+        value=row["value"],
+        preference=swap.get("by_depth"),
     )
 
 

@@ -28,6 +28,7 @@ class Comparison:
 class Headline:
     """The one number of a run, with what chance would give and how sure it is; None where that was not computed.
 
+    `sided` is the kind of test that p is of: `two` for either direction, `one` for larger values alone.
     `sentence` says in words what was shown, or why there is no number; `caution` says what may not be concluded from it.
     """
 
@@ -38,6 +39,7 @@ class Headline:
     ci_high: float | None = None
     p: float | None = None
     attainable_p: float | None = None
+    sided: str | None = None
     sentence: str = ""
     caution: str = ""
 

@@ -19,7 +19,7 @@ def swap_headline(swap: dict[str, Any], *, metric: str, level: float, itself: bo
         return Headline("swap margin", None, None, sentence=f"no swap margin: {reason}")
     sentence = f"{_shown(swap['margin'], metric, level)}: {_shares(swap)}"
     margin = {key: value for key, value in swap["margin"].items() if key != "se"}
-    return Headline("swap margin", chance=0.0, **margin, sentence=sentence, caution=_CAUTION)
+    return Headline("swap margin", chance=0.0, **margin, sided="two", sentence=sentence, caution=_CAUTION)
 
 
 def _undefined(swap: dict[str, Any], *, itself: bool) -> str | None:
