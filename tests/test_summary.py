@@ -1,5 +1,8 @@
 """Summaries of sweeps written by hand: tables, corrected tests, pictures, and what is missing."""
 
+from itertools import combinations
+
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,11 +10,14 @@ from scipy import stats
 
 from layeratlas import results, sweeps
 from layeratlas.affinity import Affinity
+from layeratlas.errors import ConfigError
+from layeratlas.families import HEADLINE, hopeless, is_test
 from layeratlas.layers import block
 from layeratlas.results import tidy
 from layeratlas.statistics.multiplicity import bonferroni_ordered, corrected
 from layeratlas.statistics.unit_square import mean_unit_square, resampled, unit_square
-from layeratlas.summary import hopeless, summarize
+from layeratlas.summary import summarize
+from layeratlas.sweep_figures import Condition, PairMatrix, headline_figure
 from layeratlas.sweeps import Job
 
 LAYERS = {"ant": 4, "bee": 6, "cat": 5}
@@ -24,7 +30,7 @@ def banded(rows, columns):
     return 1 - np.abs(x - y)
 
 
-def write_run(folder, a, b, p=0.01, **config):
+def write_run(folder, a, b, p=0.01, *, languages=("en", "en"), metric_name="mutual_knn", statistics=(), n=50, **config):
     folder.mkdir(parents=True)
     matrix = banded(LAYERS[a], LAYERS[b])
     names = {side: [block(k) for k in range(1, LAYERS[side] + 1)] for side in (a, b)}
@@ -37,13 +43,13 @@ def write_run(folder, a, b, p=0.01, **config):
     ]
     resolved = {"model_a": {"id": a}, "model_b": {"id": b}, "dataset": {"field_a": "text", "field_b": "text"}, "seed": 0} | config
     result = {
-        "metric": {"name": "mutual_knn", "estimator": "overlap", "k": 10, "symmetric": True},
+        "metric": {"name": metric_name, "estimator": "overlap", "k": 10, "symmetric": True},
         "pooling": "last",
-        "a": {"model": a, "language": "en", "layers": names[a]},
-        "b": {"model": b, "language": "en", "layers": names[b]},
-        "dataset": {"name": "texts", "n": 50},
+        "a": {"model": a, "language": languages[0], "layers": names[a]},
+        "b": {"model": b, "language": languages[1], "layers": names[b]},
+        "dataset": {"name": "texts", "n": n},
         "headline": {"text": "contrast", "value": 0.5, "chance": 0.0, "ci_low": 0.4, "ci_high": 0.6, "p": p, "attainable_p": None},
-        "statistics": {"diagonal": {"on_mean": 0.9, "student_p": p / 2, "cells": {"on": 3}}},
+        "statistics": {"diagonal": {"on_mean": 0.9, "student_p": p / 2, "cells": {"on": 3}} | dict(statistics)},
         "warnings": [],
         "timing": {"compare": 1.0},
         "provenance": {"config": resolved},
@@ -82,17 +88,9 @@ def test_p_values_are_corrected_over_the_pairs_of_a_condition(sweep):
     np.testing.assert_allclose(table["p_bh"][:3], stats.false_discovery_control([0.01, 0.02, 0.03]))
     np.testing.assert_allclose(table["diagonal.student_p_bonferroni"], table["p_bonferroni"] / 2)
     told = pd.read_csv(sweep / "headline.csv")
-    assert list(told) == [
-        "config.seed",
-        "model_a",
-        "model_b",
-        "value",
-        "chance",
-        "ci_low",
-        "ci_high",
-        "p",
-        *(f"p_{m}" for m in ("bonferroni", "holm", "bh")),
-    ]
+    assert told["p_holm"].tolist() == table["p_holm"].tolist()
+    assert told["p_tests"].tolist() == [3, 3, 3, 2, 2]
+    assert told["test_family"][0] == "dataset=texts n=50 pooling=last metric=mutual_knn k=10 config.seed=0"
 
 
 def test_what_is_missing_is_said(sweep, caplog):
@@ -102,6 +100,124 @@ def test_what_is_missing_is_said(sweep, caplog):
     assert "job=5  (ValueError: a cat)" in caplog.text
     listed = pd.read_csv(sweep / "jobs.csv")
     assert listed["state"].tolist() == ["done"] * 5 + ["failed", "missing", "skipped"]
+
+
+LANGUAGES = ["am", "ar", "de", "en", "es", "fr", "hi", "ja", "sw", "zh"]
+
+
+@pytest.fixture(scope="module")
+def languages_sweep(tmp_path_factory):
+    """One model over all 45 pairs of ten languages."""
+    folder = tmp_path_factory.mktemp("languages")
+    for number, pair in enumerate(combinations(LANGUAGES, 2)):
+        contrast = {"value": 0.1, "p": None if number == 44 else 0.01, "attainable_p": 0.005}
+        write_run(folder / str(number), "ant", "ant", p=0.001 * (number + 1), languages=pair, statistics={"generalised": contrast})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def of_languages(languages_sweep):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("layeratlas.summary.draw_condition", lambda *arguments: None)
+        return summarize([languages_sweep], languages_sweep)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Pictures take most of a summary's time."""
+    monkeypatch.setattr("layeratlas.summary.draw_condition", lambda *arguments: None)
+
+
+def test_all_pairs_of_languages_are_one_family(of_languages):
+    assert (of_languages["p_tests"] == 45).all()
+    np.testing.assert_allclose(of_languages["p_bonferroni"], np.minimum(1, 0.045 * np.arange(1, 46)))
+    assert of_languages["p_holm"][0] == pytest.approx(0.045)
+    assert (of_languages["p_holm"] > of_languages["p"]).all()
+
+
+def test_sides_are_called_by_model_and_language(of_languages):
+    assert of_languages.loc[0, ["side_a", "side_b"]].tolist() == ["ant (am)", "ant (ar)"]
+
+
+def test_an_undefined_p_is_no_test_of_its_family(of_languages):
+    assert (of_languages["diagonal.generalised.p_tests"] == 44).all()
+    assert of_languages["diagonal.generalised.p_bonferroni"][0] == pytest.approx(0.44)
+    assert np.isnan(of_languages["diagonal.generalised.p_bonferroni"][44])
+
+
+def test_the_smallest_attainable_p_is_not_corrected(of_languages):
+    corrected_columns = [column for column in of_languages if "attainable_p_" in column]
+    assert corrected_columns == []
+
+
+@pytest.mark.parametrize(
+    ("column", "test"),
+    [
+        ("p", True),
+        ("diagonal.generalised.p", True),
+        ("diagonal.student_p", True),
+        ("diagonal.layer_permutation_p", True),
+        ("attainable_p", False),
+        ("diagonal.generalised.attainable_p", False),
+        ("diagonal.layer_permutation_attainable_p", False),
+        ("diagonal.gap", False),
+        ("p_tests", False),
+    ],
+)
+def test_a_test_is_known_by_its_name(column, test):
+    assert is_test(column) == test
+
+
+def test_the_warning_of_too_few_permutations_counts_over_all_languages(of_languages):
+    assert list(hopeless(of_languages)) == [
+        "44 pairs: the smallest attainable p of diagonal.generalised.p is 0.005, which is above 0.05 after a Bonferroni or Holm"
+        " correction over them; statistics.permutations=880 would do"
+    ]
+
+
+def test_the_headlines_are_a_table_of_twelve_columns_at_most(languages_sweep, of_languages):
+    told = pd.read_csv(languages_sweep / "headline.csv")
+    assert len(told) == 45
+    assert len(HEADLINE) == 12
+    assert list(told) == [column for column in HEADLINE if column != "sided"]  # which these runs do not say
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_headlines_of_different_statistics_are_different_questions(tmp_path):
+    write_run(tmp_path / "0", "ant", "bee")
+    with_margin(tmp_path / "1", "ant", "cat", 0.1)
+    table = summarize([tmp_path], tmp_path)
+    assert table["p_tests"].tolist() == [1, 1]
+    assert table["diagonal.student_p_tests"].tolist() == [1, 1]  # a run without it counts for nothing
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_fields_and_numbers_of_shared_items_split_no_family(tmp_path):
+    for number, field in enumerate(("question", "answer", "hint")):
+        dataset = {"field_a": "text", "field_b": field, "n": None}
+        write_run(tmp_path / str(number), "ant", "ant", p=0.01, n=40 + number, dataset=dataset)
+    table = summarize([tmp_path], tmp_path)
+    assert table["p_tests"].tolist() == [3, 3, 3]
+    assert table["side_b"].tolist() == ["ant (question)", "ant (answer)", "ant (hint)"]
+    assert table["test_family"][0] == "dataset=texts pooling=last metric=mutual_knn k=10"
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_wider_family_is_had_by_asking(tmp_path):
+    for number, (metric, seed) in enumerate([("mutual_knn", 0), ("mutual_knn", 1), ("cka_linear", 0)]):
+        write_run(tmp_path / str(number), "ant", "bee", metric_name=metric, seed=seed)
+    assert summarize([tmp_path], tmp_path)["p_holm"].tolist() == pytest.approx([0.01] * 3)
+    table = summarize([tmp_path], tmp_path, family=["dataset", "config.seed"])
+    assert table["test_family"].tolist() == [f"dataset=texts config.seed={seed}" for seed in (0, 1, 0)]
+    assert table["p_holm"].tolist() == pytest.approx([0.02, 0.01, 0.02])
+    assert summarize([tmp_path], tmp_path, family=[])["p_tests"].tolist() == [3, 3, 3]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_family_within_a_language_is_refused(tmp_path):
+    write_run(tmp_path / "0", "ant", "bee")
+    with pytest.raises(ConfigError, match=r"summary_family: there is no language_a; available are dataset, n, pooling, metric, k"):
+        summarize([tmp_path], tmp_path, family=["dataset", "language_a"])
 
 
 def with_margin(folder, a, b, margin, *, share=0.5, seed=0, developer="one"):
@@ -152,9 +268,48 @@ def test_a_forest_of_all_pairs_is_drawn(margins_sweep):
 def test_pictures_of_each_condition(sweep):
     summarize([sweep], sweep)
     names = {path.relative_to(sweep / "figures").as_posix() for path in (sweep / "figures").rglob("*.png")}
-    condition = "texts-50-en-en-last-mutual_knn-10-{}"
-    pictures = ("pairs", "pairs_unit_square", "mean_unit_square", "depth_curves", "on_off_diagonal")
+    condition = "texts-50-last-mutual_knn-10-{}"
+    pictures = ("pairs", "pairs_unit_square", "mean_unit_square", "depth_curves", "on_off_diagonal", "headline")
     assert names == {f"{condition.format(seed)}/{picture}.png" for seed in (0, 1) for picture in pictures}
+
+
+@pytest.mark.pictures
+def test_one_folder_of_pictures_over_all_languages(languages_sweep):
+    summarize([languages_sweep], languages_sweep)
+    (folder,) = (languages_sweep / "figures").iterdir()
+    assert folder.name == "texts-50-last-mutual_knn-10"
+    assert {path.stem for path in folder.glob("*.png")} >= {"pairs", "headline", "depth_curves"}
+
+
+@pytest.mark.pictures
+def test_languages_stand_against_languages_with_the_headline_in_each_cell():
+    pairs = [picture(f"ant ({a})", f"ant ({b})", value=0.125) for a, b in combinations(LANGUAGES[:3], 2)]
+    figure = headline_figure(Condition("title", "mutual_knn", "swap margin", pairs))
+    axes = figure.axes[0]
+    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+        assert [label.get_text() for label in labels] == ["ant (am)", "ant (ar)", "ant (de)"]
+    assert [text.get_text() for text in axes.texts] == ["0.125"] * 6
+
+
+@pytest.mark.pictures
+@pytest.mark.parametrize("many", [(1, 9), (9, 1), (2, 120)])
+def test_names_of_sides_and_title_lie_within_the_picture_and_apart(many):
+    rows, columns = ([f"a-model-of-some-size ({side}{i})" for i in range(sides)] for side, sides in zip("rc", many, strict=True))
+    pairs = [picture(a, b, value=0.1, mirror=False) for a in rows for b in columns]
+    title = "mutual_knn (overlap, k = 10)\nglobal_mmlu_lite, en, de, fr, sw, hi, n = 256, pooling last_content, chance 0.039"
+    figure = headline_figure(Condition(title, "mutual_knn", "swap margin", pairs))
+    figure.draw_without_rendering()
+    axes, whole = figure.axes[0], figure.bbox
+    texts = [*axes.get_xticklabels(), *axes.get_yticklabels(), figure._suptitle]
+    boxes = [text.get_window_extent() for text in texts]
+    assert all(box.x0 >= 0 and box.y0 >= 0 and box.x1 <= whole.x1 and box.y1 <= whole.y1 for box in boxes)
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    plt.close(figure)
+
+
+def picture(a, b, *, value, mirror=True):
+    matrix, depths = banded(4, 4), np.arange(1, 5) / 4
+    return PairMatrix(a, b, matrix, depths, depths, mirror=mirror, itself=False, value=value, preference=None)
 
 
 def test_the_tables_of_the_runs_are_joined(sweep):
@@ -195,6 +350,7 @@ def test_a_side_against_itself_is_no_test(tmp_path):
     assert table["p_holm"][1] == pytest.approx(0.01)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_models_of_one_name_are_told_apart(tmp_path):
     write_run(tmp_path / "0", "ant", "bee", model_a={"id": "ant", "revision": "step1"})
     write_run(tmp_path / "1", "ant", "bee", model_a={"id": "ant", "revision": "step2"})
@@ -266,6 +422,7 @@ def test_statements_of_one_model_against_their_opposites_are_a_test(tmp_path):
     assert len(list((tmp_path / "figures").rglob("on_off_diagonal.png"))) == 2
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_options_of_a_dataset_and_a_metric_tell_conditions_apart(tmp_path):
     for number, (groups, bandwidth) in enumerate([("x", 1.0), ("y", 1.0), ("y", 0.5)]):
         options = {"dataset": {"n": number, "mirror": str(number), "groups": [groups]}, "metric": {"k": 10, "bandwidth": bandwidth}}

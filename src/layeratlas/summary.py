@@ -58,10 +58,17 @@ def summarize(
         results.write_table(into / "tables", name, joined)
     if parts := list(_depth(runs, table)):
         results.write_table(into / "tables", "depth", pd.concat(parts, ignore_index=True))
-    logger.info("summary of %d runs\n%s", len(table), headline(table).head(_SHOWN).to_string(index=False))
+    _log(headline(table))
     _draw(runs, table, into / "figures")
     logger.info("summary   %s", into)
     return table
+
+
+def _log(told: pd.DataFrame) -> None:
+    """The first rows of the headlines, family by family."""
+    logger.info("summary of %d runs", len(told))
+    for family, rows in told.head(_SHOWN).groupby("test_family", sort=False):
+        logger.info("tests     %s\n%s", family, rows.drop(columns="test_family").to_string(index=False))
 
 
 def _alike(table: pd.DataFrame) -> Iterator[tuple[pd.Series, pd.DataFrame]]:
