@@ -218,6 +218,7 @@ def test_the_headline_is_the_swap_margin_and_says_that_nothing_was_resampled():
         " to the layer at their own depth than to the one at the other (the reverse in 0%)"
     )
     assert "random strings show a diagonal too" in headline.caution
+    assert headline.sided == "two"
 
 
 def test_chance_beside_the_raw_contrast_is_that_of_the_closed_form():

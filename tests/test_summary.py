@@ -1,5 +1,6 @@
 """Summaries of sweeps written by hand: tables, corrected tests, pictures, and what is missing."""
 
+import time
 from itertools import combinations
 
 import matplotlib.pyplot as plt
@@ -20,7 +21,7 @@ from layeratlas.summary import summarize
 from layeratlas.sweep_figures import Condition, PairMatrix, headline_figure
 from layeratlas.sweeps import Job
 
-LAYERS = {"ant": 4, "bee": 6, "cat": 5}
+LAYERS = {"ant": 4, "bee": 6, "cat": 5, "dog": 30, "eel": 18}
 PAIRS = [("ant", "bee"), ("ant", "cat"), ("bee", "cat")]
 
 
@@ -305,6 +306,19 @@ def test_names_of_sides_and_title_lie_within_the_picture_and_apart(many):
     assert all(box.x0 >= 0 and box.y0 >= 0 and box.x1 <= whole.x1 and box.y1 <= whole.y1 for box in boxes)
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
     plt.close(figure)
+
+
+@pytest.mark.slow
+def test_ninety_jobs_over_ten_languages_are_summarised_in_less_than_a_minute_of_one_core(tmp_path):
+    jobs = [(metric, pair) for metric in ("mutual_knn", "cka_linear_debiased") for pair in combinations(LANGUAGES, 2)]
+    depths = np.arange(1, 19) / 18
+    swap = {"by_depth": {"depth": depths.tolist(), "margin": (depths / 10).tolist()}}
+    for number, (metric, pair) in enumerate(jobs):
+        write_run(tmp_path / str(number), "dog", "eel", languages=pair, metric_name=metric, statistics={"swap": swap})
+    begun = time.process_time()
+    summarize([tmp_path], tmp_path)
+    assert time.process_time() - begun < 60
+    assert len(list((tmp_path / "figures").iterdir())) == 2
 
 
 def picture(a, b, *, value, mirror=True):
