@@ -82,6 +82,25 @@ def test_one_command_leaves_numbers_figures_and_a_result(command, tiny, tmp_path
     assert not [name for name in names if ".tmp" in name]
 
 
+def test_both_certificates_are_in_the_result_and_a_cut_at_a_models_positions_is_told(command, tiny, tmp_path):
+    rows = [{"id": f"t{i}", "en": f"{text} " * 90} for i, text in enumerate(TEXTS)]  # the shortest has 540 bytes, a token each
+    (tmp_path / "long.jsonl").write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    options = [*tiny[:4], f"dataset.path={tmp_path / 'long.jsonl'}", "dataset=local", "dataset.max_length=520", "k=3", tiny[-1]]
+    loaded = "model tiny-gpt2: texts are cut at 512 tokens, all that its table of positions reads, not at dataset.max_length=520"
+    for store in ("empty", "filled"):
+        folder = tmp_path / store
+        assert command(*options, "statistics=off", "analysis=[]", where=[f"hydra.run.dir={folder}"]) == 0
+        result, log = json.loads((folder / "result.json").read_text()), (folder / "run.log").read_text()
+        certificates = [result[side]["certificate"] for side in "ab"]
+        assert [certificate["max_length"] for certificate in certificates] == [520, 512]
+        assert [certificate["readable"] for certificate in certificates] == [None, 512]
+        assert all(c["weights"] == "checkpoint" and c["blocks"] == 3 and c["leak"] == 0 and not c["alone"] for c in certificates)
+        for told in ("tiny-llama, en: 8 of 8 texts are cut at 520 tokens", "tiny-gpt2, en: 8 of 8 texts are cut at 512 tokens"):
+            assert any(warning.startswith(told) for warning in result["warnings"])
+            assert told in log
+        assert (loaded in log) == (store == "empty")
+
+
 def test_the_files_agree_with_each_other_and_with_the_contract(command, tiny, tmp_path):
     command(*tiny)
     read = layeratlas.read_run(tmp_path / "out")
