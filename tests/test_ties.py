@@ -252,15 +252,17 @@ def test_a_layer_with_copies_is_told_by_name_with_the_share_of_items(metric):
     x[:8] = x[8]
     layers = {"block_1": torch.from_numpy(related(seed=1, n=80)[0]), "block_2": torch.from_numpy(x)}
     side = Activations(layers, 2)
-    (line,) = diagnoses(metric, compare(Signer(metric, torch.device("cpu")), side, side))
-    assert line.startswith(f"metric {metric.name}, side a, block_2 (")
+    lines = diagnoses(metric, compare(Signer(metric, torch.device("cpu")), side, side))
+    (told,) = [line for line in lines if " (" in line.split(":")[0]]  # second-order cosine has another doubt, without a share
+    assert told.startswith(f"metric {metric.name}, side a, block_2 (")
     share = metric.diagnose(metric.signature(torch.from_numpy(x))).share
     assert 9 / 80 <= share < 0.5
 
 
 @each
 def test_a_layer_without_ties_is_not_told(metric):
-    assert metric.diagnose(metric.signature(torch.from_numpy(related(seed=1, n=300, d_a=64)[0].astype(np.float32)))) is None
+    doubt = metric.diagnose(metric.signature(torch.from_numpy(related(seed=1, n=300, d_a=64)[0].astype(np.float32))))
+    assert doubt is None or doubt.share is None  # second-order cosine has a doubt of its own
 
 
 def test_lists_say_how_long_they_are_for_every_item():

@@ -168,18 +168,22 @@ def require_different_items(x: LayerActivations) -> None:
     """Refuse a layer whose items are one vector, exactly or but for the last digits of its precision.
 
     Such a layer holds the noise of arithmetic alone, which is spread like a signal, and which dividing by its deviation would
-    blow up to one. An item is a rounding of the mean vector if it is no farther away than _NOISE epsilon of its length (2 in half
-    precision, whose numbers were rounded once when they were stored).
+    blow up to one. Items are roundings of the mean vector if none is farther from it than _NOISE epsilon of its length, or in no
+    dimension farther than 2 epsilon of the largest number there (as half precision rounds what it stores).
     """
     if bool((x == x[0]).all()):
         raise ValueError("every item has the same vector, so there is nothing to compare")
-    noise = max(2 * torch.finfo(x.dtype).eps, _NOISE * torch.finfo(torch.promote_types(x.dtype, torch.float32)).eps)
-    few = x[:_FEW].double()
-    if bool(((few - few[0]).norm(dim=1) > 2 * noise * few.norm(dim=1).max()).any()):
-        return  # two items farther apart than both can be from a mean
-    wide = x.double()
-    if bool(((wide - wide.mean(dim=0)).norm(dim=1) <= noise * wide.norm(dim=1).max()).all()):
+    if _roundings(x[:_FEW], x.dtype) and _roundings(x, x.dtype):
         raise ValueError("every item has the same vector up to rounding, so there is nothing to compare")
+
+
+def _roundings(x: LayerActivations, dtype: torch.dtype) -> bool:
+    """Whether these items may be roundings of one vector, which a few of them can deny for all."""
+    wide = x.double()
+    off = (wide - wide.mean(dim=0)).abs()
+    arithmetic = _NOISE * torch.finfo(torch.promote_types(dtype, torch.float32)).eps
+    by_length = bool((off.norm(dim=1) <= arithmetic * wide.norm(dim=1).max()).all())
+    return by_length or bool((off <= 2 * torch.finfo(dtype).eps * wide.abs().amax(dim=0)).all())
 
 
 def centred(x: LayerActivations) -> LayerActivations:
