@@ -58,7 +58,8 @@ def test_a_model_that_reads_in_another_way_is_all_that_one_loaded_for_it_is(held
 def told(model: LanguageModel) -> dict[str, object]:
     """What a model and its encoder say of themselves, apart from objects that are equal to nothing but themselves."""
     public = {name: value for name, value in vars(model.encoder).items() if name != "tokenizer" and not name.startswith("_")}
-    own = {name: value for name, value in vars(model).items() if type(value).__eq__ is not object.__eq__}
+    parts = vars(model) | {f"ears.{name}": value for name, value in vars(model.ears).items()}
+    own = {name: value for name, value in parts.items() if name != "ears" and type(value).__eq__ is not object.__eq__}
     return own | {f"encoder.{name}": value for name, value in public.items()}
 
 
