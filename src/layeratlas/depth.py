@@ -77,6 +77,6 @@ def sentence(pairs: pd.DataFrame, summary: pd.DataFrame, metric: str) -> str:
 def _described(margin: pd.Series, metric: str) -> str:
     """Of pairs of one family of models."""
     return (
-        f"swap margin above 0 in {(margin > 0).sum()} of {len(margin)} pairs; {margin.mean():.3f} of {metric} on average,"
-        f" {margin.min():.3f} to {margin.max():.3f}; one family of models says nothing of models in general"
+        f"swap margin above 0 in {(margin > 0).sum()} of {len(margin)} pairs; {margin.mean():z.3f} of {metric} on average,"
+        f" {margin.min():z.3f} to {margin.max():z.3f}; one family of models says nothing of models in general"
     )

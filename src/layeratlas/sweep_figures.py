@@ -114,7 +114,7 @@ def headline_figure(condition: Condition) -> Figure:
         for row, column in np.argwhere(np.isfinite(cells)):
             value = cells[row, column]
             colour = "white" if value < (low + high) / 2 else "black"
-            axes.text(column, row, f"{value:.3f}", ha="center", va="center", fontsize=_TICKS, color=colour)
+            axes.text(column, row, f"{value:z.3f}", ha="center", va="center", fontsize=_TICKS, color=colour)
     figure.colorbar(image, ax=axes)
     _title(figure, condition, f"colour: {condition.headline}, of {condition.metric}; grey: no run, or no number")
     return figure
@@ -176,12 +176,12 @@ def on_off_figure(condition: Condition) -> Figure:
 def forest_figure(condition: Condition, pairs: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     """The swap margin of each pair with its interval over items, from the largest down, and below them their mean over models."""
     rows = pairs.sort_values("margin", ascending=False).reset_index(drop=True)
-    height = 0.16 * len(rows)
-    figure, axes = plt.subplots(figsize=(7, 2.2 + height), layout="constrained")
+    labels = [f"{row.side_a} · {row.side_b}" for row in rows.itertuples()]
+    wide = max(7.0, 4.3 + _LINE / 2 * max(map(len, labels)))
+    figure, axes = plt.subplots(figsize=(wide, 2.2 + 0.16 * len(rows)), layout="constrained")
     places = np.arange(len(rows))
     axes.hlines(places, rows["margin_ci_low"].astype(float), rows["margin_ci_high"].astype(float), color="tab:blue", linewidth=1)
     axes.plot(rows["margin"], places, "s", color="tab:blue", markersize=3, label="a pair, interval over items")
-    labels = [f"{row.side_a} · {row.side_b}" for row in rows.itertuples()]
     means = summary if summary.empty else summary[summary["statistic"] == "margin"]
     for offset, (_, mean) in enumerate(means.iterrows(), 1):
         place = len(rows) + offset
