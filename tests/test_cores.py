@@ -12,7 +12,6 @@ import joblib
 import pytest
 import torch
 from conftest import TEXTS
-from hydra_plugins.hydra_submitit_launcher.submitit_launcher import LocalLauncher, SlurmLauncher
 
 import layeratlas
 from hydra_plugins.layeratlas_sweeper import _cores_of
@@ -112,6 +111,9 @@ def test_a_share_is_not_imposed_on_who_has_set_a_number(machine, monkeypatch):
 
 
 def test_jobs_that_submitit_starts_on_this_machine_share_it_and_those_on_a_cluster_do_not(machine):
+    # Hydra makes its plugins' modules anew when it looks for them, as other tests have it do.
+    from hydra_plugins.hydra_submitit_launcher.submitit_launcher import LocalLauncher, SlurmLauncher
+
     machine()
     with _cores_of(LocalLauncher(), 2):
         assert os.environ["OMP_NUM_THREADS"] == "2"

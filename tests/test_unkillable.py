@@ -69,10 +69,10 @@ def everything_below(root: Path) -> list[str]:
 
 
 def whole_shards(root: Path) -> dict[str, tuple[int, int]]:
-    """Files of the shards of which all three contents (two poolings, a table) are there: name -> inode and time of writing."""
+    """Vectors of the shards of which both poolings are there (tables have keys of their own): name -> inode, time of writing."""
     files = list(Store(root).objects())
     keys = [path.name.split("-")[0] for path in files]
-    whole = [path for path, key in zip(files, keys, strict=True) if keys.count(key) == 3]
+    whole = [path for path, key in zip(files, keys, strict=True) if keys.count(key) == 2]
     return {path.relative_to(root).as_posix(): (path.stat().st_ino, path.stat().st_mtime_ns) for path in whole}
 
 

@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ def items() -> list[Item]:
 
 def build(architecture: Architecture) -> PreTrainedModel:
     """The network with random weights, the same at every call."""
-    config = AutoConfig.for_model(architecture.type, **_special(architecture.sizes))
+    config = AutoConfig.for_model(architecture.type, **deepcopy(_special(architecture.sizes)))  # some configs change what they get
     torch.manual_seed(0)
     network = getattr(transformers, f"AutoModel{'For' * bool(architecture.head)}{architecture.head}").from_config(config)
     with torch.no_grad():
