@@ -540,8 +540,10 @@ ZOO = {row.name: row for row in _ROWS}
 
 # Networks that change states between their blocks and report them so: a block's state is what enters the next one.
 HEARD_BETWEEN = {"deberta-v2 convolution", "rwkv rescaled"}
-# Their own code mixes dtypes or has no arithmetic of this one on a CPU; inkling2 rounds its final norm otherwise below a head.
-NO_BFLOAT16 = {"deberta", "deberta relative", "fnet", "mra", "inkling2_text"}
+# Networks whose own code mixes dtypes, or has no arithmetic of this one on a CPU.
+NO_BFLOAT16 = {"deberta", "deberta relative", "fnet", "mra"}
+# Read in bfloat16 with a head, as the reference is, its final norm is rounded otherwise than without one.
+ROUNDED_BELOW_A_HEAD = {"inkling2_text"}
 # Networks that do not report, for every block, weights of tokens that are not negative and sum to 1: attention with a sink, blocks
 # without attention, attention that is local, linear or sparse, scores before their softmax.
 NO_ATTENTION = {
