@@ -120,11 +120,10 @@ def wait_for(happened: Callable[[], object], what: str, launched: Launched) -> N
 
 
 def shards(folder: Path) -> dict[Path, int]:
-    """The vectors of whole shards, those with a token table, and when they were written."""
-    objects = list(Store(folder).objects())
-    whole = {path.name.split("-")[0] for path in objects if path.suffix == ".parquet"}
-    vectors = [path for path in objects if path.suffix == ".safetensors" and path.name.split("-")[0] in whole]
-    return {path: path.stat().st_mtime_ns for path in vectors}
+    """The vectors of shards of which both poolings are there, and when they were written."""
+    vectors = [path for path in Store(folder).objects() if path.suffix == ".safetensors"]
+    keys = [path.name.split("-")[0] for path in vectors]
+    return {path: path.stat().st_mtime_ns for path, key in zip(vectors, keys, strict=True) if keys.count(key) == 2}
 
 
 def worker(sweep: Path) -> dict:
@@ -150,7 +149,7 @@ def test_a_sweep_of_six_pairs_lands_complete_with_two_jobs_at_once(cluster, laun
 def test_a_job_that_raises_leaves_its_traceback_and_its_siblings(cluster, launch, tmp_path):
     launched = launch("pooling._target_=layeratlas.pooling.last,os.path.join")
     assert launched.ends() == 1
-    assert "layeratlas: 1 of 2 jobs failed; job 1: " in launched.told()
+    assert "layeratlas: 1 of 2 jobs failed; stage=status sweep_dir=" in launched.told()
     error = (tmp_path / "sweep" / "1" / "error.txt").read_text(encoding="utf-8")
     assert error.startswith("TypeError: ")
     assert "Traceback (most recent call last)" in error
@@ -226,7 +225,8 @@ def test_ctrl_c_says_what_runs_on_and_a_sweep_is_not_done_twice_at_once(cluster,
 def test_a_mistake_in_a_job_is_one_clear_line(cluster, launch):
     launched = launch("k=50")
     assert launched.ends() == 2
-    assert launched.told().strip().splitlines()[-1] == "layeratlas: dataset.n: mutual_knn needs at least 51 items (k + 1); got 40"
+    assert launched.told().strip().splitlines()[-1].startswith("layeratlas: 1 of 1 jobs failed; stage=status sweep_dir=")
+    assert "dataset.n: mutual_knn needs at least 51 items (k + 1); got 40" in launched.told()
 
 
 def readme_commands() -> list[str]:
