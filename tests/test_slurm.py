@@ -149,7 +149,7 @@ def test_a_sweep_of_six_pairs_lands_complete_with_two_jobs_at_once(cluster, laun
 def test_a_job_that_raises_leaves_its_traceback_and_its_siblings(cluster, launch, tmp_path):
     launched = launch("pooling._target_=layeratlas.pooling.last,os.path.join")
     assert launched.ends() == 1
-    assert "layeratlas: 1 of 2 jobs failed; stage=status sweep_dir=" in launched.told()
+    assert "layeratlas: 1 of 2 jobs failed; job 1: TypeError: " in launched.told()
     error = (tmp_path / "sweep" / "1" / "error.txt").read_text(encoding="utf-8")
     assert error.startswith("TypeError: ")
     assert "Traceback (most recent call last)" in error
@@ -225,8 +225,8 @@ def test_ctrl_c_says_what_runs_on_and_a_sweep_is_not_done_twice_at_once(cluster,
 def test_a_mistake_in_a_job_is_one_clear_line(cluster, launch):
     launched = launch("k=50")
     assert launched.ends() == 2
-    assert launched.told().strip().splitlines()[-1].startswith("layeratlas: 1 of 1 jobs failed; stage=status sweep_dir=")
-    assert "dataset.n: mutual_knn needs at least 51 items (k + 1); got 40" in launched.told()
+    mistake = "dataset.n: mutual_knn needs at least 51 items (k + 1); got 40"
+    assert launched.told().strip().splitlines()[-1].startswith(f"layeratlas: 1 of 1 jobs failed; job 0: {mistake}; stage=status")
 
 
 def readme_commands() -> list[str]:

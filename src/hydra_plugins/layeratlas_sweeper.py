@@ -78,7 +78,7 @@ class PairsSweeper(BasicSweeper):
         if self.summarize:
             _summarize(folder)
         if errors:
-            raise _worst(errors, folder)
+            raise _worst(errors, folder, apart=_apart(self.launcher))
         if elsewhere := [state for state in sweeps.states(folder) if state.state == "running"]:
             raise JobError(
                 f"hydra.sweep.dir={folder}: {len(elsewhere)} jobs are done by other processes (job {elsewhere[0].job.number}:"
@@ -240,12 +240,21 @@ def _writing(folder: Path) -> Iterator[None]:
         raise ConfigError(f"hydra.sweep.dir={folder}: cannot make or write {error.filename} ({error.strerror})") from error
 
 
-def _worst(errors: Sequence[Exception], folder: Path) -> Exception:
-    """One error to end with: a crash rather than a mistake in what was asked for. Jobs have said themselves what went wrong."""
+def _apart(launcher: object) -> bool:
+    """Whether jobs write into logs of their own (submitit's), and not where the sweep's lines are read."""
+    return type(launcher).__module__.startswith("hydra_plugins.hydra_submitit_launcher")
+
+
+def _worst(errors: Sequence[Exception], folder: Path, *, apart: bool) -> Exception:
+    """One error to end with: a crash rather than a mistake in what was asked for.
+
+    Jobs have said themselves what went wrong; where they did so `apart`, the first one's reason is said here.
+    """
     mistakes = all(isinstance(error, ConfigError) for error in errors)
     found = sweeps.states(folder)
     failed = [state for state in found if state.state == "failed"]
     if not failed:
         return errors[0] if mistakes else next(error for error in errors if not isinstance(error, ConfigError))
-    told = f"{len(failed)} of {len(found)} jobs failed; stage=status sweep_dir={shlex.quote(str(folder))} lists why"
+    first = f"job {failed[0].job.number}: {failed[0].detail}; " if apart else ""
+    told = f"{len(failed)} of {len(found)} jobs failed; {first}stage=status sweep_dir={shlex.quote(str(folder))} lists why"
     return ConfigError(told) if mistakes else JobError(told)
