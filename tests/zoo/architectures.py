@@ -49,6 +49,7 @@ SSM = {"mamba_d_state": 8, "mamba_d_conv": 4, "mamba_expand": 2}
 SSD = SSM | {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_chunk_size": 16}
 DELTA = {"linear_key_head_dim": 8, "linear_value_head_dim": 8, "linear_num_key_heads": 2, "linear_num_value_heads": 4}
 MROPE = {"rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0}}
+WIDE_MROPE = {"head_dim": 16, "rope_parameters": MROPE["rope_parameters"] | {"mrope_section": [2, 2, 4]}}
 HALF_MROPE = {"head_dim": 16, "rope_parameters": MROPE["rope_parameters"] | {"partial_rotary_factor": 0.5}}
 SLIDING = ["sliding_attention", "full_attention", "sliding_attention"]
 LINEAR = ["linear_attention", "full_attention", "linear_attention"]
@@ -418,8 +419,8 @@ TEXT_DECODERS: Places = {
         "qwen3_vl_moe_text": NARROW | MROPE | EXPERTS,
         "glm4v_text": NARROW | MROPE,
         "glm4v_moe_text": NARROW | MROPE | ROUTED | {"head_dim": 16},
-        "glm_ocr_text": NARROW | MROPE | {"head_dim": 16},
-        "glm_image_text": NARROW | MROPE | {"head_dim": 16},
+        "glm_ocr_text": NARROW | WIDE_MROPE,
+        "glm_image_text": NARROW | WIDE_MROPE,
         "granite_docling_text": NARROW,
         "hunyuan_vl_text": NARROW | MROPE,
         "muse_glimmer_text": NARROW | WINDOW,
