@@ -274,6 +274,27 @@ def test_one_item_of_enormous_norm_costs_no_precision(metric):
     assert affinity(metric, x.astype(np.float32), y.astype(np.float32)) == pytest.approx(affinity(metric, x, y), abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    "metric",
+    [*CKAS, CKARBF(bandwidth=0.5), CKARBFDebiased(bandwidth=0.5), HSIC(bandwidth=0.5), DistanceCorrelation()],
+    ids=lambda metric: metric.name,
+)
+def test_a_layer_is_kept_in_no_more_dimensions_than_there_are_items(metric):
+    x = torch.from_numpy(related(seed=0, n=30, d_a=200)[0])
+    assert metric.signature(x).x.shape == (30, 30)
+    assert metric.signature(x[:, :20]).x.shape == (30, 20)
+
+
+def test_minibatch_cka_keeps_a_layer_in_no_more_dimensions_than_there_are_items():
+    x = torch.from_numpy(related(seed=0, n=30, d_a=200)[0])
+    assert CKAMinibatch(batch=10).signature(x).shape == (30, 30)
+
+
+def test_cka_corrected_for_dimensions_keeps_them():
+    x = torch.from_numpy(related(seed=0, n=30, d_a=200)[0])
+    assert CKADepCols().signature(x).x.shape == (30, 200)
+
+
 @each_cka
 def test_a_zero_vector_is_as_good_as_any_other(metric):
     x, y = related(seed=0)
@@ -291,11 +312,13 @@ def test_layers_full_of_duplicates_have_a_cka_in_bounds(seed, n, d):
         assert low - 1e-12 <= affinity(metric, x, y) <= high + 1e-12
 
 
+@pytest.mark.parametrize("width", [None, 150], ids=["narrow", "wide"])
 @pytest.mark.parametrize("n", [8, 100])
 @pytest.mark.parametrize("kind", ["one item differs", "all equally far apart"])
-def test_debiased_metrics_refuse_a_layer_without_variance_between_pairs(kind, n):
+def test_debiased_metrics_refuse_a_layer_without_variance_between_pairs(kind, n, width):
     """Their U-centred Gram matrix is zero, so that the quotient would be rounding error over rounding error."""
     x = np.eye(n) if kind == "all equally far apart" else np.outer(np.arange(n) == 0, np.ones(3))
+    x = x if width is None else np.hstack([x, np.full((n, width - x.shape[1]), 0.3)])
     expected = r"^all pairs of items are equally far apart: the U-centred Gram matrix is zero, its similarity undefined$"
     for metric in (CKALinearDebiased(), CKADepCols(), CKAMinibatch(batch=n), DistanceCorrelationDebiased()):
         with pytest.raises(ValueError, match=expected):

@@ -1,8 +1,11 @@
-"""Peak memory of extraction above the weights, in a process of its own for each setting.
+"""Peak memory, in a process of its own for each setting: of extraction above the weights, and of runs on stored activations.
 
-    uv run tests/benchmarks/memory.py
+    uv run tests/benchmarks/memory.py                      extraction, batches of 16 texts x 512 tokens
+    uv run tests/benchmarks/memory.py stored               80 x 80 stored layers of 8,192 dimensions, 2,048 items: 5.4 GB in /tmp
+    uv run tests/benchmarks/memory.py stored 8 1024 256    the same of 8 x 8 layers of 1,024 dimensions, 256 items
 
-Random weights do: the numbers depend on shapes only. Batches are 16 texts x 512 tokens.
+Random numbers do: memory depends on shapes only. Asked for: stored activations are compared, with `statistics=quick`, in less
+than 6 GB. Exits with 1 if that does not hold.
 """
 
 import json
@@ -10,11 +13,16 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
+
+import numpy as np
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+SCRIPT = Path(__file__).resolve().parents[2] / "src" / "run.py"
 TEXTS, TOKENS = 16, 512
+STORED = 6e9
 
 
 def measure(layers: int, texts: int) -> float:
@@ -58,10 +66,52 @@ def measure(layers: int, texts: int) -> float:
         return peak / 1000 * 1.024 - before / 1e6
 
 
+def extraction() -> None:
+    for layers, texts in ((4, 16), (16, 16), (4, 64), (4, 256)):
+        run = subprocess.run([sys.executable, __file__, str(layers), str(texts)], capture_output=True, text=True, check=True)
+        print(f"{layers:2d} layers, {texts:3d} texts: {float(run.stdout):.0f} MB above the weights")
+
+
+def stored(layers: int = 80, width: int = 8192, items: int = 2048) -> int:
+    """Gigabytes of the whole process at its largest, for a metric of neighbours and one of Gram matrices."""
+    fails = 0
+    with tempfile.TemporaryDirectory() as scratch:
+        sides = [written(Path(scratch) / side, layers, width, items, seed) for seed, side in enumerate(("a", "b"))]
+        texts = Path(scratch) / "texts.jsonl"
+        texts.write_text("".join(json.dumps({"id": str(i), "text": f"Text {i}."}) + "\n" for i in range(items)))
+        for metric in ("mutual_knn", "cka_linear_debiased"):
+            chosen = [f"model@model_{side.name}=stored" for side in sides] + [f"model_{side.name}.path={side}" for side in sides]
+            data = ["dataset=local", f"dataset.path={texts}", f"dataset.n={items}", f"hydra.run.dir={scratch}/{metric}"]
+            start = time.perf_counter()
+            asked = [*chosen, *data, f"metric={metric}", "statistics=quick"]
+            process = subprocess.Popen([sys.executable, str(SCRIPT), *asked], stdout=subprocess.DEVNULL)
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            if process.returncode:
+                return 1
+            used = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+            fails += used > STORED
+            seconds = time.perf_counter() - start
+            print(
+                f"{layers} x {layers} layers, {items} items, {width} dimensions, {metric}: {used / 1e9:.2f} GB, {seconds:.0f} s",
+                flush=True,
+            )
+    return 1 if fails else 0
+
+
+def written(folder: Path, layers: int, width: int, items: int, seed: int) -> Path:
+    """Layers on the way from one random layer to another, in half precision."""
+    folder.mkdir()
+    start, end = np.random.default_rng(seed).standard_normal((2, items, width), dtype=np.float32)
+    for layer, angle in enumerate(np.linspace(0, np.pi / 2, layers), 1):
+        np.save(folder / f"block_{layer}.npy", (np.cos(angle) * start + np.sin(angle) * end).astype(np.float16))
+    return folder
+
+
 if __name__ == "__main__":
-    if len(sys.argv) == 3:
+    if sys.argv[1:2] == ["stored"]:
+        sys.exit(stored(*map(int, sys.argv[2:])))
+    elif len(sys.argv) == 3:
         print(json.dumps(measure(int(sys.argv[1]), int(sys.argv[2]))))
     else:
-        for layers, texts in ((4, 16), (16, 16), (4, 64), (4, 256)):
-            run = subprocess.run([sys.executable, __file__, str(layers), str(texts)], capture_output=True, text=True, check=True)
-            print(f"{layers:2d} layers, {texts:3d} texts: {float(run.stdout):.0f} MB above the weights")
+        extraction()

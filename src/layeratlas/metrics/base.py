@@ -191,3 +191,9 @@ def centred(x: LayerActivations) -> LayerActivations:
     x = x - x.mean(dim=0)  # before any product: an offset of thousands in one dimension would drown the rest
     x = x / x.abs().max()
     return x / x.norm()
+
+
+def in_few_dimensions(x: LayerActivations) -> Float[Tensor, "n r"]:
+    """X rotated into n dimensions if it has more: they hold all of n items, and all products and distances of them."""
+    n, d = x.shape
+    return torch.linalg.qr(x.T, mode="r").R.T.contiguous() if n < d else x

@@ -178,12 +178,16 @@ def permuted_inner_products(
     the same bits, wherever it stands among the others.
     """
     n = a[0].n
-    if (len(a) + len(b)) * n**2 > _WHOLE_NUMBERS:
+    if len(a) * n * (n + 1) // 2 + len(b) * n**2 > _WHOLE_NUMBERS:
         return torch.stack([inner_products(a, [gram.permuted(order) for gram in b]) for order in orders])
     i, j = torch.triu_indices(n, n, device=a[0].x.device)
     weights = torch.where(i == j, 1.0, 2.0).to(a[0].x.dtype)
-    k = torch.stack([_whole(gram)[i, j] for gram in a]) * weights
-    l = torch.stack([_whole(gram) for gram in b], dim=-1).flatten(end_dim=1).to(k.dtype)  # noqa: E741
+    k = weights.new_empty(len(a), len(i))
+    l = weights.new_empty(n**2, len(b))  # noqa: E741
+    for layer, gram in enumerate(a):
+        k[layer] = _whole(gram)[i, j] * weights
+    for layer, gram in enumerate(b):
+        l[:, layer] = _whole(gram).flatten()
     orders = orders.to(i.device)
     products = torch.zeros(len(orders), len(a), len(b), dtype=torch.float64, device=i.device)
     for start in range(0, len(i), _PAIRS):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from layeratlas.arrays import AffinityMatrix, LayerActivations
 from layeratlas.errors import ConfigError
-from layeratlas.metrics.base import RIGID, About, AbstractMetric, Chance, centred, checked
+from layeratlas.metrics.base import RIGID, About, AbstractMetric, Chance, centred, checked, in_few_dimensions
 from layeratlas.metrics.gram import (
     Gaussian,
     Gram,
@@ -29,7 +29,10 @@ Norms = Float[Tensor, " _"]  # of the layers of one side
 
 
 class AbstractGramMetric(AbstractMetric[Gram], abc.ABC):
-    """A function of the inner product of two centred Gram matrices and of their norms; the signature is the centred matrix."""
+    """A function of the inner product of two centred Gram matrices and of their norms; the signature is the centred matrix.
+
+    It is made from the layer each time, which is kept in n dimensions where it has more and where rotations change nothing.
+    """
 
     @abc.abstractmethod
     def gram(self, x: LayerActivations) -> Gram:
@@ -44,7 +47,8 @@ class AbstractGramMetric(AbstractMetric[Gram], abc.ABC):
         return products / torch.outer(a, b)
 
     def signature(self, x: LayerActivations) -> Gram:
-        return self.gram(centred(checked(x, self.min_n)))
+        x = centred(checked(x, self.min_n))
+        return self.gram(in_few_dimensions(x) if "rotation" in self.about.invariances else x)
 
     def items(self, signature: Gram) -> int:
         return signature.n

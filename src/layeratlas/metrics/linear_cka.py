@@ -11,7 +11,7 @@ from torch import Tensor
 
 from layeratlas.arrays import AffinityMatrix, LayerActivations
 from layeratlas.errors import ConfigError
-from layeratlas.metrics.base import RIGID, About, AbstractMetric, AnyLayer, Chance, centred, checked
+from layeratlas.metrics.base import RIGID, About, AbstractMetric, AnyLayer, Chance, centred, checked, in_few_dimensions
 from layeratlas.metrics.gram import Gram, Linear, double_centred, u_centred
 from layeratlas.metrics.kernels import AbstractBiased, AbstractDebiased, AbstractGramMetric, Norms, Products
 from layeratlas.metrics.left_out import Groups
@@ -203,8 +203,8 @@ class CKAMinibatch(AbstractMetric[AnyLayer]):
     def min_n(self) -> int:
         return 4
 
-    def signature(self, x: LayerActivations) -> LayerActivations:
-        return centred(checked(x, self.min_n))
+    def signature(self, x: LayerActivations) -> Float[Tensor, "n r"]:
+        return in_few_dimensions(centred(checked(x, self.min_n)))
 
     def items(self, signature: LayerActivations) -> int:
         return len(signature)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from layeratlas.arrays import AffinityMatrix, LayerActivations
 from layeratlas.errors import ConfigError
-from layeratlas.metrics.base import RIGID, About, AbstractMetric, AnyLayer, Chance, centred, checked
+from layeratlas.metrics.base import RIGID, About, AbstractMetric, AnyLayer, Chance, centred, checked, in_few_dimensions
 from layeratlas.metrics.gram import Gram
 from layeratlas.metrics.linear_cka import CKALinear
 
@@ -45,7 +45,7 @@ class AbstractShapeMetric(AbstractMetric[Shape], abc.ABC):
 
     def signature(self, x: LayerActivations) -> Shape:
         x = checked(x, self.min_n)
-        return Shape(_reduced(centred(x)), _centred_norm(x))
+        return Shape(in_few_dimensions(centred(x)), _centred_norm(x))
 
     def items(self, signature: Shape) -> int:
         return signature.n
@@ -61,12 +61,6 @@ class AbstractShapeMetric(AbstractMetric[Shape], abc.ABC):
         """One pair after another, so that no more than two layers are held in float64."""
         rows = ([self.similarity(x, y) for y in map(_in_float64, b)] for x in map(_in_float64, a))
         return torch.tensor(list(rows), dtype=torch.float64)
-
-
-def _reduced(x: LayerActivations) -> Float[Tensor, "n r"]:
-    """X rotated into n dimensions if it has more: they hold all of n items."""
-    n, d = x.shape
-    return torch.linalg.qr(x.T, mode="r").R.T.contiguous() if n < d else x
 
 
 def _centred_norm(x: LayerActivations) -> float:
