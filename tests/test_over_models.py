@@ -51,6 +51,23 @@ def test_more_models_than_can_be_enumerated_are_oriented_at_random():
     assert found.sign_p == found.sign_attainable_p == 1 / 10_000
 
 
+def test_pairs_whose_own_interval_holds_0_count_as_0_in_the_orientation_test_alone():
+    values = np.full(len(ALL_PAIRS), 0.2)
+    every, few = (
+        over_models(
+            frame(values, certain=[last or pair == ("a", "b") for pair in ALL_PAIRS]),
+            "value",
+            level=0.95,
+            rng=np.random.default_rng(0),
+            certain="certain",
+        )
+        for last in (True, False)
+    )
+    assert every == summed_up(values)
+    assert few.sign_p == 0.5  # turning a or b around, alone, takes the only certain pair below
+    assert (few.mean, few.interval) == (every.mean, every.interval)
+
+
 def test_fewer_than_eight_units_have_no_orientation_test_and_fewer_than_three_no_interval():
     six = summed_up(np.ones(15), list(combinations("abcdef", 2)))
     assert (six.sign_p, six.sign_attainable_p) == (None, None)

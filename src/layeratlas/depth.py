@@ -17,7 +17,8 @@ UNITS = ("family", "developer")
 def margins(runs: Sequence[Run]) -> pd.DataFrame:
     """A row per run that has a swap margin as its headline: both models, their families and developers, margin and net swap share.
 
-    A model without a family is its own; one without a developer leaves that column empty. The index is the run's place.
+    A model without a family is its own; one without a developer leaves that column empty. `certain`: the margin's interval
+    excludes 0. The index is the run's place.
     """
     headlines = [run.result["headline"] for run in runs]
     places = [i for i, told in enumerate(headlines) if told["text"] == "swap margin" and told["value"] is not None]
@@ -34,7 +35,9 @@ def _row(run: Run) -> dict[str, Any]:
         row |= {f"family_{side}": result[side].get("family") or model, f"developer_{side}": result[side].get("developer")}
     margin = swap["margin"]
     row |= {"margin": margin["value"], "margin_ci_low": margin["ci_low"], "margin_ci_high": margin["ci_high"]}
-    return row | {"margin_se": margin["se"], "net_share": swap["net_share"]["value"], "depths": swap["depths"]}
+    certain = margin["ci_low"] is not None and not margin["ci_low"] <= 0 <= margin["ci_high"]
+    row |= {"margin_se": margin["se"], "certain": certain}
+    return row | {"net_share": swap["net_share"]["value"], "depths": swap["depths"]}
 
 
 def over_units(pairs: pd.DataFrame, *, level: float, seed: int) -> pd.DataFrame:
@@ -52,7 +55,7 @@ def over_units(pairs: pd.DataFrame, *, level: float, seed: int) -> pd.DataFrame:
         frame = pairs.rename(columns=dict(zip(columns, ("unit_a", "unit_b"), strict=True)))
         for statistic, error in STATISTICS.items():
             rng = np.random.default_rng([seed, 4])
-            found = asdict(over_models(frame, statistic, level=level, rng=rng, standard_error=error))
+            found = asdict(over_models(frame, statistic, level=level, rng=rng, standard_error=error, certain="certain"))
             low, high = found.pop("interval") or (None, None)
             rows.append({"statistic": statistic, "unit": unit, **found, "level": level, "ci_low": low, "ci_high": high})
     return pd.DataFrame(rows)

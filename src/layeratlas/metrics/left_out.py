@@ -83,13 +83,14 @@ def products_without(a: Sequence[Gram], b: Sequence[Gram], groups: Groups) -> Le
     order = None if torch.equal(groups.order, torch.arange(n)) else groups.order.to(device)
     products = torch.zeros(count, count, len(a), len(b), dtype=torch.float64)
     sums_a, sums_b = _Sums(len(a), groups), _Sums(len(b), groups)
+    group_of = torch.repeat_interleave(torch.arange(count), groups.sizes)
     for group, block in _blocks_in_groups(groups, n, len(a) + len(b)):
-        bounds = [0, *(max(0, end - block.start) for end in groups.ends)]
+        members = torch.nn.functional.one_hot(group_of[block.start :], count).T.to(device, a[0].x.dtype)
         k, l = (  # noqa: E741 (K and L)
-            torch.stack([_weighted(gram, i, block, order, group, bounds, sums).to(wide) for i, gram in enumerate(side)])
+            torch.stack([_weighted(gram, i, block, order, group, members, sums).to(wide) for i, gram in enumerate(side)])
             for side, sums in ((a, sums_a), (b, sums_b))
         )
-        columns = block.stop - block.start
+        bounds, columns = [0, *(max(0, end - block.start) for end in groups.ends)], block.stop - block.start
         for other in range(group, count):
             part = slice(bounds[other] * columns, bounds[other + 1] * columns)
             products[group, other] += (k[:, part] @ l[:, part].T).double().cpu()
@@ -97,19 +98,25 @@ def products_without(a: Sequence[Gram], b: Sequence[Gram], groups: Groups) -> Le
 
 
 def _weighted(
-    gram: Gram, layer: int, block: slice, order: Int[Tensor, " n"] | None, group: int, bounds: list[int], sums: _Sums
+    gram: Gram,
+    layer: int,
+    block: slice,
+    order: Int[Tensor, " n"] | None,
+    group: int,
+    members: Float[Tensor, "groups later"],
+    sums: _Sums,
 ) -> Float[Tensor, " _"]:
-    """A layer's columns, flattened, each pair of items once and at its weight; what they add to the layer's sums is added."""
+    """A layer's columns, flattened, each pair of items once and at its weight; what they add to the layer's sums is added.
+
+    `members` is 1 where a row is an item of a group.
+    """
     values = gram.columns(block, order)
     columns = values.shape[1]
-    for other in range(group, len(bounds) - 1):
-        if bounds[other] < bounds[other + 1]:
-            sums.rows[layer, block, other] += values[bounds[other] : bounds[other + 1]].sum(dim=0).double().cpu()
+    sums.rows[layer, block] += (members.to(values.dtype) @ values).T.double().cpu()
     sums.rows[layer, block.stop :, group] += values[columns:].sum(dim=1).double().cpu()
     values[columns:] *= 2**0.5
-    squares = values.square().sum(dim=1).double().cpu()
-    for other in range(group, len(bounds) - 1):
-        sums.squares[group, other, layer] += squares[bounds[other] : bounds[other + 1]].sum()
+    squares = values.square().sum(dim=1).double()
+    sums.squares[group, :, layer] += (members.double() @ squares).cpu()
     return values.flatten()
 
 
