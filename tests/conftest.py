@@ -18,6 +18,8 @@ from layeratlas.models import HELD, Checkpoint, Needs
 from layeratlas.models.language_model import LanguageModel
 from layeratlas.store import Store
 
+pytest_plugins = ["running"]
+
 SIZES = {"vocab_size": 260, "hidden_size": 32, "num_hidden_layers": 3}
 ATTENTION = {"num_attention_heads": 4, "intermediate_size": 48, "max_position_embeddings": 512}
 ARCHITECTURES: dict[str, tuple[str, dict]] = {

@@ -1,7 +1,6 @@
 """No access token reaches any file: a config that holds one is refused before anything is written."""
 
 import pytest
-import test_run
 from hydra import compose, initialize_config_dir
 
 import run
@@ -9,7 +8,6 @@ from layeratlas.credentials import holds_token, redacted, refuse_tokens, refuse_
 from layeratlas.errors import ConfigError
 from layeratlas.jobs import keep_trace
 
-command, texts_file, tiny = test_run.command, test_run.texts_file, test_run.tiny
 TOKEN = "hf_" + "AbCd" * 8
 SECRET = "s3cret/of+an=unknown-form"
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import test_run
 import test_summary
+from running import last_line
 
 import layeratlas
 from layeratlas import figures, results, sweeps
@@ -21,7 +21,6 @@ from layeratlas.results import damage, read_run, read_sweep
 from layeratlas.sealed import sealed, unsealed
 from layeratlas.summary import summarize
 
-command, texts_file, tiny = test_run.command, test_run.texts_file, test_run.tiny
 write_run, sweep = test_summary.write_run, test_summary.sweep
 NUMBERS = ("result.json", "affinity.npz", "affinity.parquet", "diagonal.parquet")
 
@@ -319,7 +318,7 @@ def write_arrays_of(read: results.Run) -> None:
 def test_a_run_on_a_full_disk_ends_in_one_line(command, tiny, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(np, "savez_compressed", full)
     assert command(*quick(tiny)) == 2
-    assert test_run.last_line(capfd) == f"layeratlas: {tmp_path / 'out'}: cannot write affinity.npz (No space left on device)"
+    assert last_line(capfd) == f"layeratlas: {tmp_path / 'out'}: cannot write affinity.npz (No space left on device)"
 
 
 def test_what_killed_processes_left_in_a_runs_folder_goes_when_it_is_made(command, tiny, tmp_path):

@@ -1,4 +1,3 @@
-# ruff: noqa: F811
 """What a run says of how its texts were read, from the command line on tiny models."""
 
 import json
@@ -6,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from conftest import save_tiny
-from test_run import command, texts_file, tiny  # noqa: F401
 
 import layeratlas
 

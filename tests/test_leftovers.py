@@ -9,14 +9,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-import test_run
 
 from layeratlas.atomic import abandoned, in_use, remove_abandoned, replacing, temporary
 from layeratlas.catalogue import remove
 from layeratlas.processes import Owner, ended, myself
 from layeratlas.store import Store
-
-command, texts_file, tiny = test_run.command, test_run.texts_file, test_run.tiny
 
 
 def dead() -> Owner:

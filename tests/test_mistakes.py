@@ -7,15 +7,12 @@ import subprocess
 import sys
 
 import pytest
-import test_run
 import torch
 
 import layeratlas
 from layeratlas import stages
 from layeratlas.models import Checkpoint
 from layeratlas.store import Store
-
-command, texts_file, tiny = test_run.command, test_run.texts_file, test_run.tiny
 
 
 def lines(capfd) -> list[str]:

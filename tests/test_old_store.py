@@ -18,8 +18,9 @@ from layeratlas.activations import Extractor, Side
 from layeratlas.batching import Batching
 from layeratlas.corpora import Language
 from layeratlas.errors import ConfigError
+from layeratlas.files.identity import fingerprint
 from layeratlas.models import Checkpoint
-from layeratlas.store import Store, fingerprint
+from layeratlas.store import Store
 
 OLD = Path(__file__).parent / "store_of_55cb8ad"
 TEXTS = ["Rivers bend.", "Why?", "नदी बहती है।"]

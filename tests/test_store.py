@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from layeratlas.atomic import discard
 from layeratlas.errors import ConfigError
+from layeratlas.files.identity import fingerprint
 from layeratlas.processes import myself
-from layeratlas.store import Store, checksum, fingerprint, intact
+from layeratlas.store import Store, checksum, intact
 
 DESCRIPTION = {"b": [True, None, "é"], "a": {"y": 1, "x": 0.5}}
 CANONICAL = '{"a":{"x":0.5,"y":1},"b":[true,null,"é"]}'

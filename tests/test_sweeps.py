@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-import test_run
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from running import last_line
 
 from hydra_plugins.layeratlas_sweeper import _symmetric
 from layeratlas import jobs, sweeps
@@ -23,7 +23,6 @@ from layeratlas.processes import myself
 from layeratlas.results import write_arrays, write_result
 from layeratlas.sweeps import Job, continued, mirrored, plan
 
-command, texts_file, tiny = test_run.command, test_run.texts_file, test_run.tiny
 CONF = Path(__file__).parent.parent / "conf"
 
 
@@ -315,7 +314,7 @@ def test_two_runs_in_one_folder_the_second_is_refused_and_writes_nothing(command
     running(folder, **here(pid=other.pid, started=began))
     for more in ([], ["k=4"], ["stage=extract"], ["stage=prefetch"]):
         assert command(*tiny, *more) == 2
-        assert test_run.last_line(capfd).startswith(f"layeratlas: {folder}: another run is at work here (process {other.pid}")
+        assert last_line(capfd).startswith(f"layeratlas: {folder}: another run is at work here (process {other.pid}")
     assert [path.name for path in folder.iterdir()] == ["running.json"]
     other.kill()
     other.wait()
@@ -328,7 +327,7 @@ def test_a_sweep_whose_jobs_run_elsewhere_does_nothing_and_says_so_by_its_exit_c
     began = round(10 * (psutil.Process(other.pid).create_time() - psutil.boot_time()))
     running(tmp_path / "sweep" / "0", **here(pid=other.pid, started=began))
     assert command("-m") == 1
-    line = test_run.last_line(capfd)
+    line = last_line(capfd)
     assert line.startswith(f"layeratlas: hydra.sweep.dir={tmp_path / 'sweep'}: 1 jobs are done by other processes (job 0: process")
     other.kill()
     other.wait()
@@ -349,14 +348,14 @@ def test_going_on_with_a_sweep_that_is_not_there_starts_nothing(command, tmp_pat
     for more in ([], ["hydra/launcher=local_parallel"], ["hydra.sweeper.summarize=false"]):
         assert command("-m", *more, where=[f"hydra.sweep.dir={typed}"]) == 2
         expected = f"layeratlas: hydra.sweep.dir={typed}: no sweep there (no jobs.json), and nothing is given to begin one"
-        assert test_run.last_line(capfd) == expected
+        assert last_line(capfd) == expected
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_sweep_folder_without_m_starts_nothing(command, tmp_path, capfd):
     assert command(where=[f"hydra.sweep.dir={tmp_path / 'sweep'}"]) == 2
     expected = f"layeratlas: hydra.sweep.dir={tmp_path / 'sweep'}: nothing else is given; -m goes on with a sweep"
-    assert test_run.last_line(capfd) == expected
+    assert last_line(capfd) == expected
     assert list(tmp_path.iterdir()) == []
 
 

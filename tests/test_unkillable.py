@@ -25,7 +25,6 @@ import pyarrow.parquet
 import pytest
 import safetensors
 import safetensors.torch
-import test_run
 import torch
 from conftest import TEXTS
 from extracting import Job, Process, answer, digest, extractor, side
@@ -39,8 +38,6 @@ from layeratlas.errors import ConfigError
 from layeratlas.models import BundledCheckpoint
 from layeratlas.models.base import AbstractModel
 from layeratlas.store import Store, checksum, intact
-
-command, texts_file, tiny = test_run.command, test_run.texts_file, test_run.tiny
 
 MANY = [f"Item {i}" + " again" * (i % 5) + "." for i in range(1100)]
 

@@ -21,11 +21,11 @@ from layeratlas.cores import shared_cores
 from layeratlas.credentials import refuse_tokens_in
 from layeratlas.errors import ConfigError, Damaged, JobError
 from layeratlas.factored import Factored
+from layeratlas.files.identity import fingerprint
 from layeratlas.models import HELD
 from layeratlas.options import require_options
 from layeratlas.results import RESULT
 from layeratlas.schema import checked
-from layeratlas.store import fingerprint
 from layeratlas.sweeps import Job
 
 logger = logging.getLogger(__name__)
@@ -103,8 +103,9 @@ class PairsSweeper(BasicSweeper):
             combinations, self_pairs = [job.overrides for job in before if not job.skipped], True
         else:
             combinations, self_pairs = self._combinations(arguments), self.self_pairs or bool(self.pairs)
-        jobs = sweeps.plan(combinations, Factored(self._compose), _Symmetric(), self_pairs=self_pairs)
-        return sweeps.continued(jobs, before, folder) if before else jobs
+        compose = Factored(self._compose)
+        jobs = sweeps.plan(combinations, compose, _Symmetric(), self_pairs=self_pairs)
+        return sweeps.continued(jobs, sweeps.identified(before, folder, compose), folder) if before else jobs
 
     def _combinations(self, arguments: list[str]) -> list[list[str]]:
         assert self.hydra_context is not None

@@ -29,12 +29,13 @@ from layeratlas.balance import per_unit
 from layeratlas.batching import Batching
 from layeratlas.corpora import Language
 from layeratlas.errors import ConfigError
+from layeratlas.files.identity import fingerprint
 from layeratlas.layers import all_layers, select
 from layeratlas.models import AbstractModel, Held, Needs
 from layeratlas.models.base import Size
 from layeratlas.models.certificate import rounding
 from layeratlas.progress import Progress
-from layeratlas.store import Store, discard, fingerprint
+from layeratlas.store import Store, discard
 
 logger = logging.getLogger(__name__)
 

@@ -22,6 +22,7 @@ import pandas as pd
 from layeratlas.affinity import Affinity
 from layeratlas.atomic import remove_abandoned, replacing
 from layeratlas.errors import ConfigError, Damaged
+from layeratlas.files.identity import comparable
 from layeratlas.inert import inert_cells
 from layeratlas.options import require
 from layeratlas.sealed import CHECKSUMS, sealed, sha256, unsealed
@@ -220,11 +221,6 @@ def provenance(config: Mapping[str, Any], device: str) -> dict[str, Any]:
         "device": device,
         "seed": config["seed"],
     }
-
-
-def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes a config another run: all but where it computes, and from which store."""
-    return {key: value for key, value in config.items() if key not in ("store", "device")}
 
 
 def clean(folder: Path) -> None:

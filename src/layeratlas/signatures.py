@@ -11,10 +11,11 @@ import torch
 
 from layeratlas.arrays import Activations, LayerActivations
 from layeratlas.errors import ActivationError, ConfigError
+from layeratlas.files.identity import fingerprint, placeless
 from layeratlas.metrics import AbstractMetric
 from layeratlas.metrics.base import require_different_items
 from layeratlas.normalization import Lengths, none
-from layeratlas.store import Store, fingerprint
+from layeratlas.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class Signer:
             return [self._computed(side, layer, name) for layer in side.layers]
         signatures, unkept = [], None
         for layer in side.layers:
-            key = fingerprint([_FORMAT, side.source, layer, self.described, self.metric.signature_key])
+            key = fingerprint([_FORMAT, side.source, layer, placeless(self.described), self.metric.signature_key])
             if found := self.store.open(SIGNATURES, key):
                 signatures.append(self._read(found))
                 continue

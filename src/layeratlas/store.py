@@ -7,7 +7,6 @@ leave two equal files, or two valid ones under different checksums; readers take
 """
 
 import hashlib
-import json
 import logging
 import os
 import re
@@ -16,23 +15,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 
 from layeratlas.atomic import TEMPORARY, discard, remove_abandoned, temporary
 from layeratlas.errors import ConfigError
+from layeratlas.files.identity import DIGITS, fingerprint
 
 logger = logging.getLogger(__name__)
 
 _OBJECT = re.compile(r"-[0-9a-f]{32}(\.\w+)?$")
-_DIGITS = 32  # 128 of SHA-256's 256 bits: file names stay below 100 characters
-
-
-def fingerprint(description: Any) -> str:
-    """Key of whatever can be written as JSON: equal descriptions have equal keys, in every process and on every machine."""
-    text = json.dumps(description, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
 
 def checksum(path: Path) -> str:
@@ -41,7 +33,7 @@ def checksum(path: Path) -> str:
         inside = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
         return fingerprint([(name, checksum(path / name)) for name in inside])
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:_DIGITS]
+        return hashlib.file_digest(file, "sha256").hexdigest()[:DIGITS]
 
 
 def intact(path: Path) -> bool:

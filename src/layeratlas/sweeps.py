@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from layeratlas.errors import ConfigError, Damaged
+from layeratlas.files.identity import comparable, fingerprint
 from layeratlas.inert import inert
 from layeratlas.jobs import killed, sign_of_life
-from layeratlas.results import EXTRACTED, PREFETCHED, RESULT, comparable, damage, write_json
+from layeratlas.results import EXTRACTED, PREFETCHED, RESULT, damage, read_run, write_json
 from layeratlas.sealed import unsealed
-from layeratlas.store import fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +27,7 @@ _MANY = 100  # jobs whose planning is worth a line
 _SECONDS = 5.0  # between two lines
 _OTHER = str.maketrans("ab", "ba")
 _SIDE = r"_(a|b)(?=$|\.)"  # what a key ends in, or its first part
+IDENTITY = 2  # how jobs are told apart: since 2 without the paths of modules
 STATES = ("done", "running", "failed", "damaged", "missing", "skipped")
 
 Config = dict[str, Any]
@@ -162,7 +163,7 @@ def continued(planned: Sequence[Job], before: Sequence[Job], folder: Path) -> li
 
 
 def write_plan(folder: Path, jobs: Sequence[Job]) -> None:
-    write_json(folder, PLAN, {"jobs": [asdict(job) for job in jobs]})
+    write_json(folder, PLAN, {"identity": IDENTITY, "jobs": [asdict(job) for job in jobs]})
 
 
 def read_plan(folder: Path) -> list[Job]:
@@ -170,11 +171,23 @@ def read_plan(folder: Path) -> list[Job]:
     if not (folder / PLAN).is_file():
         return []
     try:
-        return [Job(**job) for job in unsealed(PLAN, (folder / PLAN).read_bytes())["jobs"]]
+        plan = unsealed(PLAN, (folder / PLAN).read_bytes())
+        jobs = [Job(**job) for job in plan["jobs"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Damaged(
             f"{folder / PLAN} is damaged ({str(error)[:120]}); the sweep's whole command, as it was first given, makes it again"
         ) from error
+    return jobs if plan.get("identity") == IDENTITY else [replace(job, config=None) for job in jobs]
+
+
+def identified(jobs: Sequence[Job], folder: Path, compose: Callable[[Sequence[str]], Config]) -> list[Job]:
+    """Jobs of an older plan, which told them apart otherwise: a finished one by the config that its run keeps, another composed."""
+
+    def config_of(job: Job) -> Config:
+        finished = (folder / str(job.number) / RESULT).is_file()
+        return read_run(folder / str(job.number)).result["provenance"]["config"] if finished else compose(job.overrides)
+
+    return [job if job.config or job.skipped else replace(job, config=fingerprint(comparable(config_of(job)))) for job in jobs]
 
 
 def states(folder: str | Path) -> list[JobState]:

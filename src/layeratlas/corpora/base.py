@@ -14,7 +14,7 @@ import pandas as pd
 from layeratlas.corpora.characters import is_visible
 from layeratlas.corpora.language import Language
 from layeratlas.errors import ConfigError, Skipped
-from layeratlas.store import fingerprint
+from layeratlas.files.identity import fingerprint
 
 # What ends a sentence in the scripts of the languages that have no list of their own; quotation marks and brackets stay.
 _SENTENCE_FINAL = ".!?…‽؟۔।॥。！？｡．։።፧༎๚။៕᙮"

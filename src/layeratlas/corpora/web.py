@@ -13,7 +13,7 @@ from layeratlas.corpora.characters import is_visible
 from layeratlas.corpora.hub import HubCorpus, bars_on_terminals_only, published_order
 from layeratlas.corpora.language import Language
 from layeratlas.errors import ConfigError
-from layeratlas.store import fingerprint
+from layeratlas.files.identity import fingerprint
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layeratlas.errors import ConfigError
+from layeratlas.files.identity import fingerprint
 from layeratlas.models.base import AbstractModel, Source
 from layeratlas.packages import package_files
-from layeratlas.store import Store, fingerprint
+from layeratlas.store import Store
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
+from layeratlas.files.identity import fingerprint
 from layeratlas.models.base import AbstractModel, Needs, Size
-from layeratlas.store import Store, fingerprint
+from layeratlas.store import Store
 
 logger = logging.getLogger(__name__)
 
