@@ -20,13 +20,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from layeratlas.command_line import refusal, refused, understood
-from layeratlas.cores import limit_threads
-from layeratlas.credentials import redacted, refuse_tokens
 from layeratlas.errors import ConfigError, Failure, JobError, Refused, Skipped
-from layeratlas.inert import inert
-from layeratlas.jobs import AtWork, TimedOut, at_work, keep_trace
-from layeratlas.schema import checked
+from layeratlas.files.credentials import redacted, refuse_tokens
+from layeratlas.files.inert import inert
+from layeratlas.runs.at_work import AtWork, TimedOut, at_work, keep_trace
+from layeratlas.stages.command_line import refusal, refused, understood
+from layeratlas.stages.cores import limit_threads
+from layeratlas.stages.schema import checked
 
 logger = logging.getLogger(__name__)
 

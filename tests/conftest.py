@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
+from layeratlas.files.store import Store
 from layeratlas.models import HELD, Checkpoint, Needs
 from layeratlas.models.language_model import LanguageModel
-from layeratlas.store import Store
 
 pytest_plugins = ["running"]
 

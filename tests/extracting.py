@@ -20,13 +20,18 @@ import torch
 from tqdm import tqdm
 
 from layeratlas import pooling
-from layeratlas.activations import Extracted, Extractor, Side
-from layeratlas.batching import Batching
 from layeratlas.errors import ConfigError
+from layeratlas.extraction.activations import Extracted, Extractor, Side
+from layeratlas.extraction.batching import Batching
+from layeratlas.files.store import Store
 from layeratlas.models import Checkpoint
-from layeratlas.store import Store
 
-IMPORTED = ["pyarrow.parquet", "layeratlas.forward", "layeratlas.models.loading", "transformers.models.llama.modeling_llama"]
+IMPORTED = [
+    "pyarrow.parquet",
+    "layeratlas.extraction.forward",
+    "layeratlas.models.loading",
+    "transformers.models.llama.modeling_llama",
+]
 PATIENCE = 120  # seconds after which an extraction of a second is taken for a deadlock
 FILE_OPERATIONS = {"open", "os.listdir", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.scandir", "shutil.rmtree"}
 LOCKS = {"fcntl.flock", "fcntl.lockf"}

@@ -8,15 +8,16 @@ import pandas as pd
 import pytest
 import torch
 
-from layeratlas import activations, forward, pooling, preflight
-from layeratlas.activations import SHARD, Extracted, Extractor, Side, record_of
+from layeratlas import pooling
 from layeratlas.arrays import Activations
-from layeratlas.batching import Batching
 from layeratlas.errors import ConfigError
+from layeratlas.extraction import activations, forward, preflight
+from layeratlas.extraction.activations import SHARD, Extracted, Extractor, Side, record_of
+from layeratlas.extraction.batching import Batching
+from layeratlas.files.store import Store
 from layeratlas.models import Checkpoint, Needs
 from layeratlas.models.language_model import LanguageModel
 from layeratlas.models.tokenization import Encoder
-from layeratlas.store import Store
 
 CPU = torch.device("cpu")
 MANY = [f"Item {i} of {i % 7}." for i in range(600)]
@@ -141,7 +142,7 @@ def test_a_damaged_shard_is_warned_about_and_made_again_to_the_same_bytes(extrac
     assert_identical(extractor(side, wanted, "all"), first)
     assert extracted == ([] if content == "items" else MANY[256:300])
     assert files(store.root) == before
-    assert [r.getMessage() for r in caplog.records if r.name == "layeratlas.store"] == [
+    assert [r.getMessage() for r in caplog.records if r.name == "layeratlas.files.store"] == [
         f"store: {path} is damaged (its bytes do not match its checksum); it will be made again"
     ]
 

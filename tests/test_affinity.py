@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from layeratlas import affinity_matrix
-from layeratlas.affinity import Affinity, compare
+from layeratlas.affinity.matrix import Affinity, compare
+from layeratlas.affinity.signatures import Signer
 from layeratlas.arrays import Activations
 from layeratlas.errors import ActivationError
 from layeratlas.layers import all_layers
 from layeratlas.metrics import CKALinear, CKALinearDebiased, MutualKNN
-from layeratlas.signatures import Signer
 
 CPU = torch.device("cpu")
 each_metric = pytest.mark.parametrize("metric", [MutualKNN(k=4), CKALinear(), CKALinearDebiased()], ids=lambda metric: metric.name)

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from layeratlas.agreement import compare_runs
-from layeratlas.results import Run
+from layeratlas.runs.results import Run
 from layeratlas.statistics.differences import independent_difference, paired_difference
 from layeratlas.statistics.resampling import jackknife_se
 from layeratlas.statistics.swaps import at_equal_depths, swaps

@@ -10,9 +10,9 @@ from omegaconf import OmegaConf
 
 from layeratlas.corpora import Language, draw
 from layeratlas.corpora.characters import has_content
+from layeratlas.files.store import Store
 from layeratlas.models import Needs
 from layeratlas.models.tokenization import Encoder
-from layeratlas.store import Store
 
 pytestmark = pytest.mark.slow  # the weights are converted where that was not done before
 CONF = Path(__file__).parents[1] / "conf"

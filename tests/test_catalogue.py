@@ -7,12 +7,12 @@ import torch
 from conftest import TEXTS
 
 from layeratlas import pooling
-from layeratlas.activations import Extractor, Side
-from layeratlas.batching import Batching
-from layeratlas.catalogue import catalogue, damaged, remove
 from layeratlas.errors import ConfigError
+from layeratlas.extraction.activations import Extractor, Side
+from layeratlas.extraction.batching import Batching
+from layeratlas.extraction.catalogue import catalogue, damaged, remove
+from layeratlas.files.store import Store, checksum
 from layeratlas.models import Checkpoint
-from layeratlas.store import Store, checksum
 
 MANY = [f"Item {i} of {i % 7}." for i in range(300)]
 
@@ -240,5 +240,5 @@ def test_what_cannot_be_read_counts_as_damaged(store, monkeypatch):
             raise PermissionError(13, "Permission denied")
         return True
 
-    monkeypatch.setattr("layeratlas.catalogue.intact", unreadable)
+    monkeypatch.setattr("layeratlas.extraction.catalogue.intact", unreadable)
     assert damaged(store) == [path]

@@ -18,14 +18,14 @@ from torch import Tensor
 from transformers import PreTrainedModel, dynamic_module_utils
 
 from layeratlas import pooling
-from layeratlas.activations import Extractor, Side
-from layeratlas.batching import Batching
 from layeratlas.errors import ConfigError
+from layeratlas.extraction.activations import Extractor, Side
+from layeratlas.extraction.batching import Batching
+from layeratlas.files.store import Store
 from layeratlas.models import Checkpoint, Needs
 from layeratlas.models.certificate import rounding
 from layeratlas.models.language_model import LanguageModel
 from layeratlas.models.tokenization import collate
-from layeratlas.store import Store
 
 CPU = torch.device("cpu")
 TEXT = "Why do rivers bend, and who asked?"

@@ -3,7 +3,7 @@
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from layeratlas.command_line import understood
+from layeratlas.stages.command_line import understood
 
 K = ["k1", "k5", "k10"]
 

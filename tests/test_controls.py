@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layeratlas.balance import balance, commonest, imbalances
 from layeratlas.corpora import (
     AbstractControl,
     AbstractCorpus,
@@ -26,6 +25,7 @@ from layeratlas.corpora import (
 )
 from layeratlas.corpora.scripts import foreign, joined, share_in_script, words
 from layeratlas.errors import ConfigError
+from layeratlas.extraction.balance import balance, commonest, imbalances
 
 EN, DE = Language("en", script="Latn"), Language("de", script="Latn")
 HI, ZH, TH = Language("hi", script="Deva"), Language("zh", script="Hans"), Language("th", script="Thai")

@@ -15,7 +15,7 @@ from conftest import TEXTS
 
 import layeratlas
 from hydra_plugins.layeratlas_sweeper import _cores_of
-from layeratlas.cores import limit_threads, own_cores, shared_cores
+from layeratlas.stages.cores import limit_threads, own_cores, shared_cores
 
 SCRIPT = Path(__file__).parent.parent / "src" / "run.py"
 

@@ -18,7 +18,7 @@ from scipy import stats
 from layeratlas import corpora
 from layeratlas.corpora import AbstractCorpus, Factbook, Language, Local, PairedItems, RandomStrings, Speeches
 from layeratlas.errors import ConfigError
-from layeratlas.packages import package_files
+from layeratlas.files.packages import package_files
 
 quick = settings(deadline=None, derandomize=True, max_examples=25)
 

@@ -4,9 +4,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 import run
-from layeratlas.credentials import holds_token, redacted, refuse_tokens, refuse_tokens_in
 from layeratlas.errors import ConfigError
-from layeratlas.jobs import keep_trace
+from layeratlas.files.credentials import holds_token, redacted, refuse_tokens, refuse_tokens_in
+from layeratlas.runs.at_work import keep_trace
 
 TOKEN = "hf_" + "AbCd" * 8
 SECRET = "s3cret/of+an=unknown-form"
@@ -114,7 +114,7 @@ def test_a_token_in_an_error_is_kept_nowhere(command, tiny, tmp_path, capfd, mon
     def fail(*arguments):
         raise RuntimeError(f"401 for https://hub/x?token={TOKEN} and {SECRET}")
 
-    monkeypatch.setattr("layeratlas.stages.planned", fail)
+    monkeypatch.setattr("layeratlas.stages.pipeline.planned", fail)
     assert command(*tiny) == 1
     assert "401 for" in (tmp_path / "out" / "error.txt").read_text()
     assert files_with_a_secret(tmp_path) == []

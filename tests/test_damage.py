@@ -15,10 +15,11 @@ import test_summary
 from running import last_line
 
 import layeratlas
-from layeratlas import figures, results, sweeps
+from layeratlas import figures
 from layeratlas.errors import ConfigError, Damaged
-from layeratlas.results import damage, read_run, read_sweep
-from layeratlas.sealed import sealed, unsealed
+from layeratlas.files.sealed import sealed, unsealed
+from layeratlas.runs import results, sweeps
+from layeratlas.runs.results import damage, read_run, read_sweep
 from layeratlas.summary import summarize
 
 write_run, sweep = test_summary.write_run, test_summary.sweep
@@ -220,7 +221,7 @@ def test_the_same_command_draws_the_pictures_that_a_run_lacks(command, tiny, tmp
     drawn: list[str] = []
     draw = figures.save
     monkeypatch.setattr(figures, "save", lambda figure, folder, name: drawn.append(name) or draw(figure, folder, name))
-    monkeypatch.setattr("layeratlas.stages.planned", lambda config: pytest.fail("computed again"))
+    monkeypatch.setattr("layeratlas.stages.pipeline.planned", lambda config: pytest.fail("computed again"))
     harms: list[tuple[Callable[[], object], list[str]]] = [
         (lambda: None, []),
         (lambda: (folder / "affinity.png").unlink(), ["affinity"]),
@@ -308,7 +309,7 @@ def test_numbers_on_a_full_disk_are_one_line_and_leave_nothing(run, monkeypatch,
 
 
 def write_arrays_of(read: results.Run) -> None:
-    from layeratlas.affinity import Affinity
+    from layeratlas.affinity.matrix import Affinity
 
     layers = [list(map(str, read.arrays[f"layers_{side}"])) for side in "ab"]
     depths = [list(map(float, read.arrays[f"depth_{side}"])) for side in "ab"]
@@ -322,7 +323,7 @@ def test_a_run_on_a_full_disk_ends_in_one_line(command, tiny, tmp_path, capfd, m
 
 
 def test_what_killed_processes_left_in_a_runs_folder_goes_when_it_is_made(command, tiny, tmp_path):
-    from layeratlas.processes import Owner, myself
+    from layeratlas.files.processes import Owner, myself
 
     dead = Owner(myself().machine, myself().pid, 1)  # the id of this process, in use before
     for folder in (tmp_path / "out", tmp_path / "out" / "figures"):

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from layeratlas.affinity import Affinity
+from layeratlas.affinity.matrix import Affinity
+from layeratlas.affinity.signatures import Signer
 from layeratlas.analyses import Comparison, Diagonal, Findings
 from layeratlas.arrays import Activations
 from layeratlas.metrics import MutualKNN
-from layeratlas.signatures import Signer
 from layeratlas.statistics import Inference
 from layeratlas.statistics.diagonal import (
     best_match_depth_rank,

@@ -6,13 +6,13 @@ from scipy import linalg
 from scipy.spatial.distance import cdist
 
 from layeratlas import affinity_matrix
-from layeratlas.affinity import compare, diagnoses
+from layeratlas.affinity.matrix import compare, diagnoses
+from layeratlas.affinity.signatures import Signer
 from layeratlas.arrays import Activations
 from layeratlas.errors import ConfigError
 from layeratlas.metrics import DiffusionNMI, DiffusionNMIPublished
 from layeratlas.metrics import diffusion as module
 from layeratlas.metrics.diffusion import NEARLY_CONSTANT, NEARLY_IDENTITY, NO_GAP
-from layeratlas.signatures import Signer
 
 PUBLISHED = DiffusionNMIPublished(sigma=8.0, alpha=0.5, dimensions=2)
 NMI = DiffusionNMI(dimensions=2, bandwidth=1.0)

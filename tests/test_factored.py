@@ -8,8 +8,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from layeratlas import sweeps
-from layeratlas.factored import Factored
+from layeratlas.runs import sweeps
+from layeratlas.stages.factored import Factored
 
 CONF = str(Path(__file__).parent.parent / "conf")
 

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 
-from layeratlas import forward, pooling
+from layeratlas import pooling
 from layeratlas.arrays import Tokens
-from layeratlas.batching import Batching
 from layeratlas.errors import ActivationError, ConfigError
-from layeratlas.forward import Texts, extract, token_table
+from layeratlas.extraction import forward
+from layeratlas.extraction.batching import Batching
+from layeratlas.extraction.forward import Texts, extract, token_table
 from layeratlas.models.language_model import LanguageModel
 
 POOLINGS = {"last": pooling.last, "mean": pooling.mean}

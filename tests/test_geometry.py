@@ -7,7 +7,8 @@ import torch
 from scipy import stats
 from scipy.spatial.distance import pdist
 
-from layeratlas.affinity import compare
+from layeratlas.affinity.matrix import compare
+from layeratlas.affinity.signatures import Signer
 from layeratlas.analyses import Comparison, Geometry
 from layeratlas.arrays import Activations
 from layeratlas.errors import ConfigError
@@ -22,7 +23,6 @@ from layeratlas.metrics.geometry import (
     top_dimension_share,
     uniformity,
 )
-from layeratlas.signatures import Signer
 
 MEASURES = [effective_rank, participation_ratio, intrinsic_dimension, anisotropy, kurtosis, top_dimension_share, uniformity]
 each = pytest.mark.parametrize("measure", MEASURES, ids=lambda measure: measure.__name__)

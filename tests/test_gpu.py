@@ -7,8 +7,8 @@ from conftest import TEXTS
 from metric_rows import METRICS, Row
 
 from layeratlas import affinity_matrix, pooling
-from layeratlas.batching import Batching
-from layeratlas.forward import Texts, extract
+from layeratlas.extraction.batching import Batching
+from layeratlas.extraction.forward import Texts, extract
 from layeratlas.models import Needs
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")]

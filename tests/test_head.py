@@ -12,9 +12,9 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from layeratlas import pooling
 from layeratlas.arrays import Tokens
-from layeratlas.batching import Batching
 from layeratlas.errors import ActivationError, ConfigError
-from layeratlas.forward import Extracted, Texts, extract
+from layeratlas.extraction.batching import Batching
+from layeratlas.extraction.forward import Extracted, Texts, extract
 from layeratlas.models import Checkpoint, Needs
 from layeratlas.models import head as head_module
 from layeratlas.models.head import Head, head_of

@@ -10,9 +10,9 @@ import torch
 from conftest import TEXTS
 
 from layeratlas import pooling
-from layeratlas.activations import Extractor, Side
-from layeratlas.batching import Batching
 from layeratlas.errors import ConfigError
+from layeratlas.extraction.activations import Extractor, Side
+from layeratlas.extraction.batching import Batching
 from layeratlas.models import Checkpoint, Held, Needs, verification
 from layeratlas.models.base import AbstractModel
 from layeratlas.models.language_model import LanguageModel

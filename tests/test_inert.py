@@ -5,10 +5,10 @@ import logging
 import pandas as pd
 import pytest
 
-from layeratlas import results, sweeps
-from layeratlas.inert import inert, inert_cells
-from layeratlas.logs import Formatter, LogFile
-from layeratlas.sweeps import Job, JobState
+from layeratlas.files.inert import inert, inert_cells
+from layeratlas.files.logs import Formatter, LogFile
+from layeratlas.runs import results, sweeps
+from layeratlas.runs.sweeps import Job, JobState
 
 ESCAPE = "\x1b[2J\x1b]0;title\x07"
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from layeratlas.atomic import abandoned, in_use, remove_abandoned, replacing, temporary
-from layeratlas.catalogue import remove
-from layeratlas.processes import Owner, ended, myself
-from layeratlas.store import Store
+from layeratlas.extraction.catalogue import remove
+from layeratlas.files.atomic import abandoned, in_use, remove_abandoned, replacing, temporary
+from layeratlas.files.processes import Owner, ended, myself
+from layeratlas.files.store import Store
 
 
 def dead() -> Owner:

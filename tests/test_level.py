@@ -13,7 +13,7 @@ from test_diagonal import asked
 from test_metrics import many_layers
 from test_nulls import compared, inference
 
-from layeratlas.affinity import with_null
+from layeratlas.affinity.matrix import with_null
 from layeratlas.errors import ConfigError
 from layeratlas.metrics import CKALinear, CKALinearDebiased, DistanceCorrelation, MutualKNN, RetrievalAt1
 from layeratlas.statistics import Inference

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from metric_rows import METRICS, Row, affinity, related
 
 from layeratlas import affinity_matrix
-from layeratlas.affinity import bounded
+from layeratlas.affinity.matrix import bounded
 from layeratlas.metrics import INVARIANCES, SecondOrderCosine
 
 TRANSFORMATIONS: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {

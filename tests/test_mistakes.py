@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import layeratlas
-from layeratlas import stages
+from layeratlas.files.store import Store
 from layeratlas.models import Checkpoint
-from layeratlas.store import Store
+from layeratlas.stages import pipeline
 
 
 def lines(capfd) -> list[str]:
@@ -237,7 +237,7 @@ def test_a_sweep_that_compares_nothing_ends_without_a_word_about_summaries(comma
 
 
 def test_a_bug_in_a_job_of_a_sweep_is_no_mistake(command, tiny, tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr(stages, "_run", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr(pipeline, "_run", lambda *a, **k: 1 / 0)
     assert command("-m", *tiny) == 1
     assert lines(capfd) == [f"layeratlas: 1 of 1 jobs failed; stage=status sweep_dir={tmp_path / 'sweep'} lists why"]
     assert "Traceback" in (tmp_path / "sweep" / "0" / "error.txt").read_text()
@@ -250,7 +250,7 @@ def test_a_value_error_of_our_own_code_is_a_bug_and_not_the_users_mistake(comman
     def broken(*arguments, **options):
         raise ValueError("operands could not be broadcast")
 
-    monkeypatch.setattr(stages, "_run", broken)
+    monkeypatch.setattr(pipeline, "_run", broken)
     assert command(*tiny) == 1
     trace = tmp_path / "out" / "error.txt"
     assert lines(capfd) == [f"layeratlas: ValueError: operands could not be broadcast (traceback in {trace})"]
@@ -258,13 +258,13 @@ def test_a_value_error_of_our_own_code_is_a_bug_and_not_the_users_mistake(comman
 
 
 def test_a_key_that_our_own_code_misspells_is_a_bug_and_not_the_users_mistake(command, tiny, tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr(stages, "_run", lambda config, *a, **k: config.dataset.misspelt)
+    monkeypatch.setattr(pipeline, "_run", lambda config, *a, **k: config.dataset.misspelt)
     assert command(*tiny) == 1
     assert "ConfigAttributeError" in (tmp_path / "out" / "error.txt").read_text()
 
 
 def test_a_bug_in_a_stage_without_a_folder_shows_its_traceback(command, capfd, monkeypatch):
-    monkeypatch.setattr(stages, "catalogue", lambda *a: 1 / 0)
+    monkeypatch.setattr(pipeline, "catalogue", lambda *a: 1 / 0)
     assert command("stage=store", where=[]) == 1
     shown = lines(capfd)
     assert "Traceback (most recent call last):" in shown
@@ -272,7 +272,7 @@ def test_a_bug_in_a_stage_without_a_folder_shows_its_traceback(command, capfd, m
 
 
 def test_a_bug_before_a_job_starts_shows_its_traceback(command, tiny, capfd, monkeypatch):
-    monkeypatch.setattr("layeratlas.sweeps.plan", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("layeratlas.runs.sweeps.plan", lambda *a, **k: 1 / 0)
     assert command("-m", *tiny) == 1
     shown = lines(capfd)
     assert "Traceback (most recent call last):" in shown
@@ -284,7 +284,7 @@ def test_a_bug_before_a_job_starts_shows_its_traceback(command, tiny, capfd, mon
 
 @pytest.mark.parametrize("stage", ["extract", "prefetch", "selftest"])
 def test_a_stage_that_compares_nothing_does_with_fewer_items_than_a_comparison(command, tiny, stage, monkeypatch):
-    monkeypatch.setattr(stages, "drift_table", lambda *a: layeratlas.results.pd.DataFrame())
+    monkeypatch.setattr(pipeline, "drift_table", lambda *a: layeratlas.runs.results.pd.DataFrame())
     assert command(*tiny, f"stage={stage}", "dataset.n=2", "k=10", where=[] if stage == "selftest" else ["hydra.run.dir=few"]) == 0
 
 

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from layeratlas.errors import ConfigError
-from layeratlas.normalization import (
+from layeratlas.affinity.normalization import (
     DropPrincipalComponents,
     DropTopDimensions,
     center,
@@ -12,6 +11,7 @@ from layeratlas.normalization import (
     unit,
     zscore,
 )
+from layeratlas.errors import ConfigError
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from metric_rows import related
 from scipy import stats
 
-from layeratlas.affinity import Affinity, with_intervals, with_null
+from layeratlas.affinity.matrix import Affinity, with_intervals, with_null
 from layeratlas.errors import ConfigError
 from layeratlas.metrics import RSA, AbstractMetric, CKALinear, CKALinearDebiased, JaccardKNN, MutualKNN
 from layeratlas.metrics.rdm import CosineDistance

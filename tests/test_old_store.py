@@ -13,14 +13,15 @@ import pytest
 import safetensors.torch
 import torch
 
-from layeratlas import forward, pooling
-from layeratlas.activations import Extractor, Side
-from layeratlas.batching import Batching
+from layeratlas import pooling
 from layeratlas.corpora import Language
 from layeratlas.errors import ConfigError
+from layeratlas.extraction import forward
+from layeratlas.extraction.activations import Extractor, Side
+from layeratlas.extraction.batching import Batching
 from layeratlas.files.identity import fingerprint
+from layeratlas.files.store import Store
 from layeratlas.models import Checkpoint
-from layeratlas.store import Store
 
 OLD = Path(__file__).parent / "store_of_55cb8ad"
 TEXTS = ["Rivers bend.", "Why?", "नदी बहती है।"]

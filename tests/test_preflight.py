@@ -11,13 +11,14 @@ import psutil
 import pytest
 import torch
 
-from layeratlas import pooling, preflight
-from layeratlas.activations import Extractor, Side
-from layeratlas.batching import Batching
+from layeratlas import pooling
 from layeratlas.errors import ConfigError
+from layeratlas.extraction import preflight
+from layeratlas.extraction.activations import Extractor, Side
+from layeratlas.extraction.batching import Batching
+from layeratlas.extraction.preflight import Estimate, duration, estimate, operations, require, sample
 from layeratlas.models.base import Size
 from layeratlas.models.language_model import LanguageModel
-from layeratlas.preflight import Estimate, duration, estimate, operations, require, sample
 
 CPU = torch.device("cpu")
 SIZE = Size(bytes=1_000_000, block_parameters=200_000, layers=5, width=32, vocabulary=100)

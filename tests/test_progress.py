@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from layeratlas import progress
-from layeratlas.progress import Progress
+from layeratlas.extraction import progress
+from layeratlas.extraction.progress import Progress
 
 
 class Terminal(io.StringIO):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from test_nulls import compared, inference
 
 from layeratlas import affinity_matrix
-from layeratlas.affinity import Affinity, clustered, with_intervals
+from layeratlas.affinity.matrix import Affinity, clustered, with_intervals
 from layeratlas.errors import ConfigError
 from layeratlas.metrics import LCSKNN, AbstractMetric, CKALinearDebiased, CycleKNN, JaccardKNN, MutualKNN, RankKNN, RetrievalAt1
 from layeratlas.statistics.resampling import bootstrap_interval, design_effect, jackknife_groups, jackknife_interval, share_interval

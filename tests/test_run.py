@@ -16,7 +16,7 @@ from running import last_line
 import layeratlas
 import layeratlas.figures
 import run
-from layeratlas.sweeps import read_plan, states
+from layeratlas.runs.sweeps import read_plan, states
 
 SCRIPT = Path(run.__file__)
 
@@ -262,7 +262,7 @@ def test_a_saturated_metric_says_so_in_the_log_and_in_the_result(command, tiny, 
 
 
 def test_a_crash_leaves_its_traceback_and_exit_code_1(command, tiny, tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr("layeratlas.stages.compare", lambda *a: 1 / 0)
+    monkeypatch.setattr("layeratlas.stages.pipeline.compare", lambda *a: 1 / 0)
     assert command(*tiny) == 1
     assert last_line(capfd).startswith("layeratlas: ZeroDivisionError: division by zero (traceback in ")
     assert "ZeroDivisionError" in (tmp_path / "out" / "error.txt").read_text()
@@ -345,19 +345,19 @@ def test_a_mistake_in_a_sweep_is_told_before_any_job_starts(command, tiny, tmp_p
 
 @pytest.mark.slow
 def test_an_interrupted_sweep_goes_on_with_what_it_lacks(command, tiny, tmp_path, capfd, monkeypatch):
-    from layeratlas import stages
+    from layeratlas.stages import pipeline
 
     def once(*arguments, **options):
         if (tmp_path / "sweep" / "0" / "result.json").exists():
             raise KeyboardInterrupt
         return original(*arguments, **options)
 
-    original = stages._run
-    monkeypatch.setattr(stages, "_run", once)
+    original = pipeline._run
+    monkeypatch.setattr(pipeline, "_run", once)
     assert command("-m", *tiny, "k=3,4,5", "statistics=off") == 130
     assert f"the rest is done by: src/run.py -m hydra.sweep.dir={tmp_path / 'sweep'}" in capfd.readouterr().out
     assert [state.state for state in states(tmp_path / "sweep")] == ["done", "missing", "missing"]
-    monkeypatch.setattr(stages, "_run", original)
+    monkeypatch.setattr(pipeline, "_run", original)
     first = (tmp_path / "sweep" / "0" / "result.json").stat().st_mtime_ns
     assert command("-m") == 0
     assert [run.result["metric"]["k"] for run in layeratlas.read_sweep(tmp_path / "sweep")] == [3, 4, 5]
@@ -540,21 +540,22 @@ def test_jobs_of_one_model_are_run_one_after_the_other_under_their_own_numbers(c
 
 
 def test_a_run_by_itself_frees_its_model_before_it_compares(command, tiny, monkeypatch):
-    from layeratlas import stages
     from layeratlas.models import HELD
+    from layeratlas.stages import pipeline
 
-    held, original = [], stages.compare
-    monkeypatch.setattr(stages, "compare", lambda *a: held.append(HELD.bytes) or original(*a))
+    held, original = [], pipeline.compare
+    monkeypatch.setattr(pipeline, "compare", lambda *a: held.append(HELD.bytes) or original(*a))
     assert command(*tiny, "statistics=off") == 0
     assert held == [0]
 
 
 def test_a_sweep_frees_a_model_that_leaves_too_little_memory_to_compare(command, tiny, monkeypatch):
-    from layeratlas import preflight, stages
+    from layeratlas.extraction import preflight
     from layeratlas.models import HELD
+    from layeratlas.stages import pipeline
 
-    held, original = [], stages.compare
-    monkeypatch.setattr(stages, "compare", lambda *a: held.append(HELD.bytes) or original(*a))
+    held, original = [], pipeline.compare
+    monkeypatch.setattr(pipeline, "compare", lambda *a: held.append(HELD.bytes) or original(*a))
     assert command("-m", *tiny, "seed=0", "statistics=off") == 0
     monkeypatch.setattr(preflight, "free_memory", lambda device: 10_000_000)  # the tiny model has a tenth of a megabyte
     assert command("-m", *tiny, "seed=1", "statistics=off", where=()) == 0

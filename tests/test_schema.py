@@ -9,7 +9,7 @@ from omegaconf import OmegaConf, open_dict
 from test_configs import composed
 
 from layeratlas.errors import ConfigError
-from layeratlas.schema import KEYS, checked, pooling_of
+from layeratlas.stages.schema import KEYS, checked, pooling_of
 
 
 @pytest.fixture(autouse=True)
@@ -159,7 +159,7 @@ def test_a_users_own_class_that_does_not_work_is_told_with_its_reason(tmp_path, 
     (tmp_path / "ours.py").write_text(textwrap.dedent(source))
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(__import__("sys").modules, "ours", raising=False)
-    from layeratlas import schema
+    from layeratlas.stages import schema
 
     schema._require_part.cache_clear()
     with pytest.raises(ConfigError) as refused:

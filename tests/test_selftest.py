@@ -4,9 +4,9 @@ import torch
 from conftest import TEXTS
 
 from layeratlas import pooling
+from layeratlas.extraction.drift import BATCH_SIZES, DTYPES, drift_table
+from layeratlas.files.store import Store
 from layeratlas.models import Checkpoint, Needs
-from layeratlas.selftest import BATCH_SIZES, DTYPES, drift_table
-from layeratlas.store import Store
 
 POOLINGS = {name: getattr(pooling, name) for name in pooling.__all__ if name not in ("span", "attention_weighted", "first")}
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from layeratlas.affinity.normalization import DropTopDimensions, length_residual, unit
+from layeratlas.affinity.signatures import Signer
 from layeratlas.arrays import Activations
 from layeratlas.errors import ActivationError, ConfigError
 from layeratlas.metrics import CKALinear, MutualKNN
-from layeratlas.normalization import DropTopDimensions, length_residual, unit
-from layeratlas.signatures import Signer
 
 CPU = torch.device("cpu")
 

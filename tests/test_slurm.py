@@ -20,7 +20,7 @@ from conftest import TEXTS, save_tiny
 from slurm.cluster import Cluster
 
 import layeratlas
-from layeratlas.store import Store
+from layeratlas.files.store import Store
 
 pytestmark = pytest.mark.slurm
 

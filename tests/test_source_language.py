@@ -11,10 +11,10 @@ from omegaconf import OmegaConf
 from transformers import PreTrainedTokenizerBase
 
 from layeratlas import pooling
-from layeratlas.activations import Extractor, Side
-from layeratlas.batching import Batching
 from layeratlas.corpora import Language
 from layeratlas.errors import ConfigError
+from layeratlas.extraction.activations import Extractor, Side
+from layeratlas.extraction.batching import Batching
 from layeratlas.models import Checkpoint
 from layeratlas.models.card import read_card
 from layeratlas.models.tokenization import Encoder

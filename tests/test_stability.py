@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from layeratlas.affinity import compare
+from layeratlas.affinity.matrix import compare
+from layeratlas.affinity.signatures import Signer
 from layeratlas.agreement import compare_runs
 from layeratlas.analyses import Comparison, Stability
 from layeratlas.arrays import Activations
 from layeratlas.errors import ActivationError
 from layeratlas.metrics import CKALinear, MutualKNN
-from layeratlas.results import Run
-from layeratlas.signatures import Signer
+from layeratlas.runs.results import Run
 from layeratlas.statistics.matrices import correlate, items_needed, pearson, spearman_brown
 
 STABILITY = Stability(halvings=3, splits=4, ks=[2, 5, 30], reliability=0.9, seed=0)

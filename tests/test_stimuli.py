@@ -205,7 +205,7 @@ def bundled_tokenizer(tmp_path):
     transformers = pytest.importorskip("transformers")
 
     def read(name: str):
-        from layeratlas.packages import package_files
+        from layeratlas.files.packages import package_files
 
         packages = OmegaConf.load(CONF / "model" / f"{name}.yaml").packages
         parts = [file for package in packages for path, file in package_files(package).items() if ".gguf" in path]

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layeratlas.atomic import discard
 from layeratlas.errors import ConfigError
+from layeratlas.files.atomic import discard
 from layeratlas.files.identity import fingerprint
-from layeratlas.processes import myself
-from layeratlas.store import Store, checksum, intact
+from layeratlas.files.processes import myself
+from layeratlas.files.store import Store, checksum, intact
 
 DESCRIPTION = {"b": [True, None, "é"], "a": {"y": 1, "x": 0.5}}
 CANONICAL = '{"a":{"x":0.5,"y":1},"b":[true,null,"é"]}'
@@ -256,7 +256,7 @@ def test_an_object_that_another_process_removes_meanwhile_is_absent(store, monke
         path.unlink()
         return checksum(path)
 
-    monkeypatch.setattr("layeratlas.store.checksum", removed_before_reading)
+    monkeypatch.setattr("layeratlas.files.store.checksum", removed_before_reading)
     assert store.open("kind", "key") is None
     assert not path.exists()
 
@@ -457,7 +457,7 @@ def test_an_object_that_cannot_be_read_is_named_and_made_again(store, caplog, mo
         raise OSError(errno.EIO, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr("layeratlas.store.checksum", refuse)
+        patch.setattr("layeratlas.files.store.checksum", refuse)
         assert store.open("kind", "key") is None
     assert [record.getMessage() for record in caplog.records] == [f"store: {path} cannot be read (Input/output error); skipped"]
     assert put(store, b"1") == path

@@ -260,7 +260,7 @@ def test_the_memory_that_reading_takes_is_told_from_the_headers(tmp_path, form, 
 def test_vectors_that_do_not_fit_into_memory_are_refused_before_they_are_read(monkeypatch):
     import psutil
 
-    from layeratlas import preflight
+    from layeratlas.extraction import preflight
 
     monkeypatch.setattr(psutil, "virtual_memory", lambda: type("memory", (), {"available": 10**6}))
     preflight.require_memory(10**6, "model path=x", torch.device("cpu"))

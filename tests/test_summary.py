@@ -9,17 +9,17 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from layeratlas import results, sweeps
-from layeratlas.affinity import Affinity
+from layeratlas.affinity.matrix import Affinity
 from layeratlas.errors import ConfigError
 from layeratlas.families import HEADLINE, hopeless, is_test
 from layeratlas.layers import block
-from layeratlas.results import tidy
+from layeratlas.runs import results, sweeps
+from layeratlas.runs.results import tidy
+from layeratlas.runs.sweeps import Job
 from layeratlas.statistics.multiplicity import bonferroni_ordered, corrected
 from layeratlas.statistics.unit_square import mean_unit_square, resampled, unit_square
 from layeratlas.summary import summarize
 from layeratlas.sweep_figures import Condition, PairMatrix, forest_figure, headline_figure
-from layeratlas.sweeps import Job
 
 LAYERS = {"ant": 4, "bee": 6, "cat": 5, "dog": 30, "eel": 18}
 PAIRS = [("ant", "bee"), ("ant", "cat"), ("bee", "cat")]

@@ -16,12 +16,12 @@ from omegaconf import OmegaConf
 from running import last_line
 
 from hydra_plugins.layeratlas_sweeper import _symmetric
-from layeratlas import jobs, sweeps
-from layeratlas.affinity import Affinity
+from layeratlas.affinity.matrix import Affinity
 from layeratlas.errors import ConfigError
-from layeratlas.processes import myself
-from layeratlas.results import write_arrays, write_result
-from layeratlas.sweeps import Job, continued, mirrored, plan
+from layeratlas.files.processes import myself
+from layeratlas.runs import at_work, sweeps
+from layeratlas.runs.results import write_arrays, write_result
+from layeratlas.runs.sweeps import Job, continued, mirrored, plan
 
 CONF = Path(__file__).parent.parent / "conf"
 
@@ -187,19 +187,19 @@ def test_a_folder_without_a_sweep_is_refused(tmp_path):
 
 
 def test_a_job_shows_that_it_runs_and_leaves_no_trace(tmp_path):
-    with jobs.at_work(tmp_path):
-        assert str(os.getpid()) in (jobs.sign_of_life(tmp_path) or "")
-        assert jobs.killed(tmp_path) is None
-    assert jobs.sign_of_life(tmp_path) is None
+    with at_work.at_work(tmp_path):
+        assert str(os.getpid()) in (at_work.sign_of_life(tmp_path) or "")
+        assert at_work.killed(tmp_path) is None
+    assert at_work.sign_of_life(tmp_path) is None
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_killed_job_is_told_from_a_running_one(tmp_path):
     work = f"with at_work(pathlib.Path({str(tmp_path)!r})): os.kill(os.getpid(), 9)"
-    code = f"import os, pathlib\nfrom layeratlas.jobs import at_work\n{work}"
+    code = f"import os, pathlib\nfrom layeratlas.runs.at_work import at_work\n{work}"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
-    assert jobs.sign_of_life(tmp_path) is None
-    assert jobs.killed(tmp_path)
+    assert at_work.sign_of_life(tmp_path) is None
+    assert at_work.killed(tmp_path)
 
 
 def swallow_everything():
@@ -216,7 +216,7 @@ def test_a_time_out_passes_broad_excepts(tmp_path):
 
     before = signal.signal(signal.SIGUSR2, expires)
     try:
-        with pytest.raises(jobs.TimedOut, match="too many times"), jobs.at_work(tmp_path):
+        with pytest.raises(at_work.TimedOut, match="too many times"), at_work.at_work(tmp_path):
             swallow_everything()
         assert signal.getsignal(signal.SIGUSR2) is expires
     finally:
@@ -238,10 +238,10 @@ def here(**other):
 
 def test_a_killed_job_whose_process_id_is_in_use_again_does_not_run(tmp_path):
     running(tmp_path, **here(started=1))
-    assert jobs.sign_of_life(tmp_path) is None
-    assert jobs.killed(tmp_path)
-    jobs.claim(tmp_path)
-    assert str(os.getpid()) in (jobs.sign_of_life(tmp_path) or "")
+    assert at_work.sign_of_life(tmp_path) is None
+    assert at_work.killed(tmp_path)
+    at_work.claim(tmp_path)
+    assert str(os.getpid()) in (at_work.sign_of_life(tmp_path) or "")
 
 
 def test_a_folder_in_which_another_process_works_is_refused(tmp_path):
@@ -249,42 +249,42 @@ def test_a_folder_in_which_another_process_works_is_refused(tmp_path):
     began = round(10 * (psutil.Process(other.pid).create_time() - psutil.boot_time()))
     running(tmp_path, **here(pid=other.pid, started=began))
     before = (tmp_path / "running.json").read_text()
-    with pytest.raises(jobs.AtWork, match=rf"^{tmp_path}: another run is at work here \(process {other.pid} on elsewhere"):
-        jobs.claim(tmp_path)
+    with pytest.raises(at_work.AtWork, match=rf"^{tmp_path}: another run is at work here \(process {other.pid} on elsewhere"):
+        at_work.claim(tmp_path)
     assert (tmp_path / "running.json").read_text() == before
     other.kill()
     other.wait()
-    with jobs.at_work(tmp_path):
-        assert str(os.getpid()) in (jobs.sign_of_life(tmp_path) or "")
+    with at_work.at_work(tmp_path):
+        assert str(os.getpid()) in (at_work.sign_of_life(tmp_path) or "")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_job_of_another_machine_is_believed_until_it_has_been_silent_for_long(tmp_path):
     running(tmp_path)
-    with pytest.raises(jobs.AtWork, match="try again in 3 minutes"):
-        jobs.claim(tmp_path)
+    with pytest.raises(at_work.AtWork, match="try again in 3 minutes"):
+        at_work.claim(tmp_path)
     os.utime(tmp_path / "running.json", (time.time() - 3600,) * 2)
-    jobs.claim(tmp_path)
+    at_work.claim(tmp_path)
 
 
 def test_a_slurm_job_that_is_queued_again_goes_on_at_once(tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.delenv("SLURM_ARRAY_JOB_ID", raising=False)
     running(tmp_path, slurm="8")
-    with pytest.raises(jobs.AtWork):
-        jobs.claim(tmp_path)
+    with pytest.raises(at_work.AtWork):
+        at_work.claim(tmp_path)
     running(tmp_path, slurm="7")
-    jobs.claim(tmp_path)
+    at_work.claim(tmp_path)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", "null"])
 def test_a_sign_of_life_that_cannot_be_read_counts_while_it_is_young(tmp_path, content):
     (tmp_path / "running.json").write_text(content)
-    with pytest.raises(jobs.AtWork, match="a process that has just begun"):
-        jobs.claim(tmp_path)
+    with pytest.raises(at_work.AtWork, match="a process that has just begun"):
+        at_work.claim(tmp_path)
     os.utime(tmp_path / "running.json", (time.time() - 3600,) * 2)
-    jobs.claim(tmp_path)
-    assert str(os.getpid()) in (jobs.sign_of_life(tmp_path) or "")
+    at_work.claim(tmp_path)
+    assert str(os.getpid()) in (at_work.sign_of_life(tmp_path) or "")
 
 
 def test_of_many_that_want_a_folder_at_once_one_gets_it(tmp_path):
@@ -293,10 +293,10 @@ def test_of_many_that_want_a_folder_at_once_one_gets_it(tmp_path):
     for _ in range(8):
         if not (child := os.fork()):
             try:
-                jobs.claim(tmp_path)
+                at_work.claim(tmp_path)
                 time.sleep(1)
                 os._exit(0)
-            except jobs.AtWork:
+            except at_work.AtWork:
                 os._exit(3)
             finally:
                 os._exit(4)

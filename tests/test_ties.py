@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from metric_rows import affinity, related
 
 from layeratlas import affinity_matrix
-from layeratlas.affinity import compare, diagnoses
+from layeratlas.affinity.matrix import compare, diagnoses
+from layeratlas.affinity.signatures import Signer
 from layeratlas.arrays import Activations
 from layeratlas.metrics import (
     CKNNA,
@@ -32,7 +33,6 @@ from layeratlas.metrics import (
 )
 from layeratlas.metrics import nearest as nearest_module
 from layeratlas.metrics.nearest import Listed
-from layeratlas.signatures import Signer
 
 K = 3
 FAMILY = [MutualKNN(K), JaccardKNN(K), CycleKNN(K), LCSKNN(K), RankKNN(K), CKNNA(K), SecondOrderCosine(K)]

@@ -30,14 +30,14 @@ from conftest import TEXTS
 from extracting import Job, Process, answer, digest, extractor, side
 
 import layeratlas
-from layeratlas import forward
-from layeratlas import store as store_module
-from layeratlas.activations import SHARD, Extracted, Extractor, Side
-from layeratlas.catalogue import catalogue, damaged, remove
 from layeratlas.errors import ConfigError
+from layeratlas.extraction import forward
+from layeratlas.extraction.activations import SHARD, Extracted, Extractor, Side
+from layeratlas.extraction.catalogue import catalogue, damaged, remove
+from layeratlas.files import store as store_module
+from layeratlas.files.store import Store, checksum, intact
 from layeratlas.models import BundledCheckpoint
 from layeratlas.models.base import AbstractModel
-from layeratlas.store import Store, checksum, intact
 
 MANY = [f"Item {i}" + " again" * (i % 5) + "." for i in range(1100)]
 
@@ -74,7 +74,7 @@ def whole_shards(root: Path) -> dict[str, tuple[int, int]]:
 
 
 def store_warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [r.getMessage() for r in caplog.records if r.name == "layeratlas.store" and r.levelno >= logging.WARNING]
+    return [r.getMessage() for r in caplog.records if r.name == "layeratlas.files.store" and r.levelno >= logging.WARNING]
 
 
 # 13: killed processes

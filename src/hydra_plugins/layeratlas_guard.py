@@ -10,9 +10,9 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from layeratlas.credentials import refuse_tokens_in
 from layeratlas.errors import ConfigError, Refused
-from layeratlas.jobs import claim
+from layeratlas.files.credentials import refuse_tokens_in
+from layeratlas.runs.at_work import claim
 
 
 class Guard(Callback):

@@ -16,17 +16,17 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from layeratlas import sweeps
-from layeratlas.cores import shared_cores
-from layeratlas.credentials import refuse_tokens_in
 from layeratlas.errors import ConfigError, Damaged, JobError
-from layeratlas.factored import Factored
+from layeratlas.files.credentials import refuse_tokens_in
 from layeratlas.files.identity import fingerprint
 from layeratlas.models import HELD
 from layeratlas.options import require_options
-from layeratlas.results import RESULT
-from layeratlas.schema import checked
-from layeratlas.sweeps import Job
+from layeratlas.runs import sweeps
+from layeratlas.runs.results import RESULT
+from layeratlas.runs.sweeps import Job
+from layeratlas.stages.cores import shared_cores
+from layeratlas.stages.factored import Factored
+from layeratlas.stages.schema import checked
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ import os
 # work to do they spin while the thread that they wait for has no core: fifty seconds for the work of one. What is set stays.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from layeratlas.affinity import affinity_matrix as affinity_matrix
+from layeratlas.affinity.matrix import affinity_matrix as affinity_matrix
 from layeratlas.agreement import compare_runs as compare_runs
-from layeratlas.results import Run as Run
-from layeratlas.results import read_run as read_run
-from layeratlas.results import read_sweep as read_sweep
+from layeratlas.runs.results import Run as Run
+from layeratlas.runs.results import read_run as read_run
+from layeratlas.runs.results import read_sweep as read_sweep

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from layeratlas.results import Run
+from layeratlas.runs.results import Run
 from layeratlas.statistics.over_models import over_models
 
 STATISTICS = {"net_share": None, "margin": "margin_se"}  # tested first: it has more power, and holds its level; standard error

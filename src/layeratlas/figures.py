@@ -18,8 +18,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from layeratlas.atomic import replacing
-from layeratlas.results import Run
+from layeratlas.files.atomic import replacing
+from layeratlas.runs.results import Run
 
 logger = logging.getLogger(__name__)
 

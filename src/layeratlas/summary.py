@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from layeratlas import depth, results, sweeps
+from layeratlas import depth
 from layeratlas.families import conditions, families, headline, hopeless, shared, with_corrections
 from layeratlas.figures import unwritten
-from layeratlas.results import RESULT, Run
+from layeratlas.runs import results, sweeps
+from layeratlas.runs.results import RESULT, Run
 from layeratlas.sweep_figures import Condition, PairMatrix, draw_condition
 
 logger = logging.getLogger(__name__)

@@ -25,16 +25,17 @@ from omegaconf import OmegaConf
 from race import race
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from layeratlas import forward, pooling
-from layeratlas.activations import Extractor, Side
-from layeratlas.batching import Batching
+from layeratlas import pooling
 from layeratlas.corpora import Language, Speeches, draw
-from layeratlas.forward import Texts, extract, extract_batch, unchecked
+from layeratlas.extraction import forward
+from layeratlas.extraction.activations import Extractor, Side
+from layeratlas.extraction.batching import Batching
+from layeratlas.extraction.forward import Texts, extract, extract_batch, unchecked
+from layeratlas.files.store import Store
 from layeratlas.models import BundledCheckpoint, Needs
 from layeratlas.models.base import Size
 from layeratlas.models.language_model import LanguageModel
 from layeratlas.models.tokenization import Encoding, collate
-from layeratlas.store import Store
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 MODELS = ("smollm2-135m-instruct", "gemma3-270m")

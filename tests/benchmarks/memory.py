@@ -35,10 +35,10 @@ def measure(layers: int, texts: int) -> float:
     from transformers import LlamaConfig, LlamaModel
 
     from layeratlas import pooling
-    from layeratlas.activations import Extractor, Side
-    from layeratlas.batching import Batching
+    from layeratlas.extraction.activations import Extractor, Side
+    from layeratlas.extraction.batching import Batching
+    from layeratlas.files.store import Store
     from layeratlas.models import Checkpoint, Needs
-    from layeratlas.store import Store
 
     config = LlamaConfig(
         vocab_size=260,

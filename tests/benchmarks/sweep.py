@@ -28,11 +28,11 @@ import torch
 from hydra import compose, initialize_config_dir
 
 import layeratlas
-from layeratlas.activations import ITEMS, Side
+from layeratlas.extraction.activations import ITEMS, Side
+from layeratlas.files.store import Store
 from layeratlas.layers import all_layers
 from layeratlas.models import AbstractModel
-from layeratlas.plan import planned
-from layeratlas.store import Store
+from layeratlas.stages.plan import planned
 
 SCRIPT = Path(__file__).resolve().parents[2] / "src" / "run.py"
 N, WIDTH = 2048, 128
@@ -69,7 +69,7 @@ def main(models: int = len(LAYERS), datasets: int = 1, statistics: str = "off") 
     chosen = dict(list(LAYERS.items())[:models])
     with tempfile.TemporaryDirectory() as temporary:
         study = Study(Path(temporary), statistics)
-        start_up = seconds(["-c", "import run, layeratlas.stages, layeratlas.figures"])
+        start_up = seconds(["-c", "import run, layeratlas.stages.pipeline, layeratlas.figures"])
         print(f"{models} models, {sum(chosen.values())} blocks, {datasets} datasets, n = {N}, statistics={statistics}", flush=True)
         cost = calibrated(study)
         print(cost, flush=True)

@@ -10,11 +10,11 @@ from transformers import PreTrainedModel
 from transformers.models.auto import configuration_auto, modeling_auto
 
 from layeratlas import pooling
-from layeratlas.activations import Extractor, Side
-from layeratlas.batching import Batching
 from layeratlas.errors import ConfigError
+from layeratlas.extraction.activations import Extractor, Side
+from layeratlas.extraction.batching import Batching
+from layeratlas.files.store import Store
 from layeratlas.models import Checkpoint
-from layeratlas.store import Store
 from zoo import reference
 from zoo.architectures import MIXTURES, NO_ATTENTION, NO_BFLOAT16, ROUNDED_BELOW_A_HEAD, ZOO, Architecture
 from zoo.left_out import LEFT_OUT

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from layeratlas.affinity import Affinity
+from layeratlas.affinity.matrix import Affinity
+from layeratlas.affinity.signatures import Signer
 from layeratlas.arrays import Activations
-from layeratlas.signatures import Signer
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from annotated_types import Interval
 
-from layeratlas.affinity import Affinity
+from layeratlas.affinity.matrix import Affinity
 from layeratlas.analyses.base import AbstractAnalysis, Comparison, Findings
 from layeratlas.analyses.swap_headline import swap_headline
 from layeratlas.options import Repetitions, Seed

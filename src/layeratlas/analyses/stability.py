@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from annotated_types import Interval
 
-from layeratlas.affinity import Affinity, compare
+from layeratlas.affinity.matrix import Affinity, compare
 from layeratlas.analyses.base import AbstractAnalysis, Comparison, Findings
 from layeratlas.errors import ActivationError
 from layeratlas.metrics import AbstractNeighborMetric

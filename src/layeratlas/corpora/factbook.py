@@ -12,7 +12,7 @@ import pandas as pd
 from layeratlas.corpora.base import AbstractCorpus, english_only
 from layeratlas.corpora.language import Language
 from layeratlas.errors import ConfigError
-from layeratlas.packages import package_files
+from layeratlas.files.packages import package_files
 
 
 @dataclass(frozen=True, kw_only=True)

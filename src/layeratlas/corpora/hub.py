@@ -16,7 +16,7 @@ import pandas as pd
 from layeratlas.corpora.base import AbstractCorpus
 from layeratlas.corpora.language import Language
 from layeratlas.errors import ConfigError, Skipped
-from layeratlas.paths import expanded
+from layeratlas.files.paths import expanded
 
 logger = logging.getLogger(__name__)
 

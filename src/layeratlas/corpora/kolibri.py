@@ -10,7 +10,7 @@ import pandas as pd
 from layeratlas.corpora.base import AbstractCorpus
 from layeratlas.corpora.language import Language
 from layeratlas.errors import ConfigError, Skipped
-from layeratlas.packages import package_files
+from layeratlas.files.packages import package_files
 
 
 @dataclass(frozen=True, kw_only=True)

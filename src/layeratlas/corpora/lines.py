@@ -10,7 +10,7 @@ from layeratlas.corpora.base import AbstractCorpus, english_only, require_file
 from layeratlas.corpora.hub import published_order
 from layeratlas.corpora.language import Language
 from layeratlas.errors import ConfigError
-from layeratlas.paths import expanded
+from layeratlas.files.paths import expanded
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ import pandas as pd
 from layeratlas.corpora.base import AbstractCorpus, require_file
 from layeratlas.corpora.language import Language
 from layeratlas.errors import ConfigError, Skipped
-from layeratlas.paths import expanded
+from layeratlas.files.paths import expanded
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from layeratlas.corpora.base import AbstractCorpus, english_only
 from layeratlas.corpora.language import Language
-from layeratlas.packages import package_files
+from layeratlas.files.packages import package_files
 
 _REACTIONS = re.compile(r" *\[(?:applause|laughter)\]", re.IGNORECASE)
 

@@ -10,10 +10,10 @@ import torch
 
 from layeratlas.corpora import Language
 from layeratlas.errors import ConfigError
+from layeratlas.files.store import Store
 from layeratlas.models.card import Card
 from layeratlas.models.hub import fetch, fingerprint_of, local_folder, require_adapter
 from layeratlas.options import Positive, Seed
-from layeratlas.store import Store
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from layeratlas.errors import ConfigError
 from layeratlas.files.identity import fingerprint
+from layeratlas.files.packages import package_files
+from layeratlas.files.store import Store
 from layeratlas.models.base import AbstractModel, Source
-from layeratlas.packages import package_files
-from layeratlas.store import Store
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from layeratlas.files.identity import fingerprint
+from layeratlas.files.store import Store
 from layeratlas.models.base import AbstractModel, Needs, Size
-from layeratlas.store import Store
 
 logger = logging.getLogger(__name__)
 

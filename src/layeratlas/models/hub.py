@@ -8,7 +8,7 @@ from pathlib import Path
 
 from layeratlas.errors import ConfigError
 from layeratlas.files.identity import fingerprint
-from layeratlas.paths import expanded
+from layeratlas.files.paths import expanded
 
 UNLIMITED = 10**9  # tokens; tokenizers without a limit name one far beyond
 _SMALL = ["*config.json", "modules.json", "config_sentence_transformers.json"]

@@ -16,9 +16,9 @@ import torch
 
 from layeratlas.arrays import Activations
 from layeratlas.errors import ConfigError
+from layeratlas.files.paths import expanded
+from layeratlas.files.store import checksum, readable
 from layeratlas.layers import EMBED, FINAL_NORM, block
-from layeratlas.paths import expanded
-from layeratlas.store import checksum, readable
 
 logger = logging.getLogger(__name__)
 

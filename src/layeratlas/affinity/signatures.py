@@ -9,17 +9,16 @@ from typing import Any
 import safetensors.torch
 import torch
 
+from layeratlas.affinity.normalization import Lengths, none
 from layeratlas.arrays import Activations, LayerActivations
 from layeratlas.errors import ActivationError, ConfigError
 from layeratlas.files.identity import fingerprint, placeless
+from layeratlas.files.store import SIGNATURES, Store
 from layeratlas.metrics import AbstractMetric
 from layeratlas.metrics.base import require_different_items
-from layeratlas.normalization import Lengths, none
-from layeratlas.store import Store
 
 logger = logging.getLogger(__name__)
 
-SIGNATURES = "signatures"
 _FORMAT = 1
 
 

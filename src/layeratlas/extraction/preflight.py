@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import torch
 
-from layeratlas.batching import Batching
 from layeratlas.errors import ConfigError
+from layeratlas.extraction.batching import Batching
 from layeratlas.models.base import Size
 
 logger = logging.getLogger(__name__)

@@ -7,16 +7,16 @@ from typing import Any
 
 import pandas as pd
 
-from layeratlas import results
-from layeratlas.activations import Extracted
-from layeratlas.affinity import Affinity
+from layeratlas.affinity.matrix import Affinity
 from layeratlas.analyses import Findings, Headline
-from layeratlas.balance import Commonest, balance, commonest, imbalances
 from layeratlas.corpora import doubts
 from layeratlas.corpora.characters import has_content, is_visible
+from layeratlas.extraction.activations import Extracted
+from layeratlas.extraction.balance import Commonest, balance, commonest, imbalances
 from layeratlas.metrics import AbstractMetric
 from layeratlas.models import AbstractModel
-from layeratlas.plan import Plan
+from layeratlas.runs import results
+from layeratlas.stages.plan import Plan
 
 logger = logging.getLogger(__name__)
 

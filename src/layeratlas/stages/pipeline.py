@@ -14,18 +14,20 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from layeratlas import pooling, preflight, results, sweeps
-from layeratlas.activations import Extracted, Extractor, Side
-from layeratlas.affinity import Affinity, clustered, compare, diagnoses, with_intervals, with_null
+from layeratlas import pooling
+from layeratlas.affinity.matrix import Affinity, clustered, compare, diagnoses, with_intervals, with_null
 from layeratlas.analyses import Comparison, Findings
-from layeratlas.catalogue import catalogue, damaged, remove
-from layeratlas.description import described, doubtful_texts, k_of, log_summary, offers
 from layeratlas.errors import ActivationError, ConfigError, Failure
+from layeratlas.extraction import preflight
+from layeratlas.extraction.activations import Extracted, Extractor, Side
+from layeratlas.extraction.catalogue import catalogue, damaged, remove
+from layeratlas.extraction.drift import drift_table
 from layeratlas.metrics import AbstractNeighborMetric
 from layeratlas.models import AbstractModel, StoredActivations
-from layeratlas.plan import Plan, planned, require_one_width, store_of, texts_of
-from layeratlas.schema import resolved
-from layeratlas.selftest import drift_table
+from layeratlas.runs import results, sweeps
+from layeratlas.stages.description import described, doubtful_texts, k_of, log_summary, offers
+from layeratlas.stages.plan import Plan, planned, require_one_width, store_of, texts_of
+from layeratlas.stages.schema import resolved
 from layeratlas.statistics.nulls import attainable_p, survivable
 
 logger = logging.getLogger(__name__)

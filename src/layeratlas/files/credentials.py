@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from layeratlas.errors import ConfigError
-from layeratlas.inert import inert
+from layeratlas.files.inert import inert
 
 _TOKEN = re.compile(
     r"\b(?:hf_|api_org_)[A-Za-z0-9]{20,}|\bgh[pousr]_[A-Za-z0-9]{36,}|\bgithub_pat_\w{22,}|\bsk-[\w-]{20,}|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"

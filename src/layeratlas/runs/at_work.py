@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from layeratlas.atomic import temporary
-from layeratlas.credentials import redacted
 from layeratlas.errors import ConfigError
-from layeratlas.inert import inert
-from layeratlas.processes import Owner, ended, myself
+from layeratlas.files.atomic import temporary
+from layeratlas.files.credentials import redacted
+from layeratlas.files.inert import inert
+from layeratlas.files.processes import Owner, ended, myself
 
 RUNNING = "running.json"
 _BEAT = 15  # seconds

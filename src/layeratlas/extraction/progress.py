@@ -7,7 +7,7 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from layeratlas.inert import inert
+from layeratlas.files.inert import inert
 
 logger = logging.getLogger(__name__)
 

@@ -7,19 +7,19 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from layeratlas.activations import Extracted, Extractor, Side
+from layeratlas.affinity.normalization import DropTopDimensions
+from layeratlas.affinity.signatures import Signer
 from layeratlas.analyses import AbstractAnalysis
-from layeratlas.batching import Batching
 from layeratlas.corpora import AbstractControl, AbstractCorpus, Language, PairedItems, draw
 from layeratlas.errors import ConfigError
+from layeratlas.extraction.activations import Extracted, Extractor, Side
+from layeratlas.extraction.batching import Batching
+from layeratlas.files.paths import expanded
+from layeratlas.files.store import Store
 from layeratlas.metrics import AbstractMetric, AbstractNeighborMetric
 from layeratlas.models import HELD, AbstractModel, StoredActivations, pick_device
-from layeratlas.normalization import DropTopDimensions
-from layeratlas.paths import expanded
-from layeratlas.schema import pooling_of, resolved
-from layeratlas.signatures import Signer
+from layeratlas.stages.schema import pooling_of, resolved
 from layeratlas.statistics import Inference
-from layeratlas.store import Store
 
 
 @dataclass(frozen=True)

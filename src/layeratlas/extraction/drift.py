@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from layeratlas.arrays import Pooling
-from layeratlas.batching import Batching
+from layeratlas.extraction.batching import Batching
+from layeratlas.files.store import Store
 from layeratlas.models.base import AbstractModel, Needs
-from layeratlas.store import Store
 
 BATCH_SIZES = (1, 2, 4, 16)
 DTYPES = ("float32", "bfloat16", "float16")
@@ -47,7 +47,7 @@ def drift_table(
 def _extract(
     model: AbstractModel, texts: Sequence[str], poolings: Mapping[str, Pooling], needs: Needs, store: Store, device: torch.device
 ) -> dict[int, Vectors]:
-    from layeratlas.forward import Texts, unchecked
+    from layeratlas.extraction.forward import Texts, unchecked
 
     loaded = model.load(store, device, needs)
     encoded = Texts(texts, loaded.encoder.encode(texts))

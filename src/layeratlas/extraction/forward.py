@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from layeratlas.arrays import HiddenStates, Pooling, Tokens
-from layeratlas.balance import per_unit
-from layeratlas.batching import Batching
 from layeratlas.errors import ActivationError, ConfigError
+from layeratlas.extraction.balance import per_unit
+from layeratlas.extraction.batching import Batching
 from layeratlas.models.certificate import overflow
 from layeratlas.models.language_model import LanguageModel
 from layeratlas.models.tokenization import Encoder, Encoding, collate

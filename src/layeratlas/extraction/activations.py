@@ -23,19 +23,19 @@ from safetensors import safe_open
 from torch import Tensor
 
 from layeratlas import pooling as poolings_of_ours
-from layeratlas import preflight
 from layeratlas.arrays import Activations, Pooling
-from layeratlas.balance import per_unit
-from layeratlas.batching import Batching
 from layeratlas.corpora import Language
 from layeratlas.errors import ConfigError
+from layeratlas.extraction import preflight
+from layeratlas.extraction.balance import per_unit
+from layeratlas.extraction.batching import Batching
+from layeratlas.extraction.progress import Progress
 from layeratlas.files.identity import fingerprint
+from layeratlas.files.store import Store, discard
 from layeratlas.layers import all_layers, select
 from layeratlas.models import AbstractModel, Held, Needs
 from layeratlas.models.base import Size
 from layeratlas.models.certificate import rounding
-from layeratlas.progress import Progress
-from layeratlas.store import Store, discard
 
 logger = logging.getLogger(__name__)
 
@@ -183,7 +183,7 @@ class Extractor:
         shards = [shard for shard, files in zip(side.shards, found, strict=True) if set(files) == vectors]
         if not shards:
             return found
-        from layeratlas.forward import token_table  # transformers takes seconds to import; a filled store needs none
+        from layeratlas.extraction.forward import token_table  # transformers takes seconds to import; a filled store needs none
 
         logger.info("extract %s: counting the tokens of %d texts", side.model.name, sum(len(shard.texts) for shard in shards))
         cut = next((_cut(files) for files in found if vectors & set(files) - {NLL}), None)
@@ -216,7 +216,10 @@ class Extractor:
         return False
 
     def _extract(self, side: Side, missing: Sequence[Shard]) -> None:
-        from layeratlas.forward import extract, token_table  # transformers takes seconds to import; a filled store needs none
+        from layeratlas.extraction.forward import (  # transformers takes seconds to import; a filled store needs none
+            extract,
+            token_table,
+        )
 
         size = self._preflight(side, missing)
         model = self.held.load(side.model, self.store, self.device, self._needs(side))
@@ -261,7 +264,7 @@ class Extractor:
 
     def _foretell(self, model: Any, size: Size, texts: Any, batching: Batching, n: int) -> None:
         """Say how long n texts will take, by the time of a small part of the first ones; a model's speed is measured once."""
-        from layeratlas.forward import Texts, unchecked
+        from layeratlas.extraction.forward import Texts, unchecked
 
         batches = [[texts.lengths[i] for i in batch] for batch in batching.batches(texts.lengths)]
         if self.held.seconds_per_operation is None:
@@ -303,7 +306,7 @@ def _cut(files: Mapping[str, Path]) -> int | None:
 
 def _tokenised(encoder: Any, shards: Sequence[Shard]) -> Iterator[tuple[Shard, Any]]:
     """Shards with their texts tokenised, each while the one before it is computed."""
-    from layeratlas.forward import Texts
+    from layeratlas.extraction.forward import Texts
 
     def tokenise(shard: Shard) -> Texts:
         return Texts(shard.texts, encoder.encode(shard.texts, shard.spans))

@@ -6,12 +6,11 @@ from pathlib import Path
 import pandas as pd
 from safetensors import SafetensorError, safe_open
 
-from layeratlas.activations import record_of
-from layeratlas.atomic import discard, in_use
 from layeratlas.errors import ConfigError
+from layeratlas.extraction.activations import record_of
+from layeratlas.files.atomic import discard, in_use
+from layeratlas.files.store import SIGNATURES, Store, intact
 from layeratlas.layers import EMBED
-from layeratlas.signatures import SIGNATURES
-from layeratlas.store import Store, intact
 
 
 def catalogue(store: Store) -> pd.DataFrame:

@@ -11,11 +11,11 @@ from jaxtyping import Float
 from scipy import stats
 from torch import Tensor
 
+from layeratlas.affinity.signatures import Signer
 from layeratlas.arrays import Activations
 from layeratlas.errors import ConfigError
 from layeratlas.metrics.base import AbstractMetric
 from layeratlas.options import require, shown
-from layeratlas.signatures import Signer
 from layeratlas.statistics import Inference
 from layeratlas.statistics.nulls import ROUNDING, attainable_p, null_of
 from layeratlas.statistics.resampling import design_effect, jackknife_interval, share_interval

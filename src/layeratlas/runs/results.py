@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from layeratlas.affinity import Affinity
-from layeratlas.atomic import remove_abandoned, replacing
+from layeratlas.affinity.matrix import Affinity
 from layeratlas.errors import ConfigError, Damaged
+from layeratlas.files.atomic import remove_abandoned, replacing
 from layeratlas.files.identity import comparable
-from layeratlas.inert import inert_cells
+from layeratlas.files.inert import inert_cells
+from layeratlas.files.sealed import CHECKSUMS, sealed, sha256, unsealed
 from layeratlas.options import require
-from layeratlas.sealed import CHECKSUMS, sealed, sha256, unsealed
 
 SCHEMA_VERSION = 2
 _UNSEALED = 1  # the last schema without checksums

@@ -14,10 +14,10 @@ from typing import Any
 
 from layeratlas.errors import ConfigError, Damaged
 from layeratlas.files.identity import comparable, fingerprint
-from layeratlas.inert import inert
-from layeratlas.jobs import killed, sign_of_life
-from layeratlas.results import EXTRACTED, PREFETCHED, RESULT, damage, read_run, write_json
-from layeratlas.sealed import unsealed
+from layeratlas.files.inert import inert
+from layeratlas.files.sealed import unsealed
+from layeratlas.runs.at_work import killed, sign_of_life
+from layeratlas.runs.results import EXTRACTED, PREFETCHED, RESULT, damage, read_run, write_json
 
 logger = logging.getLogger(__name__)
 

@@ -3,8 +3,8 @@
 import logging
 import sys
 
-from layeratlas.credentials import redacted
-from layeratlas.inert import inert
+from layeratlas.files.credentials import redacted
+from layeratlas.files.inert import inert
 
 
 class Formatter(logging.Formatter):

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from layeratlas.processes import Owner, ended, myself
+from layeratlas.files.processes import Owner, ended, myself
 
 logger = logging.getLogger(__name__)
 

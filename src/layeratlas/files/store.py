@@ -18,12 +18,13 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from layeratlas.atomic import TEMPORARY, discard, remove_abandoned, temporary
 from layeratlas.errors import ConfigError
+from layeratlas.files.atomic import TEMPORARY, discard, remove_abandoned, temporary
 from layeratlas.files.identity import DIGITS, fingerprint
 
 logger = logging.getLogger(__name__)
 
+SIGNATURES = "signatures"  # a kind of objects: what metrics keep of layers
 _OBJECT = re.compile(r"-[0-9a-f]{32}(\.\w+)?$")
 
 

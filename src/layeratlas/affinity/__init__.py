@@ -1,0 +1,1 @@
+"""Vectors to a matrix of similarities, with its chance level, null and intervals."""
