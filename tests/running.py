@@ -7,7 +7,7 @@ import sys
 import pytest
 from conftest import TEXTS
 
-import run
+from layeratlas.stages import main
 
 
 @pytest.fixture
@@ -39,14 +39,14 @@ def tiny(checkpoint_folder, texts_file, tmp_path):
 def command(monkeypatch, tmp_path):
     """Run the command line with these arguments; returns the exit code. Runs land in tmp_path/out, sweeps in tmp_path/sweep."""
     monkeypatch.chdir(tmp_path)
-    for name in ("HYDRA_FULL_ERROR", "LAYERATLAS_RUN_ID", "LAYERATLAS_STORE"):
+    for name in ("HYDRA_FULL_ERROR", "LAYERATLAS_COMMAND", "LAYERATLAS_RUN_ID", "LAYERATLAS_STORE"):
         monkeypatch.setenv(name, "unused")
     handlers, level = list(logging.root.handlers), logging.root.level
 
     def call(*arguments, where=(f"hydra.run.dir={tmp_path / 'out'}", f"hydra.sweep.dir={tmp_path / 'sweep'}")):
-        monkeypatch.setattr(sys, "argv", ["run.py", *arguments, *where])
+        monkeypatch.setattr(sys, "argv", ["layeratlas", *arguments, *where])
         try:
-            return run.main()
+            return main.main()
         finally:
             close_logs()
 

@@ -34,8 +34,8 @@ ORDER = (
     "layeratlas_sweeper",
 )
 OWNERS = {
-    "hydra": {"run", "stages", "layeratlas_guard", "layeratlas_sweeper"},
-    "omegaconf": {"run", "stages", "layeratlas_guard", "layeratlas_sweeper"},
+    "hydra": {"stages", "layeratlas_guard", "layeratlas_sweeper"},
+    "omegaconf": {"stages", "layeratlas_guard", "layeratlas_sweeper"},
     "pydantic": {"options"},
     "transformers": {"models"},
     "huggingface_hub": {"models"},

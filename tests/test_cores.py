@@ -14,8 +14,8 @@ import torch
 from conftest import TEXTS
 
 import layeratlas
-from hydra_plugins.layeratlas_sweeper import _cores_of
 from layeratlas.stages.cores import limit_threads, own_cores, shared_cores
+from layeratlas.stages.sweeping import _cores_of
 
 SCRIPT = Path(__file__).parent.parent / "src" / "run.py"
 
@@ -49,7 +49,7 @@ def displayed(log: str) -> list[dict[str, str]]:
 
 
 def test_the_script_waits_passively(tmp_path):
-    (told,) = openmp([str(SCRIPT), "--cfg", "job"], tmp_path)
+    (told,) = openmp([str(SCRIPT), "stage=store", "store.dir=here"], tmp_path)
     assert (told["OMP_WAIT_POLICY"], told["GOMP_SPINCOUNT"]) == ("PASSIVE", "0")
 
 

@@ -3,10 +3,10 @@
 import pytest
 from hydra import compose, initialize_config_dir
 
-import run
 from layeratlas.errors import ConfigError
 from layeratlas.files.credentials import holds_token, redacted, refuse_tokens, refuse_tokens_in
 from layeratlas.runs.at_work import keep_trace
+from layeratlas.stages import main
 
 TOKEN = "hf_" + "AbCd" * 8
 SECRET = "s3cret/of+an=unknown-form"
@@ -106,7 +106,7 @@ def test_every_config_that_is_shipped_holds_none(monkeypatch):
     monkeypatch.setenv("LAYERATLAS_RUN_ID", "test")
     from omegaconf import OmegaConf
 
-    with initialize_config_dir(str(run.CONF), version_base="1.3"):
+    with initialize_config_dir(str(main.CONF), version_base="1.3"):
         refuse_tokens_in(OmegaConf.to_container(compose("config"), resolve=True))  # type: ignore[arg-type]
 
 

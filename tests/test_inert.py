@@ -5,7 +5,8 @@ import logging
 import pandas as pd
 import pytest
 
-from layeratlas.files.inert import inert, inert_cells
+from layeratlas.files.cells import inert_cells
+from layeratlas.files.inert import inert
 from layeratlas.files.logs import Formatter, LogFile
 from layeratlas.runs import results, sweeps
 from layeratlas.runs.sweeps import Job, JobState

@@ -15,10 +15,9 @@ from running import last_line
 
 import layeratlas
 import layeratlas.figures
-import run
 from layeratlas.runs.sweeps import read_plan, states
 
-SCRIPT = Path(run.__file__)
+SCRIPT = Path(__file__).parent.parent / "src" / "run.py"
 
 
 @pytest.mark.pictures
@@ -355,7 +354,7 @@ def test_an_interrupted_sweep_goes_on_with_what_it_lacks(command, tiny, tmp_path
     original = pipeline._run
     monkeypatch.setattr(pipeline, "_run", once)
     assert command("-m", *tiny, "k=3,4,5", "statistics=off") == 130
-    assert f"the rest is done by: src/run.py -m hydra.sweep.dir={tmp_path / 'sweep'}" in capfd.readouterr().out
+    assert f"the rest is done by: layeratlas -m hydra.sweep.dir={tmp_path / 'sweep'}" in capfd.readouterr().out
     assert [state.state for state in states(tmp_path / "sweep")] == ["done", "missing", "missing"]
     monkeypatch.setattr(pipeline, "_run", original)
     first = (tmp_path / "sweep" / "0" / "result.json").stat().st_mtime_ns

@@ -9,7 +9,8 @@ from omegaconf import OmegaConf, open_dict
 from test_configs import composed
 
 from layeratlas.errors import ConfigError
-from layeratlas.stages.schema import KEYS, checked, pooling_of
+from layeratlas.stages.keys import KEYS
+from layeratlas.stages.schema import checked, pooling_of
 
 
 @pytest.fixture(autouse=True)

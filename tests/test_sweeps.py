@@ -15,13 +15,13 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from running import last_line
 
-from hydra_plugins.layeratlas_sweeper import _symmetric
 from layeratlas.affinity.matrix import Affinity
 from layeratlas.errors import ConfigError
 from layeratlas.files.processes import myself
 from layeratlas.runs import at_work, sweeps
 from layeratlas.runs.results import write_arrays, write_result
 from layeratlas.runs.sweeps import Job, continued, mirrored, plan
+from layeratlas.stages.sweeping import _symmetric
 
 CONF = Path(__file__).parent.parent / "conf"
 

@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from layeratlas.errors import ConfigError, Refused
 from layeratlas.files.credentials import refuse_tokens_in
 from layeratlas.runs.at_work import claim
+from layeratlas.stages.user_files import make_importable, require_own_names, user_folders
 
 
 class Guard(Callback):
@@ -21,6 +22,7 @@ class Guard(Callback):
     def on_run_start(self, config: DictConfig, **more: Any) -> None:
         with _refusing():
             _refuse_tokens(config)
+            _welcome_user_files(config)
             _require_sweep_flag(config)
             if config.hydra.output_subdir is not None:
                 HydraConfig.instance().set_config(config)  # a folder may be named after hydra.job
@@ -31,6 +33,7 @@ class Guard(Callback):
     def on_multirun_start(self, config: DictConfig, **more: Any) -> None:
         with _refusing():
             _refuse_tokens(config)
+            _welcome_user_files(config)
 
 
 @contextlib.contextmanager
@@ -41,6 +44,14 @@ def _refusing() -> Iterator[None]:
         raise Refused(error) from error
     except OSError as error:
         raise Refused(ConfigError(f"hydra.run.dir: cannot make or write {error.filename} ({error.strerror})")) from error
+
+
+def _welcome_user_files(config: DictConfig) -> None:
+    """Folders of the user's own may hold new names for Hydra, and modules for Python."""
+    folders = user_folders(config.hydra)
+    (conf,) = (Path(source.path) for source in config.hydra.runtime.config_sources if source.provider == "main")
+    require_own_names(folders, conf)
+    make_importable(folders)
 
 
 def _require_sweep_flag(config: DictConfig) -> None:

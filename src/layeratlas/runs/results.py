@@ -22,8 +22,8 @@ import pandas as pd
 from layeratlas.affinity.matrix import Affinity
 from layeratlas.errors import ConfigError, Damaged
 from layeratlas.files.atomic import remove_abandoned, replacing
+from layeratlas.files.cells import inert_cells
 from layeratlas.files.identity import comparable
-from layeratlas.files.inert import inert_cells
 from layeratlas.files.sealed import CHECKSUMS, sealed, sha256, unsealed
 from layeratlas.options import require
 

@@ -17,6 +17,8 @@ from layeratlas.options import meant
 _TEXT = re.compile(r"(^|[._])(path|id|revision|mirror|adapter|dir|entry)$|@|^(dataset|metric|pooling)$")
 _SEVERAL = re.compile(r"\w*_dir$")  # sweep_dir=[A,B]
 _SWEEP = ("-m", "--multirun")
+FOLDER = ("--config-dir", "-cd")  # the next argument is a folder of the user's own YAML files
+COMMAND = "LAYERATLAS_COMMAND"  # the environment variable that says how people call the command line
 _LIBRARIES = ("hydra.", "omegaconf.", "yaml.", "antlr4.")
 
 
@@ -27,7 +29,12 @@ def understood(arguments: Sequence[str], options: Sequence[str] = ()) -> list[st
     """
     flags = [argument for argument in arguments if argument in _SWEEP]  # first: argparse takes no overrides on both sides of them
     others = [argument for argument in arguments if argument not in _SWEEP]
-    return [*flags, *(_understood(_free_k(argument, options), swept=bool(flags)) for argument in others)]
+    before = ["", *others]
+    read = (
+        other if flag in FOLDER else _understood(_free_k(other, options), swept=bool(flags))
+        for flag, other in zip(before, others, strict=False)
+    )
+    return [*flags, *read]
 
 
 def _free_k(argument: str, options: Sequence[str]) -> str:

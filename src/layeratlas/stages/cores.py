@@ -4,8 +4,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 _SET = "OMP_NUM_THREADS"
 
 
@@ -23,6 +21,8 @@ def limit_threads() -> None:
     A number that was set by the user, or by a launcher that shares the machine among its workers, stays.
     """
     if _SET not in os.environ:
+        import torch
+
         torch.set_num_threads(min(own_cores(), torch.get_num_threads()))
 
 

@@ -24,10 +24,10 @@ from layeratlas.extraction.catalogue import catalogue, damaged, remove
 from layeratlas.extraction.drift import drift_table
 from layeratlas.metrics import AbstractNeighborMetric
 from layeratlas.models import AbstractModel, StoredActivations
-from layeratlas.runs import results, sweeps
+from layeratlas.runs import results
 from layeratlas.stages.description import described, doubtful_texts, k_of, log_summary, offers
+from layeratlas.stages.keys import resolved
 from layeratlas.stages.plan import Plan, planned, require_one_width, store_of, texts_of
-from layeratlas.stages.schema import resolved
 from layeratlas.statistics.nulls import attainable_p, survivable
 
 logger = logging.getLogger(__name__)
@@ -78,29 +78,6 @@ def prefetch(config: DictConfig, folder: Path) -> None:
             model.prefetch(store_of(config))
             logger.info("prefetch %s: on this machine (%s)", model.name, model.fingerprint())
     results.write_json(folder, results.PREFETCHED, {f"model_{name}": config[f"model_{name}"].get("id") for name in "ab"})
-
-
-def status(config: DictConfig, folder: Path) -> None:
-    """List the jobs of a sweep: done, running, failed with the first line of the error, missing, skipped with the reason."""
-    for sweep in _sweeps(config):
-        found = sweeps.states(sweep)
-        logger.info("sweep %s: %s\n%s", sweep, sweeps.count(found), sweeps.listing(found, found))
-        if waiting := sweeps.queued(sweep):
-            logger.info("SLURM jobs of this sweep that wait or run: %s", " ".join(waiting))
-
-
-def summarize(config: DictConfig, folder: Path) -> None:
-    """Write one sweep's tables and figures, or those of several sweeps together."""
-    from layeratlas.summary import summarize  # statsmodels and seaborn take seconds to import
-
-    found = _sweeps(config)
-    if len(found) > 1 and config.summary_dir is None:
-        raise ConfigError("summary_dir: has no value; several sweeps are summarised in a folder of their own")
-    summarize(found, Path(config.summary_dir or found[0]), family=config.summary_family)
-
-
-def _sweeps(config: DictConfig) -> list[Path]:
-    return [Path(sweep) for sweep in ([config.sweep_dir] if isinstance(config.sweep_dir, str) else config.sweep_dir)]
 
 
 def inspect_store(config: DictConfig, folder: Path) -> None:

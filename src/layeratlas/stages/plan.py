@@ -18,7 +18,8 @@ from layeratlas.files.paths import expanded
 from layeratlas.files.store import Store
 from layeratlas.metrics import AbstractMetric, AbstractNeighborMetric
 from layeratlas.models import HELD, AbstractModel, StoredActivations, pick_device
-from layeratlas.stages.schema import pooling_of, resolved
+from layeratlas.stages.keys import resolved
+from layeratlas.stages.schema import pooling_of
 from layeratlas.statistics import Inference
 
 

@@ -6,12 +6,11 @@ import json
 import re
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf import DictConfig
 
 from layeratlas import pooling
 from layeratlas.analyses import AbstractAnalysis
@@ -21,30 +20,10 @@ from layeratlas.errors import ConfigError
 from layeratlas.layers import require_names
 from layeratlas.metrics import AbstractMetric
 from layeratlas.models import AbstractModel, StoredActivations
-from layeratlas.options import Positive, Seed, meant, require, require_complete, require_options, shown
+from layeratlas.options import meant, require, require_complete, require_options, shown
+from layeratlas.stages.keys import with_keys
 from layeratlas.statistics import Inference
 
-# The keys that no class or function declares, with what they take. Those of all other nodes are the options of what their
-# `_target_` names.
-KEYS: dict[str, Any] = {
-    "seed": Seed,
-    "layers": str | list[str],
-    "device": str,
-    "k.k": Positive,
-    "extract.poolings": list[str],
-    "extract.batch_size": Positive,
-    "extract.batch_tokens": Positive,
-    "extract.exact": bool,
-    "extract.nll": bool,
-    "store.dir": str,
-}
-STAGE_KEYS: dict[str, Any] = {
-    "store.action": Literal["list", "verify", "remove"],
-    "store.entry": str,
-    "sweep_dir": str | list[str],
-    "summary_dir": str | None,
-    "summary_family": list[str] | None,
-}
 # What the nodes of the config's groups make.
 KINDS: dict[str, tuple[type, ...]] = {
     "metric": (AbstractMetric,),
@@ -61,29 +40,13 @@ _PLACE_OF_MODULES = "PYTHONPATH=DIR has Python search a folder of yours"
 
 def checked(config: DictConfig) -> dict[str, Any]:
     """The config with every interpolation replaced. Raises ConfigError for the first mistake in it."""
-    whole = resolved(config)
-    for key, hint in (KEYS | STAGE_KEYS).items():
-        given = _at(whole, key)
-        if not given and key in KEYS:
-            raise ConfigError(f"{key}: has no value; give one as {key}=...")
-        for value in given:
-            require(hint, value, key)
+    whole = with_keys(config)
     require_names(whole["layers"])
     for name in whole["extract"]["poolings"]:
         pooling_of(name, "extract.poolings")
     for key in (*KINDS, "analysis", "pooling", "language_a", "language_b"):
         _require_part(key, json.dumps(whole.get(key), default=str))
     return whole
-
-
-def resolved(config: DictConfig) -> dict[str, Any]:
-    """The whole config as it will be stored, every interpolation replaced; raises ConfigError for a value that was not given."""
-    try:
-        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
-    except MissingMandatoryValue as error:
-        raise ConfigError(f"{error.full_key}: has no value; give one as {error.full_key}=...") from None
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
 
 
 def built(node: Any, where: str) -> Any:
@@ -109,15 +72,6 @@ def pooling_of(path: str, where: str) -> Pooling:
             f"{where}: there is no {name!r}{meant(name, pooling.__all__)}; available are {', '.join(pooling.__all__)}"
         )
     return getattr(pooling, name)
-
-
-def _at(node: Any, key: str) -> list[Any]:
-    """The value of a dotted key, if there is one."""
-    for part in key.split("."):
-        if not isinstance(node, dict) or part not in node:
-            return []
-        node = node[part]
-    return [node]
 
 
 @cache
