@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,12 @@ def test_a_module_imports_only_from_those_above_it(path):
         if name.startswith("layeratlas."):
             other = name.split(".")[1]
             assert other == module_of(path) or ORDER.index(other) < place, f"{path.name} imports {name}, which stands below it"
+
+
+def test_no_two_modules_import_each_other_even_when_called():
+    names = {path: ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__") for path in FILES}
+    graph = {name: {other for other in imported(path) if other in names.values()} - {name} for path, name in names.items()}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))

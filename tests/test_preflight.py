@@ -17,8 +17,8 @@ from layeratlas.extraction import preflight
 from layeratlas.extraction.activations import Extractor, Side
 from layeratlas.extraction.batching import Batching
 from layeratlas.extraction.preflight import Estimate, duration, estimate, operations, require, sample
-from layeratlas.models.base import Size
 from layeratlas.models.language_model import LanguageModel
+from layeratlas.models.settings import Size
 
 CPU = torch.device("cpu")
 SIZE = Size(bytes=1_000_000, block_parameters=200_000, layers=5, width=32, vocabulary=100)

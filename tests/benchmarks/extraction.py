@@ -33,8 +33,8 @@ from layeratlas.extraction.batching import Batching
 from layeratlas.extraction.forward import Texts, extract, extract_batch, unchecked
 from layeratlas.files.store import Store
 from layeratlas.models import BundledCheckpoint, Needs
-from layeratlas.models.base import Size
 from layeratlas.models.language_model import LanguageModel
+from layeratlas.models.settings import Size
 from layeratlas.models.tokenization import Encoding, collate
 
 CONF = Path(__file__).resolve().parents[2] / "conf"

@@ -1,6 +1,5 @@
 """Corpora: a dataset config becomes aligned items with one text per side."""
 
-from layeratlas.corpora.alignment import doubts as doubts
 from layeratlas.corpora.base import AbstractControl as AbstractControl
 from layeratlas.corpora.base import AbstractCorpus as AbstractCorpus
 from layeratlas.corpora.base import Drawn as Drawn
@@ -12,6 +11,7 @@ from layeratlas.corpora.controls import RandomCharacters as RandomCharacters
 from layeratlas.corpora.controls import ReversedWords as ReversedWords
 from layeratlas.corpora.controls import SharedWords as SharedWords
 from layeratlas.corpora.controls import ShuffledWords as ShuffledWords
+from layeratlas.corpora.doubts import doubts as doubts
 from layeratlas.corpora.exam import Exam as Exam
 from layeratlas.corpora.factbook import Factbook as Factbook
 from layeratlas.corpora.hub import HubCorpus as HubCorpus

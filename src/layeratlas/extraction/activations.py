@@ -34,8 +34,8 @@ from layeratlas.files.identity import fingerprint
 from layeratlas.files.store import Store, discard
 from layeratlas.layers import all_layers, select
 from layeratlas.models import AbstractModel, Held, Needs
-from layeratlas.models.base import Size
 from layeratlas.models.certificate import rounding
+from layeratlas.models.settings import Size
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,8 @@ from torch import Tensor
 from layeratlas.arrays import Pooling
 from layeratlas.extraction.batching import Batching
 from layeratlas.files.store import Store
-from layeratlas.models.base import AbstractModel, Needs
+from layeratlas.models.base import AbstractModel
+from layeratlas.models.settings import Needs
 
 BATCH_SIZES = (1, 2, 4, 16)
 DTYPES = ("float32", "bfloat16", "float16")

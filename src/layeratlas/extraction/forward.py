@@ -46,14 +46,16 @@ class Texts:
 
 
 @dataclass(frozen=True)
-class Extracted:
+class ForwardPass:
     """`pooled`: pooling -> layer -> (n, d) float32 on the CPU. `nll`: a row per text, if likelihoods were asked for."""
 
     pooled: dict[str, Layers]
     nll: pd.DataFrame | None
 
 
-def extract(model: LanguageModel, texts: Texts, poolings: Mapping[str, Pooling], batching: Batching, advance: Advance) -> Extracted:
+def extract(
+    model: LanguageModel, texts: Texts, poolings: Mapping[str, Pooling], batching: Batching, advance: Advance
+) -> ForwardPass:
     """Run all texts through the model and refuse what no working network produces.
 
     `advance` is told the number of texts and of tokens after each batch.
@@ -66,7 +68,7 @@ def extract(model: LanguageModel, texts: Texts, poolings: Mapping[str, Pooling],
 
 def unchecked(
     model: LanguageModel, texts: Texts, poolings: Mapping[str, Pooling], batching: Batching, advance: Advance
-) -> Extracted:
+) -> ForwardPass:
     """Run all texts through the model, whatever comes out.
 
     A batch that does not fit into memory lowers `batching` for good and is tried again in smaller ones.
@@ -88,7 +90,7 @@ def unchecked(
         freed.after_batch()
         advance(len(batch), sum(texts.lengths[i] for i in batch))
         batch = next(batches, None)
-    return Extracted(pooled, _nll_table(nll, texts) if model.head else None)
+    return ForwardPass(pooled, _nll_table(nll, texts) if model.head else None)
 
 
 def extract_batch(

@@ -11,7 +11,7 @@ import torch
 
 from layeratlas.errors import ConfigError
 from layeratlas.extraction.batching import Batching
-from layeratlas.models.base import Size
+from layeratlas.models.settings import Size
 
 logger = logging.getLogger(__name__)
 

@@ -2,95 +2,23 @@
 
 import abc
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from layeratlas.corpora import Language
 from layeratlas.errors import ConfigError
 from layeratlas.files.store import Store
 from layeratlas.models.card import Card
 from layeratlas.models.hub import fetch, fingerprint_of, local_folder, require_adapter
-from layeratlas.options import Positive, Seed
+from layeratlas.models.settings import Needs, Settings, Size, Source
 
 logger = logging.getLogger(__name__)
 
-_DTYPES = ("float32", "bfloat16", "float16")
-_QUANTIZATIONS = ("8bit", "4bit")
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where Hugging Face's loaders find a checkpoint: a folder, or a hub id at a commit."""
-
-    location: str
-    commit: str | None = None
-
-
-@dataclass(frozen=True)
-class Size:
-    """Bytes of all weights in memory, parameters of the blocks, layers (embedding and final norm included), width, vocabulary."""
-
-    bytes: int
-    block_parameters: int
-    layers: int
-    width: int
-    vocabulary: int
-
-
-@dataclass(frozen=True)
-class Needs:
-    """What an extraction wants of a model: where to cut its input, and what costs extra (likelihoods, attention weights).
-
-    `language` is that of the texts, for tokenizers that mark it.
-    """
-
-    max_length: int
-    nll: bool = False
-    attention: bool = False
-    language: Language | None = None
-
 
 @dataclass(frozen=True, kw_only=True)
-class AbstractModel(abc.ABC):
-    """One checkpoint and how to run it.
-
-    `dtype` is what the forward pass computes in. `chat_template` wraps each text as a user's turn. `prefix` stands before each
-    text, inside the template, and is no part of it: an instruction, or the `query: ` of E5. `random_init`, if not
-    null, is the seed of fresh random weights in the same architecture. `skip_blocks` lists blocks (from 1) to leave out.
-    `quantization` (8bit, 4bit) needs the extra `quantized`, `adapter` (a hub id or folder of peft's) the extra `adapters`.
-    `developer` and `family` (a model and what was trained on from it) say which models are not independent of each other.
-    """
-
-    id: str
-    dtype: str
-    chat_template: bool = False
-    prefix: str | None = None
-    random_init: Seed | None = None
-    skip_blocks: Sequence[Positive] = ()
-    quantization: str | None = None
-    adapter: str | None = None
-    device_map: str | None = None
-    trust_remote_code: bool = False
-    developer: str | None = field(default=None, compare=False)
-    family: str | None = field(default=None, compare=False)
-
-    def __post_init__(self) -> None:
-        if self.dtype not in _DTYPES:
-            raise ConfigError(f"model dtype: expected one of {', '.join(_DTYPES)}; got {self.dtype}")
-        if self.quantization not in (None, *_QUANTIZATIONS):
-            raise ConfigError(f"model quantization: expected null or one of {', '.join(_QUANTIZATIONS)}; got {self.quantization}")
-
-        if not isinstance(self.prefix, str | None):
-            raise ConfigError(f"model prefix: expected null or a text; got {self.prefix}")
-        if self.random_init is not None and (self.quantization or self.adapter):
-            raise ConfigError("model random_init: random weights take neither quantization nor an adapter; set those to null")
-
-    @property
-    def name(self) -> str:
-        return self.id.rstrip("/").rsplit("/", 1)[-1] + ("" if self.random_init is None else f"-random{self.random_init}")
+class AbstractModel(Settings, abc.ABC):
+    """One checkpoint: its settings, what identifies it, and its network on demand."""
 
     @property
     def weights(self) -> tuple[str, str | None, int | None]:

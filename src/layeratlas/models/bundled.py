@@ -11,7 +11,8 @@ from layeratlas.errors import ConfigError
 from layeratlas.files.identity import fingerprint
 from layeratlas.files.packages import package_files
 from layeratlas.files.store import Store
-from layeratlas.models.base import AbstractModel, Source
+from layeratlas.models.base import AbstractModel
+from layeratlas.models.settings import Source
 
 logger = logging.getLogger(__name__)
 

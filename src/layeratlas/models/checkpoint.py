@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from layeratlas.files.store import Store
-from layeratlas.models.base import AbstractModel, Source
+from layeratlas.models.base import AbstractModel
 from layeratlas.models.card import Card, read_card
 from layeratlas.models.hub import configs, fetch, fingerprint_of, local_folder, require_files, resolve_commit, token_limit
+from layeratlas.models.settings import Source
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,8 @@ import torch
 
 from layeratlas.files.identity import fingerprint
 from layeratlas.files.store import Store
-from layeratlas.models.base import AbstractModel, Needs, Size
+from layeratlas.models.base import AbstractModel
+from layeratlas.models.settings import Needs, Size
 
 logger = logging.getLogger(__name__)
 

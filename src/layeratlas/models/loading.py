@@ -24,13 +24,13 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from layeratlas.errors import ConfigError
-from layeratlas.models.base import AbstractModel, Needs, Size, Source
 from layeratlas.models.blocks import find_blocks, text_tower, vocabulary
 from layeratlas.models.certificate import Certificate
 from layeratlas.models.head import Head, head_of
 from layeratlas.models.language_model import LanguageModel
 from layeratlas.models.listening import Ears
 from layeratlas.models.positions import network_limit, tokenizer_limit, trained_positions
+from layeratlas.models.settings import Needs, Settings, Size, Source
 from layeratlas.models.tokenization import Encoder
 from layeratlas.models.verification import verified, verify_likelihoods
 from layeratlas.models.weights import (
@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 _LONGEST = 200
 
 
-def load_language_model(model: AbstractModel, source: Source, device: torch.device, needs: Needs) -> LanguageModel:
+def load_language_model(model: Settings, source: Source, device: torch.device, needs: Needs) -> LanguageModel:
     set_verbosity_error()  # what transformers warns of at loading (weights that are missing, or not wanted) is checked here
     if not sys.stderr.isatty():
         disable_progress_bar()
@@ -77,7 +77,7 @@ def load_language_model(model: AbstractModel, source: Source, device: torch.devi
     return loaded
 
 
-def reread(loaded: LanguageModel, model: AbstractModel, source: Source, needs: Needs) -> LanguageModel:
+def reread(loaded: LanguageModel, model: Settings, source: Source, needs: Needs) -> LanguageModel:
     """A loaded network, verified already, that reads its texts as another side wants them read."""
     encoder = load_encoder(model, source, needs)
     encoder, reads = _fitted(encoder, loaded.network, loaded.blocks[0], loaded.head, needs.max_length, model.name)
@@ -85,7 +85,7 @@ def reread(loaded: LanguageModel, model: AbstractModel, source: Source, needs: N
     return replace(loaded, name=model.name, encoder=encoder, certificate=certificate)
 
 
-def load_encoder(model: AbstractModel, source: Source, needs: Needs) -> Encoder:
+def load_encoder(model: Settings, source: Source, needs: Needs) -> Encoder:
     """The tokenizer with all that stands around a text, without any weights."""
     with _explained(model):
         tokenizer = AutoTokenizer.from_pretrained(source.location, **_origin(model, source))
@@ -124,7 +124,7 @@ def _readable(
     return Certificate(readable=met[what] if what else None, trained=trained, max_length=cut)
 
 
-def measure(model: AbstractModel, source: Source) -> Size:
+def measure(model: Settings, source: Source) -> Size:
     """Build the network without weights and count."""
     with _explained(model), torch.device("meta"):
         config = AutoConfig.from_pretrained(source.location, **_origin(model, source))
@@ -142,7 +142,7 @@ def measure(model: AbstractModel, source: Source) -> Size:
 
 
 @contextmanager
-def _explained(model: AbstractModel) -> Iterator[None]:
+def _explained(model: Settings) -> Iterator[None]:
     """What transformers says of checkpoints it cannot load, in one line; it can be thousands of words."""
     try:
         yield
@@ -156,7 +156,7 @@ def _explained(model: AbstractModel) -> Iterator[None]:
         raise ConfigError(f"model {model.id}: {textwrap.shorten(told, _LONGEST, placeholder=' ..')}{hint}") from error
 
 
-def _network(model: AbstractModel, source: Source, device: torch.device, needs: Needs) -> tuple[PreTrainedModel, Weights]:
+def _network(model: Settings, source: Source, device: torch.device, needs: Needs) -> tuple[PreTrainedModel, Weights]:
     """The network on its device, and what of the checkpoint has not arrived in it."""
     auto: Any = AutoModelForCausalLM if needs.nll or model.adapter else AutoModel
     options: dict[str, Any] = {"dtype": getattr(torch, model.dtype)}
@@ -185,7 +185,7 @@ def _require_head(weights: Weights, network: PreTrainedModel, name: str) -> None
     refuse_absent(weights, [absent for absent in weights.absent if absent.startswith(path)], network, name)
 
 
-def _origin(model: AbstractModel, source: Source) -> dict[str, Any]:
+def _origin(model: Settings, source: Source) -> dict[str, Any]:
     return {"revision": source.commit, "trust_remote_code": model.trust_remote_code}
 
 
@@ -195,7 +195,7 @@ def _random(auto: Any, config: PreTrainedConfig, seed: int, options: dict[str, A
         return auto.from_config(config, **options)
 
 
-def _without(ears: Ears, model: AbstractModel) -> Ears:
+def _without(ears: Ears, model: Settings) -> Ears:
     """Short-circuit the skipped blocks; those that stay are numbered anew.
 
     Skipped blocks stay in their places, as networks choose attention masks and positions by a block's index.
