@@ -141,3 +141,11 @@ def test_a_run_without_resampling_and_a_side_with_itself_are_not_tested(tmp_path
     assert "has no matrices without groups of items; run it with statistics=quick" in compare_runs(off, off, draws=1).reason
     itself = run(tmp_path / "itself", 0.5, **SQUARE)
     assert "compares a side with itself, whose diagonal is given by construction" in compare_runs(itself, itself, draws=1).reason
+
+
+def test_a_run_whose_layers_find_every_item_is_tested_where_it_knows_that_they_are_not_the_same(tmp_path):
+    """Retrieval has 1 for a layer with itself, and for one where every item is nearest to its pair."""
+    pair = {name: run(tmp_path / name, 0.5, **SQUARE) for name in ("text", "control")}
+    for one in pair.values():
+        one.result["statistics"]["diagonal"] = {"swap": {"itself": False}}
+    assert compare_runs(*pair.values(), draws=1).reason is None

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from itertools import combinations_with_replacement
@@ -51,10 +52,12 @@ def affinity_of(matrix: np.ndarray, rows: list[str], columns: list[str], chance:
     return Affinity(matrix, chance, rows, columns, depths(rows), depths(columns), 64, list(rows), list(columns))
 
 
-def asked(affinity: Affinity, *, itself: bool = False) -> Findings:
-    """The analysis reads the matrix alone, and whether both sides are the same."""
-    a, b = Activations({}, 0), Activations({}, 0)
-    return DIAGONAL(Comparison(affinity, a, a if itself else b, Signer(MutualKNN(k=1), torch.device("cpu"))))
+def asked(affinity: Affinity, *, itself: bool = False, same: Sequence[str] = ()) -> Findings:
+    """The analysis reads the matrix, and which layers hold the same vectors on both sides: all of one side, or those named."""
+    a = {name: torch.full((2, 2), float(i)) for i, name in enumerate(affinity.layers_a)}
+    b = {name: a[name].clone() if name in same else torch.full((2, 2), -1.0) for name in affinity.layers_b}
+    sides = Activations(a, 0), Activations(b, 0)
+    return DIAGONAL(Comparison(affinity, sides[0], sides[0] if itself else sides[1], Signer(MutualKNN(k=1), torch.device("cpu"))))
 
 
 def blocks(count: int) -> list[str]:
@@ -206,6 +209,7 @@ def test_the_analysis_reads_blocks_only():
 
 
 RIDGE = 0.2 + 0.5 * np.exp(-6 * np.abs(np.arange(8)[:, None] - np.arange(8)) / 8)
+MEETING = affinity_of(RIDGE + 0.3, blocks(8), blocks(8))  # as if each layer met itself
 
 
 def test_the_headline_is_the_swap_margin_and_says_that_nothing_was_resampled():
@@ -231,7 +235,7 @@ def test_chance_beside_the_raw_contrast_is_that_of_the_closed_form():
 @pytest.mark.parametrize(
     ("matrix", "itself", "reason"),
     [
-        (RIDGE, True, "both sides are the same, so that each layer is most alike to itself by construction"),
+        (RIDGE, True, "both sides hold the same vectors, so that each layer is most alike to itself by construction"),
         (TALL, False, "the sides share 3 depths, and fewer than 6 make no headline"),
         (np.where(np.eye(8), np.nan, RIDGE), False, "the matrix has undefined cells"),
     ],
@@ -241,6 +245,32 @@ def test_where_there_is_no_headline_the_reason_is_given(matrix, itself, reason):
     headline = asked(affinity_of(matrix, blocks(len(matrix)), blocks(matrix.shape[1])), itself=itself).headline
     assert headline.sentence == f"no swap margin: {reason}"
     assert (headline.value, headline.p, headline.ci_low) == (None, None, None)
+
+
+def test_the_same_vectors_under_another_name_are_no_finding():
+    """A copy of a model, a revision that is the same, an edit that does nothing."""
+    copied = asked(MEETING, same=blocks(8))
+    assert copied.headline is not None
+    assert copied.headline.value is None
+    assert copied.headline.sentence.startswith("no swap margin: both sides hold the same vectors")
+    assert copied.statistics["diagonal"]["swap"]["itself"]
+
+
+def test_layers_of_the_same_vectors_beside_others_are_named():
+    """Layers before the first that was edited, or that training left frozen."""
+    partly = asked(MEETING, same=["block_2", "block_1"])
+    assert list(partly.warnings) == [
+        "block_1, block_2: the same vectors on both sides, so that they are each other's partners by construction"
+    ]
+    assert partly.headline is not None
+    assert partly.headline.value is not None
+    assert not asked(MEETING).warnings
+
+
+def test_equal_values_alone_do_not_make_layers_the_same():
+    """Retrieval finds every item of a layer that is near, and a layer of b may be one of a of another depth."""
+    found = asked(MEETING)
+    assert not found.statistics["diagonal"]["swap"]["itself"]
 
 
 def test_strengths_that_rise_with_depth_on_both_sides_have_a_contrast_and_no_margin():

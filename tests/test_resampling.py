@@ -191,6 +191,29 @@ def test_naive_resampling_with_replacement_finds_similarity_where_there_is_none_
     assert found.inferred["ci_low"].item() < truth < found.inferred["ci_high"].item()
 
 
+def test_too_few_items_to_differ_without_a_group_have_no_interval_rather_than_one_of_length_zero():
+    """Of k + 1 items all are neighbours, so that every layer is as another, whichever item was left out."""
+    rng = np.random.default_rng(0)
+    a, b = ([rng.standard_normal((5, 4)) for _ in range(3)] for _ in "ab")
+    metric = MutualKNN(k=3)
+    found = compared(metric.with_slack(), a, b)
+    assert found.matrix.min() < 1
+    with pytest.raises(ValueError, match=r"^the values are the same whichever group of items is left out, as too few remain$"):
+        with_intervals(metric.with_slack(), found, inference(groups=5), ["x"] * 5)
+    itself = compared(metric.with_slack(), a[:1], a[:1])
+    with_intervals(metric.with_slack(), itself, inference(groups=5), ["x"] * 5)  # 1, and 1 without any item
+
+
+@pytest.mark.parametrize("options", [{"groups": 3}, {"groups": 20, "by_group": True}])
+def test_few_groups_to_leave_out_are_told(options):
+    (doubt,) = inference(permutations=0, **options).doubts(list("aaabbbcccc"))
+    assert (
+        doubt
+        == "intervals: 3 groups are left out in turn, and their standard error is known from no more than that; expected 5 or more"
+    )
+    assert not list(inference(permutations=0, groups=20).doubts(list("aaabbbcccc")))
+
+
 def test_groups_that_are_all_one_cannot_be_left_out():
     with pytest.raises(ConfigError, match=r"^statistics.by_group=true: all items are of one group, so no group can be left out$"):
         inference(by_group=True).subsets(["x"] * 9)

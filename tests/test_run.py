@@ -120,7 +120,7 @@ def test_a_side_compared_with_itself_completes_without_a_headline_and_says_why(c
     assert command(*tiny, f"model_b.id={checkpoint_folder('llama')}") == 0
     headline = layeratlas.read_run(tmp_path / "out").result["headline"]
     assert (headline["value"], headline["p"]) == (None, None)
-    assert headline["sentence"].startswith("no swap margin: both sides are the same")
+    assert headline["sentence"].startswith("no swap margin: both sides hold the same vectors")
 
 
 def test_a_failing_plot_costs_no_numbers(command, tiny, tmp_path, monkeypatch):

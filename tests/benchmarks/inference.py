@@ -23,8 +23,8 @@ from layeratlas.metrics import AbstractMetric, CKALinearDebiased, MutualKNN, Ret
 from layeratlas.statistics.nulls import null_of, orders
 from layeratlas.statistics.resampling import jackknife_groups, jackknife_interval, share_interval
 
-SIZES = {19: 4000, 39: 4000, 99: 4000, 200: 2000, 999: 600}  # runs for each number of permutations
-SAMPLES, GROUPS, SIGNAL, WIDTH, CLUSTER = 1000, 20, 8, 24, 5
+SIZES = {19: 2000, 39: 2000, 99: 4000, 200: 1000, 999: 200}  # runs for each number of permutations
+SAMPLES, GROUPS, SIGNAL, WIDTH, CLUSTER = 500, 20, 8, 24, 5
 COUNTS = (64, 96, 256)
 
 

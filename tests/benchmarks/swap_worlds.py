@@ -25,7 +25,7 @@ from layeratlas.metrics import CKALinearDebiased, MutualKNN
 METRICS = {"mutual_knn": MutualKNN(k=10, listed=24), "cka_linear_debiased": CKALinearDebiased()}
 WORLDS, SWEEPS = NULL_WORLDS | PLANTED_WORLDS, NULL_SWEEPS | PLANTED_SWEEPS
 STATISTICS = ("raw contrast", "swap margin")
-RUNS, MODELS = 400, (5, 6, 8, 6, 5, 8, 6, 7)
+RUNS, SWEEP_RUNS, MODELS = 400, (100, 25), (5, 6, 8, 6, 5, 8, 6, 7)
 LARGER = {
     (256, (8, 8)): (200, 50),
     (96, (24, 16)): (200, 50),
@@ -40,7 +40,7 @@ def rejections(metric: str, world: str, n: int, sizes: tuple[int, int], runs: in
 
 
 def of_sweeps(metric: str, sweep: str) -> dict[str, str]:
-    runs = RUNS if sweep in NULL_SWEEPS else RUNS // 4
+    runs = SWEEP_RUNS[sweep in PLANTED_SWEEPS]
     told = [judged_over_models(METRICS[metric], SWEEPS[sweep], seed, 96, MODELS) for seed in range(runs)]
     return {name: f"{sum(one[name] for one in told) / runs:.3f}" for name in told[0]}
 
@@ -79,7 +79,8 @@ def sweep(pool: ProcessPoolExecutor) -> str:
         printed(name, (" / ".join(jobs[name, metric].result()[test] for metric in METRICS) for test in tests)) for name in SWEEPS
     ]
     said = (
-        f"{RUNS} sweeps ({RUNS // 4} with partners) of {len(MODELS)} models of {min(MODELS)} to {max(MODELS)} layers, 96 items;"
+        f"{SWEEP_RUNS[0]} sweeps ({SWEEP_RUNS[1]} with partners) of {len(MODELS)} models of {min(MODELS)} to {max(MODELS)} layers,"
+        " 96 items;"
         f" {' / '.join(METRICS)}:"
     )
     return f"{said}\n\n{markdown(['sweep', *tests], rows)}"

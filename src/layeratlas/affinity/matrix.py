@@ -220,6 +220,7 @@ def with_intervals(metric: AbstractMetric, affinity: Affinity, inference: Infere
     if not inference.groups:
         return affinity
     left_out = _without(metric, affinity.signatures_a, affinity.signatures_b, inference.subsets(groups))
+    _require_variation(affinity, left_out)
     if metric.is_share:
         units = len(set(groups)) if inference.by_group else affinity.n
         low, high = share_interval(affinity.matrix, left_out, level=inference.level, units=units)
@@ -231,6 +232,17 @@ def with_intervals(metric: AbstractMetric, affinity: Affinity, inference: Infere
     methods = {"interval": f"{kind} interval, delete-a-group jackknife", "groups": len(left_out)}
     inferred = affinity.inferred | {"ci_low": low, "ci_high": high}
     return replace(affinity, inferred=inferred, methods=affinity.methods | methods, left_out=left_out, inference=inference)
+
+
+def _require_variation(affinity: Affinity, left_out: Matrices) -> None:
+    """Raises ValueError where items that are left out bring every cell to one and the same other value.
+
+    So it is where all of the few that remain are neighbours: the jackknife would find that nothing is more certain.
+    """
+    slack = ROUNDING * np.maximum(affinity.scale, np.abs(affinity.matrix))
+    stuck = np.ptp(left_out, axis=0) <= slack
+    if stuck.all() and (np.abs(left_out[0] - affinity.matrix) > slack).any():
+        raise ValueError("the values are the same whichever group of items is left out, as too few remain")
 
 
 def _without(metric: AbstractMetric, a: Sequence[Any], b: Sequence[Any], subsets: Sequence[np.ndarray]) -> Matrices:

@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import pandas as pd
+import torch
 
 from layeratlas.affinity.matrix import Affinity
 from layeratlas.affinity.signatures import Signer
 from layeratlas.arrays import Activations
+
+_ROUNDING = 1e-5  # of the value of a layer with itself
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,16 @@ class Comparison:
     a: Activations
     b: Activations
     signer: Signer
+
+    def same_layers(self) -> list[str]:
+        """Names of the layers that hold the same vectors on both sides: what they have in common is given by construction."""
+        if self.b is self.a:
+            return self.affinity.layers_a
+        own, matrix = self.signer.metric.about.self_value, self.affinity.matrix
+        places = {name: j for j, name in enumerate(self.affinity.layers_b)}
+        at = [(name, matrix[i, places[name]]) for i, name in enumerate(self.affinity.layers_a) if name in places]
+        alike = (name for name, value in at if own is None or abs(value - own) <= _ROUNDING)  # few layers have to be read again
+        return [name for name in alike if torch.equal(self.a.layers[name], self.b.layers[name])]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Do layers at similar depths match?"""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -59,7 +59,9 @@ class Diagonal(AbstractAnalysis):
         chance_on, chance_off = diagonal_means(blocks.chance)
         summary = asdict(published) | {"chance_on": chance_on, "chance_off": chance_off, "contrast": published.contrast}
         generalised = _inferred(blocks, lambda matrices: contrast(matrices, on), _differences(blocks))
-        swap = _swap(blocks)
+        same = set(blocks.layers_a) & set(comparison.same_layers())
+        itself = same == {*blocks.layers_a, *blocks.layers_b}
+        swap = _swap(blocks) | {"itself": itself}
         summary |= {"generalised": generalised, "band": self._band(blocks), "swap": swap}
         summary |= self._layer_tests(blocks, on) | _depth_ranks(blocks) | _monotone(blocks)
         table = pd.concat([_matches(blocks, "a"), _matches(blocks.transposed(), "b")], ignore_index=True)
@@ -67,9 +69,10 @@ class Diagonal(AbstractAnalysis):
             swap,
             metric=comparison.signer.metric.name,
             level=blocks.inference.level if blocks.inference else math.nan,
-            itself=comparison.b is comparison.a,
+            itself=itself,
         )
-        return Findings(table, statistics={"diagonal": summary}, headline=headline)
+        warnings = [] if itself or not same else [_given(layer for layer in blocks.layers_a if layer in same)]
+        return Findings(table, statistics={"diagonal": summary}, headline=headline, warnings=warnings)
 
     def _band(self, blocks: Affinity) -> dict[str, Any]:
         on = proportional_band(blocks.depth_a, blocks.depth_b, self.band)
@@ -86,6 +89,10 @@ class Diagonal(AbstractAnalysis):
             "layer_permutation_p": layer_permutation_p(blocks.matrix, on, self.draws, rng),
             "layer_permutation_attainable_p": layer_permutation_attainable_p(blocks.matrix.shape, self.draws),
         }
+
+
+def _given(layers: Iterable[str]) -> str:
+    return f"{', '.join(layers)}: the same vectors on both sides, so that they are each other's partners by construction"
 
 
 def _swap(blocks: Affinity) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def swap_headline(swap: dict[str, Any], *, metric: str, level: float, itself: bo
 
 def _undefined(swap: dict[str, Any], *, itself: bool) -> str | None:
     if itself:
-        return "both sides are the same, so that each layer is most alike to itself by construction"
+        return "both sides hold the same vectors, so that each layer is most alike to itself by construction"
     if swap["depths"] < _FEWEST_DEPTHS:
         return f"the sides share {swap['depths']} depths, and fewer than {_FEWEST_DEPTHS} make no headline"
     return "the matrix has undefined cells" if math.isnan(swap["margin"]["value"]) else None
@@ -34,12 +34,12 @@ def _shown(margin: dict[str, Any], metric: str, level: float) -> str:
     """What the interval says, read as a lower bound."""
     value, low, high = margin["value"], margin["ci_low"], margin["ci_high"]
     if low is None:
-        return f"swap margin {value:.3f} of {metric}, without an interval"
+        return f"swap margin {value:z.3f} of {metric}, without an interval"
     if low == high:
-        return f"swap margin {value:.3f} of {metric}; leaving out items changes nothing, so that it has no interval and no p"
-    sure = f"swap margin {value:.3f}, {level:.0%} interval over items {low:.3f} to {high:.3f}, {told_p(margin['p'])}"
+        return f"swap margin {value:z.3f} of {metric}; leaving out items changes nothing, so that it has no interval and no p"
+    sure = f"swap margin {value:z.3f}, {level:.0%} interval over items {low:z.3f} to {high:z.3f}, {told_p(margin['p'])}"
     if low > 0:
-        return f"layers at equal depth prefer each other by at least {low:.3f} of {metric} ({sure})"
+        return f"layers at equal depth prefer each other by at least {low:z.3f} of {metric} ({sure})"
     if high < 0:
         return f"layers prefer another depth than their own by at least {-high:.3f} of {metric} ({sure})"
     return f"no preference of layers for their own depth is shown ({sure})"

@@ -12,6 +12,8 @@ from layeratlas.options import Repetitions
 from layeratlas.statistics.nulls import Exchangeable, attainable_p, exchangeable, orders
 from layeratlas.statistics.resampling import jackknife_groups
 
+_FEW_GROUPS = 5
+
 
 @dataclass(frozen=True, kw_only=True)
 class Inference:
@@ -52,13 +54,19 @@ class Inference:
             self._require_groups(groups)
 
     def doubts(self, groups: Sequence[str]) -> Iterator[str]:
-        """Few different orders, in one line: all are used, and no p is smaller than 1 / their number."""
+        """Few different orders, all of which are used, so that no p is smaller than 1 / their number; few groups to leave out."""
         if self.permutations and (count := self._exchangeable(groups).count(self.permutations + 2)) <= self.permutations + 1:
             how = "statistics.within_groups=true" if self.within_groups else f"statistics.block={self.block}"
-            how = f"{len(groups)} items" if self.free else how
+            how = f"n = {len(groups)}" if self.free else how
             yield (
                 f"null: {how} allows {count} different orders; all are used, so that the smallest attainable p is"
                 f" {attainable_p(count - 1):.2g}"
+            )
+
+        if self.groups and (left_out := len(set(groups)) if self.by_group else self.groups) < _FEW_GROUPS:
+            yield (
+                f"intervals: {left_out} groups are left out in turn, and their standard error is known from no more than that;"
+                f" expected {_FEW_GROUPS} or more"
             )
 
     def orders(self, groups: Sequence[str], seed: int) -> Int[np.ndarray, "draws n"]:
