@@ -15,6 +15,7 @@ from running import last_line
 
 import layeratlas
 import layeratlas.figures
+from layeratlas.errors import ConfigError
 from layeratlas.runs.sweeps import read_plan, states
 
 SCRIPT = Path(__file__).parent.parent / "src" / "run.py"
@@ -114,6 +115,33 @@ def test_an_analysis_that_cannot_be_made_is_a_warning_and_costs_no_numbers(comma
     assert any("analysis diagonal was not made" in warning for warning in result["warnings"])
     assert result["headline"]["text"] == "mean affinity"
     assert result["headline"]["sentence"].startswith("mean affinity 0.")
+
+
+def test_an_analysis_that_no_such_run_can_answer_is_refused_before_a_model_is_loaded(command, tiny, tmp_path, loads, capfd):
+    expected = (
+        "analysis.stability: mutual_knn needs at least 4 items in each half; got 3 of dataset.n=7: dataset.n=8 or more",
+        "analysis.stability: cka_linear_debiased needs at least 4 items in each half; got 3 of dataset.n=7: dataset.n=8 or more",
+    )
+    few = [*tiny, "dataset.n=7", "analysis=[diagonal,stability]", "statistics=off"]
+    for metric, line in zip(("mutual_knn", "cka_linear_debiased"), expected, strict=True):
+        assert command(*few, f"metric={metric}") == 2
+        assert last_line(capfd).endswith(line)
+    assert loads == []
+    assert command(*few, "stage=extract") == 0  # which asks nothing
+
+
+def test_a_mistake_that_shows_within_an_analysis_costs_nothing_that_was_computed(command, tiny, tmp_path, monkeypatch):
+    def refuses(self, comparison):
+        raise ConfigError("analysis.stability.splits: expected fewer; got 2")
+
+    monkeypatch.setattr("layeratlas.analyses.Stability.__call__", refuses)
+    assert command(*tiny, "analysis=[stability,diagonal]", "analysis.stability.splits=2") == 0
+    read = layeratlas.read_run(tmp_path / "out")
+    said = "analysis stability was not made: analysis.stability.splits: expected fewer; got 2"
+    assert said in read.result["warnings"]
+    assert said in (tmp_path / "out" / "run.log").read_text()
+    assert "swap" in read.result["statistics"]["diagonal"]
+    assert read.affinity.shape == (3, 3)
 
 
 def test_a_side_compared_with_itself_completes_without_a_headline_and_says_why(command, tiny, checkpoint_folder, tmp_path):

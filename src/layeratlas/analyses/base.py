@@ -11,6 +11,7 @@ import torch
 from layeratlas.affinity.matrix import Affinity
 from layeratlas.affinity.signatures import Signer
 from layeratlas.arrays import Activations
+from layeratlas.metrics import AbstractMetric
 
 _ROUNDING = 1e-5  # of the value of a layer with itself
 
@@ -76,4 +77,8 @@ class AbstractAnalysis(abc.ABC):
 
     @abc.abstractmethod
     def __call__(self, comparison: Comparison) -> Findings:
-        """Raises ValueError or ActivationError where the run cannot answer the question."""
+        """Raises ValueError or ActivationError where the run cannot answer the question: a warning, which costs nothing else."""
+
+    def require(self, metric: AbstractMetric, n: int) -> None:
+        """Raises ConfigError, before a model is loaded, where no run with this metric on n items can answer the question."""
+        del metric, n

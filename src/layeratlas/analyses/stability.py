@@ -11,8 +11,8 @@ from annotated_types import Interval
 
 from layeratlas.affinity.matrix import Affinity, compare
 from layeratlas.analyses.base import AbstractAnalysis, Comparison, Findings
-from layeratlas.errors import ActivationError
-from layeratlas.metrics import AbstractNeighborMetric
+from layeratlas.errors import ActivationError, ConfigError
+from layeratlas.metrics import AbstractMetric, AbstractNeighborMetric
 from layeratlas.options import Fraction, Positive, Seed
 from layeratlas.statistics.diagonal import contrast, generalised_diagonal
 from layeratlas.statistics.matrices import items_needed, pearson, spearman_brown
@@ -35,6 +35,13 @@ class Stability(AbstractAnalysis):
     seed: Seed
 
     name: ClassVar[str] = "stability"
+
+    def require(self, metric: AbstractMetric, n: int) -> None:
+        if n // 2 < metric.min_n:
+            raise ConfigError(
+                f"analysis.stability: {metric.name} needs at least {metric.min_n} items in each half; got {n // 2} of dataset.n={n}:"
+                f" dataset.n={2 * metric.min_n} or more"
+            )
 
     def __call__(self, comparison: Comparison) -> Findings:
         rng = np.random.default_rng([self.seed, 3])

@@ -86,16 +86,19 @@ def planned(config: DictConfig, *, compares: bool = True) -> Plan:
     )
     corpus, control, items = texts_of(config)
     inference: Inference = instantiate(config.statistics, _convert_="all")
+    analyses: dict[str, AbstractAnalysis] = {name: instantiate(node, _convert_="all") for name, node in config.analysis.items()}
     if compares:
         inference.require(items.groups)
         _require_enough(metric, items.n)
+        for analysis in analyses.values():
+            analysis.require(metric, items.n)
     plan = Plan(
         resolved=resolved(config),
         corpus=corpus,
         control=control,
         items=items,
         metric=metric,
-        analyses={name: instantiate(node, _convert_="all") for name, node in config.analysis.items()},
+        analyses=analyses,
         pooling=_short(config.pooling._target_),
         models=models,
         languages=languages_of(config),
