@@ -48,6 +48,7 @@ def displayed(log: str) -> list[dict[str, str]]:
     return [dict(re.findall(r"(\w+) = '([^']*)'", one.split("OPENMP DISPLAY ENVIRONMENT END")[0])) for one in shown]
 
 
+@pytest.mark.slow
 def test_the_script_waits_passively(tmp_path):
     (told,) = openmp([str(SCRIPT), "stage=store", "store.dir=here"], tmp_path)
     assert (told["OMP_WAIT_POLICY"], told["GOMP_SPINCOUNT"]) == ("PASSIVE", "0")

@@ -70,9 +70,10 @@ def test_cka_corrected_for_dimensions_has_the_value_of_the_one_other_implementat
     assert affinity(CKADepCols(), *golden_layers()["shared"]) == pytest.approx(0.320878259890480, rel=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("d_a", "d_b"), [(9, 9), (5, 80)])
 def test_distance_correlations_are_those_of_dcor(d_a, d_b):
-    import dcor  # takes five seconds
+    import dcor  # takes five seconds, and what it compiles at its first call twenty
 
     for seed in range(3):
         x, y = related(seed, 50, d_a, d_b)

@@ -127,7 +127,7 @@ UNMOVED = Unmoved(permutations=9, groups=0, alpha=0.05, level=0.95, within_group
 
 
 @pytest.mark.parametrize("row", METRICS, ids=lambda row: row.name)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.slow)], ids=["float32", "float64"])
 def test_where_no_order_moves_an_item_every_p_is_1(row, dtype):
     a, b = ([x.astype(dtype) for x in side] for side in many_layers(row, seed=5))
     for threads in (1, 2):

@@ -185,6 +185,7 @@ def test_an_adapter_where_a_model_is_expected_and_the_other_way_round(command, t
     assert "no adapter here (no adapter_config.json)" in line
 
 
+@pytest.mark.slow
 def test_pickled_weights_are_told_as_such_with_a_command_that_converts_them(command, tiny, capfd, copied, checkpoint, store):
     folder = copied("*.safetensors")
     from layeratlas.models import Needs
@@ -323,6 +324,7 @@ CALLS = {
 }
 
 
+@pytest.mark.slow
 def test_the_public_functions_say_what_they_take():
     """Outside pytest, whose own checks of types would come first."""
     code = (

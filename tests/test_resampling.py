@@ -134,6 +134,7 @@ def test_intervals_that_take_clustered_items_for_independent_are_told_with_how_m
     assert line.endswith("statistics.by_group=true")
 
 
+@pytest.mark.slow
 def test_groups_that_mean_nothing_are_rarely_told_of():
     told = 0
     for seed in range(20):

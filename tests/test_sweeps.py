@@ -194,6 +194,7 @@ def test_a_job_shows_that_it_runs_and_leaves_no_trace(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_killed_job_is_told_from_a_running_one(tmp_path):
     work = f"with at_work(pathlib.Path({str(tmp_path)!r})): os.kill(os.getpid(), 9)"
     code = f"import os, pathlib\nfrom layeratlas.runs.at_work import at_work\n{work}"

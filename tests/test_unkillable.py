@@ -569,6 +569,7 @@ def test_an_extraction_reads_and_writes_no_pickle(no_pickle, llama, tmp_path):
     assert no_pickle == []
 
 
+@pytest.mark.slow
 @pytest.mark.pictures
 def test_a_run_reads_and_writes_no_pickle(no_pickle, command, tiny, tmp_path):
     assert command(*tiny, "extract.nll=true") == 0
