@@ -60,7 +60,7 @@ def nothing_held() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def unsaved_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Laying out and saving a picture takes longer than a whole tiny run: only tests marked `pictures`, and the slow ones, do it."""
+    """Laying out and saving a picture takes longer than a whole tiny run: only tests marked `pictures` and slow ones do it."""
     if not any(request.node.get_closest_marker(name) for name in ("pictures", "slow", "browser")):
         monkeypatch.setattr(Figure, "draw_without_rendering", lambda self: None)
         monkeypatch.setattr(Figure, "savefig", lambda self, path, **options: Path(path).write_bytes(b"picture"))

@@ -39,8 +39,8 @@ class Stability(AbstractAnalysis):
     def require(self, metric: AbstractMetric, n: int) -> None:
         if n // 2 < metric.min_n:
             raise ConfigError(
-                f"analysis.stability: {metric.name} needs at least {metric.min_n} items in each half; got {n // 2} of dataset.n={n}:"
-                f" dataset.n={2 * metric.min_n} or more"
+                f"analysis.stability: {metric.name} needs at least {metric.min_n} items in each half; got {n // 2} of dataset.n={n}"
+                f": dataset.n={2 * metric.min_n} or more"
             )
 
     def __call__(self, comparison: Comparison) -> Findings:
