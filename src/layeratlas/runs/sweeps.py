@@ -90,9 +90,10 @@ class _Planned:
         if partner is not None and self.proven.get(kind):  # composing a config takes a tenth of a second
             self.jobs.append(Job(number, overrides, twin=partner))
             return
-        config = comparable(compose(overrides))
+        composed = compose(overrides)
+        config = comparable(composed)
         own, other = fingerprint(config), fingerprint(mirrored(config))
-        twin = self.by_config.get(own, self.by_config.get(other) if symmetric(config) else None)
+        twin = self.by_config.get(own, self.by_config.get(other) if symmetric(composed) else None)
         if partner is not None:
             self.proven[kind] = twin == partner
         if own == other:
