@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from layeratlas.agreement import compare_runs
 from layeratlas.runs.results import Run
 from layeratlas.statistics.differences import independent_difference, paired_difference
 from layeratlas.statistics.resampling import jackknife_se
 from layeratlas.statistics.swaps import at_equal_depths, swaps
+from layeratlas.studies.two_runs import compare_runs
 
 A, B = (np.arange(1, layers + 1) / layers for layers in (10, 7))
 

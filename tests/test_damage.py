@@ -15,9 +15,9 @@ import test_summary
 from running import last_line
 
 import layeratlas
-from layeratlas import figures
 from layeratlas.errors import ConfigError, Damaged
 from layeratlas.files.sealed import sealed, unsealed
+from layeratlas.report import figures
 from layeratlas.runs import results, sweeps
 from layeratlas.runs.results import damage, read_run, read_sweep
 from layeratlas.summary import summarize
@@ -155,7 +155,7 @@ def damaged_sweep(request, sweep) -> Path:
 
 def test_a_damaged_run_costs_a_summary_nothing_but_itself(damaged_sweep, caplog):
     caplog.set_level("INFO")
-    table = summarize([damaged_sweep], damaged_sweep)
+    table = summarize([damaged_sweep], damaged_sweep, studies={})
     assert table["job"].tolist() == ["0", "2", "3", "4"]
     assert "4 done, 1 failed, 1 damaged, 1 missing, 1 skipped" in caplog.text
     listed = pd.read_csv(damaged_sweep / "jobs.csv")
@@ -180,7 +180,7 @@ def test_a_sweep_with_damaged_runs_is_not_read_as_if_they_did_not_exist(sweep):
 def test_a_damaged_list_of_jobs_costs_no_summary_and_is_not_gone_on_with(sweep, caplog, harm):
     file = sweep / "jobs.json"
     file.write_bytes(harm(file.read_bytes()))
-    assert len(summarize([sweep], sweep)) == 5
+    assert len(summarize([sweep], sweep, studies={})) == 5
     assert f"{file} is damaged" in caplog.text
     with pytest.raises(Damaged, match="the sweep's whole command, as it was first given, makes it again"):
         sweeps.read_plan(sweep)
@@ -239,7 +239,7 @@ def test_the_same_command_draws_the_pictures_that_a_run_lacks(command, tiny, tmp
 
 
 def test_a_picture_that_is_killed_half_way_does_not_take_the_place_of_a_whole_one(run, monkeypatch):
-    figures.draw(read_run(run), ["affinity"])
+    figures.draw(read_run(run), figures.possible(read_run(run))[:1])
     whole = (run / "figures" / "affinity.png").read_bytes()
 
     def half(self, path, **options):
@@ -248,7 +248,7 @@ def test_a_picture_that_is_killed_half_way_does_not_take_the_place_of_a_whole_on
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", half)
     with pytest.raises(KeyboardInterrupt):
-        figures.draw(read_run(run), ["affinity"])
+        figures.draw(read_run(run), figures.possible(read_run(run))[:1])
     assert (run / "figures" / "affinity.png").read_bytes() == whole
     assert not list((run / "figures").glob(".tmp*"))
 
@@ -276,7 +276,7 @@ def test_pictures_on_a_full_disk_are_one_line_and_no_traceback(run, monkeypatch,
 
 def test_a_summary_whose_pictures_meet_a_full_disk_says_so_once(sweep, monkeypatch, caplog):
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
-    assert len(summarize([sweep], sweep)) == 5
+    assert len(summarize([sweep], sweep, studies={})) == 5
     assert [line for line in told(caplog) if "figures" in line] == [
         f"figures: they cannot be written into {sweep / 'figures'} (No space left on device); the tables are complete"
     ]

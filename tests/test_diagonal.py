@@ -7,13 +7,14 @@ from itertools import combinations_with_replacement
 import numpy as np
 import pytest
 import torch
+from comparing import comparison_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from layeratlas.affinity.matrix import Affinity
 from layeratlas.affinity.signatures import Signer
-from layeratlas.analyses import Comparison, Diagonal, Findings
+from layeratlas.analyses import Diagonal, Findings
 from layeratlas.arrays import Activations
 from layeratlas.metrics import MutualKNN
 from layeratlas.statistics import Inference
@@ -57,7 +58,8 @@ def asked(affinity: Affinity, *, itself: bool = False, same: Sequence[str] = ())
     a = {name: torch.full((2, 2), float(i)) for i, name in enumerate(affinity.layers_a)}
     b = {name: a[name].clone() if name in same else torch.full((2, 2), -1.0) for name in affinity.layers_b}
     sides = Activations(a, 0), Activations(b, 0)
-    return DIAGONAL(Comparison(affinity, sides[0], sides[0] if itself else sides[1], Signer(MutualKNN(k=1), torch.device("cpu"))))
+    signer = Signer(MutualKNN(k=1), torch.device("cpu"))
+    return DIAGONAL(comparison_of(affinity, sides[0], sides[0] if itself else sides[1], signer))
 
 
 def blocks(count: int) -> list[str]:
@@ -201,7 +203,7 @@ def test_the_analysis_reads_blocks_only():
         affinity_of(full, ["embed", *blocks(5), "final_norm"], ["embed", *blocks(3), "final_norm"], chance),
     )
     alone = on_off_diagonal(TALL)
-    statistics = found.statistics["diagonal"]
+    statistics = found.numbers
     assert {key: statistics[key] for key in vars(alone)} == vars(alone)
     assert statistics["contrast"] == alone.contrast
     assert (statistics["chance_on"], statistics["chance_off"]) == pytest.approx((0.3, 0.1))
@@ -227,7 +229,7 @@ def test_the_headline_is_the_swap_margin_and_says_that_nothing_was_resampled():
 
 def test_chance_beside_the_raw_contrast_is_that_of_the_closed_form():
     chance = 0.1 + 0.05 * generalised_diagonal(5, 3)
-    diagonal = asked(affinity_of(TALL, blocks(5), blocks(3), chance)).statistics["diagonal"]
+    diagonal = asked(affinity_of(TALL, blocks(5), blocks(3), chance)).numbers
     assert diagonal["chance_on"] - diagonal["chance_off"] == pytest.approx(0.05)
     assert diagonal["generalised"]["value"] == pytest.approx(0.5)
 
@@ -253,7 +255,7 @@ def test_the_same_vectors_under_another_name_are_no_finding():
     assert copied.headline is not None
     assert copied.headline.value is None
     assert copied.headline.sentence.startswith("no swap margin: both sides hold the same vectors")
-    assert copied.statistics["diagonal"]["swap"]["itself"]
+    assert copied.numbers["swap"]["itself"]
 
 
 def test_layers_of_the_same_vectors_beside_others_are_named():
@@ -270,13 +272,13 @@ def test_layers_of_the_same_vectors_beside_others_are_named():
 def test_equal_values_alone_do_not_make_layers_the_same():
     """Retrieval finds every item of a layer that is near, and a layer of b may be one of a of another depth."""
     found = asked(MEETING)
-    assert not found.statistics["diagonal"]["swap"]["itself"]
+    assert not found.numbers["swap"]["itself"]
 
 
 def test_strengths_that_rise_with_depth_on_both_sides_have_a_contrast_and_no_margin():
     rise = np.linspace(0.2, 1, 8)
     found = asked(resampled_items(np.outer(rise, rise), noise=0.0))
-    diagonal = found.statistics["diagonal"]
+    diagonal = found.numbers
     assert diagonal["generalised"]["value"] > 0.05
     assert (found.headline.value, found.headline.p, diagonal["swap"]["kept_share"]) == (0, None, 0)
     assert "it has no interval and no p" in found.headline.sentence
@@ -317,18 +319,18 @@ def test_an_interval_that_holds_0_is_told_as_nothing_shown_and_one_below_it_as_t
 
 
 def test_a_share_has_an_interval_only_where_it_can_vary():
-    full = asked(resampled_items(RIDGE, noise=0.001)).statistics["diagonal"]["swap"]["net_share"]
+    full = asked(resampled_items(RIDGE, noise=0.001)).numbers["swap"]["net_share"]
     assert full == {"value": 1.0, "ci_low": None, "ci_high": None, "se": None, "p": None}
     half = RIDGE.copy()
     half[4:, 4:] = RIDGE[4:, 4:][::-1]
-    spread = asked(resampled_items(half, noise=0.02)).statistics["diagonal"]["swap"]["net_share"]
+    spread = asked(resampled_items(half, noise=0.02)).numbers["swap"]["net_share"]
     assert spread["ci_low"] < spread["value"] < spread["ci_high"]
     assert 0 < spread["p"] < 1
 
 
 def test_the_margin_by_depth_has_an_interval_at_each_depth_both_sides_have():
     matrix = np.random.default_rng(2).random((12, 8))
-    curve = asked(resampled_items(matrix, noise=0.02)).statistics["diagonal"]["swap"]["by_depth"]
+    curve = asked(resampled_items(matrix, noise=0.02)).numbers["swap"]["by_depth"]
     np.testing.assert_allclose(curve["depth"], np.arange(1, 9) / 8)
     assert np.mean(curve["margin"]) == pytest.approx(asked(affinity_of(matrix, blocks(12), blocks(8))).headline.value)
     assert all(low <= value <= high for low, value, high in zip(curve["ci_low"], curve["margin"], curve["ci_high"], strict=True))
@@ -337,8 +339,8 @@ def test_the_margin_by_depth_has_an_interval_at_each_depth_both_sides_have():
 def test_layers_that_share_one_depth_have_no_swaps_but_their_contrast():
     affinity = replace(affinity_of(np.eye(2) + 0.1, blocks(2), blocks(2)), depth_b=[0.1, 0.5])
     found = asked(affinity)
-    assert found.statistics["diagonal"]["swap"]["depths"] == 1
-    assert found.statistics["diagonal"]["swap"]["margin"] is None
+    assert found.numbers["swap"]["depths"] == 1
+    assert found.numbers["swap"]["margin"] is None
     assert found.headline.sentence == "no swap margin: the sides share 1 depths, and fewer than 6 make no headline"
 
 
@@ -443,7 +445,7 @@ def test_the_interval_of_a_bounded_number_stays_in_its_bounds():
         inference=Inference(permutations=0, groups=20, alpha=0.05, level=0.95, within_groups=False, by_group=False, block=1),
     )
     found = asked(affinity)
-    summary = found.statistics["diagonal"]
+    summary = found.numbers
     assert summary["monotone_share_a"]["ci_high"] == summary["monotone_share_b"]["ci_high"] == 1
     assert -1 <= summary["generalised"]["ci_low"] < summary["generalised"]["ci_high"] <= 1
     assert -1 <= summary["swap"]["margin"]["ci_low"] < summary["swap"]["margin"]["ci_high"] <= 1
@@ -463,7 +465,7 @@ def test_rank_correlations_with_depth_are_scipys():
 def test_with_draws_and_intervals_every_statistic_says_how_sure_it_is():
     matrix = 0.2 + 0.3 * generalised_diagonal(8, 6) + 0.02 * np.random.default_rng(0).random((8, 6))
     found = asked(resampled_items(matrix, noise=0.01))
-    diagonal = found.statistics["diagonal"]
+    diagonal = found.numbers
     raw = diagonal["generalised"]
     assert raw["ci_low"] < raw["value"] < raw["ci_high"]
     assert raw["p"] == raw["attainable_p"] == 1 / 200

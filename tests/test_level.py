@@ -135,7 +135,7 @@ def test_where_no_order_moves_an_item_every_p_is_1(row, dtype):
         found = with_null(row.metric, compared(row.metric, a, b), UNMOVED, [""] * row.n, 0)
         for name in ("p_value", "p_fwer", "p_fdr"):
             assert (found.inferred[name] == 1).all(), name
-        summary = asked(found).statistics["diagonal"]
+        summary = asked(found).numbers
         nested = [summary[name] for name in ("generalised", "band", "monotone_share_a", "monotone_share_b")]
         assert {part["p"] for part in nested if np.isfinite(part["value"])} == {1}
     torch.set_num_threads(1)
@@ -255,7 +255,7 @@ def test_a_monotone_share_that_is_undefined_has_no_p_and_does_not_reject():
     found = with_null(metric, compared(metric, a, b), inference(), [""] * 20, 0)
     nowhere = replace(found, matrix=-np.abs(found.matrix), unpermuted=-np.abs(found.matrix))
     assert np.isnan(monotone_share(nowhere.matrix))
-    summary = asked(nowhere).statistics["diagonal"]
+    summary = asked(nowhere).numbers
     assert np.isnan(summary["monotone_share_a"]["value"])
     assert np.isnan(summary["monotone_share_a"]["p"])
 

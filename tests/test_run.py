@@ -14,7 +14,7 @@ from conftest import TEXTS
 from running import last_line
 
 import layeratlas
-import layeratlas.figures
+import layeratlas.report.figures
 from layeratlas.errors import ConfigError
 from layeratlas.runs.sweeps import read_plan, states
 
@@ -69,6 +69,7 @@ def test_the_files_agree_with_each_other_and_with_the_contract(command, tiny, tm
         "min_n": 4,
         "self_value": 1.0,
         "symmetric": True,
+        "parameters": {"k": 3, "listed": None, "nearest": {"_target_": "CosineNeighbors"}},
     }
     assert read.result["dataset"]["n"] == 40
     assert read.result["a"]["model"] == "tiny-llama"
@@ -152,7 +153,7 @@ def test_a_side_compared_with_itself_completes_without_a_headline_and_says_why(c
 
 
 def test_a_failing_plot_costs_no_numbers(command, tiny, tmp_path, monkeypatch):
-    monkeypatch.setitem(layeratlas.figures.FIGURES, "affinity", lambda run: 1 / 0)
+    monkeypatch.setattr(layeratlas.report.figures, "affinity_figure", lambda run: 1 / 0)
     assert command(*tiny) == 0
     assert layeratlas.read_run(tmp_path / "out").affinity.shape == (3, 3)
     assert {path.name for path in (tmp_path / "out" / "figures").iterdir()} == {"depth_curves.png", "depth_curves.pdf"}

@@ -3,16 +3,17 @@
 import numpy as np
 import pytest
 import torch
+from comparing import comparison_of
 
 from layeratlas.affinity.matrix import compare
 from layeratlas.affinity.signatures import Signer
-from layeratlas.agreement import compare_runs
-from layeratlas.analyses import Comparison, Stability
+from layeratlas.analyses import Stability
 from layeratlas.arrays import Activations
 from layeratlas.errors import ActivationError
 from layeratlas.metrics import CKALinear, MutualKNN
 from layeratlas.runs.results import Run
 from layeratlas.statistics.matrices import correlate, items_needed, pearson, spearman_brown
+from layeratlas.studies.two_runs import compare_runs
 
 STABILITY = Stability(halvings=3, splits=4, ks=[2, 5, 30], reliability=0.9, seed=0)
 CPU = torch.device("cpu")
@@ -30,7 +31,7 @@ def model(n: int, noise: float, seed: int, layers: int = 5) -> Activations:
 def asked(metric, n=240, noise=0.3, analysis=STABILITY):
     signer = Signer(metric.with_slack(), CPU)
     a, b = model(n, noise, 1), model(n, noise, 2)
-    return analysis(Comparison(compare(signer, a, b), a, b, signer))
+    return analysis(comparison_of(compare(signer, a, b), a, b, signer))
 
 
 def test_a_row_for_each_number_of_items_each_half_and_each_k():
@@ -57,12 +58,12 @@ def test_halves_that_a_metric_refuses_are_told_and_a_constant_matrix_has_no_reli
     one = model(40, 0.3, 1, layers=2).select(["block_1"])
     signer = Signer(MutualKNN(k=2), CPU)
     with pytest.raises(ValueError, match="that of a half of the items is constant"):
-        STABILITY(Comparison(compare(signer, one, one), one, one, signer))
+        STABILITY(comparison_of(compare(signer, one, one), one, one, signer))
 
 
 def test_a_matrix_of_strong_signals_is_reliable_and_says_nothing():
     found = asked(MutualKNN(k=5), noise=0.1)
-    assert found.statistics["stability"]["reliability"] > 0.95
+    assert found.numbers["reliability"] > 0.95
     assert found.warnings == []
 
 
@@ -73,13 +74,13 @@ def test_a_matrix_of_too_few_items_is_a_warning_that_names_how_many_would_do():
     assert "mutual_knn of 60 items has a split-half reliability of 0." in warning
     needed = int(warning.split("about ")[1].split()[0])
     assert 60 < needed < 1000
-    assert asked(MutualKNN(k=5), n=needed, noise=0.8).statistics["stability"]["reliability"] > 0.85
+    assert asked(MutualKNN(k=5), n=needed, noise=0.8).numbers["reliability"] > 0.85
 
 
 def test_where_halves_disagree_no_number_is_invented():
     noise = [Activations({"block_1": torch.randn(20, 3), "block_2": torch.randn(20, 3)}, 2) for _ in "ab"]
     signer = Signer(MutualKNN(k=2), CPU)
-    found = [STABILITY._doubts(Comparison(compare(signer, *noise), *noise, signer), r) for r in (-0.2, 0.5)]
+    found = [STABILITY._doubts(comparison_of(compare(signer, *noise), *noise, signer), r) for r in (-0.2, 0.5)]
     assert found[0] == [
         "stability: mutual_knn of 20 items has a split-half reliability of -0.20: halves of the items do not agree, and no"
         " number of items can be named"
@@ -109,7 +110,7 @@ def test_halves_that_contradict_each_other_fully_have_no_reliability():
         spearman_brown(1.2)
     noise = [Activations({f"block_{i}": torch.randn(20, 3) for i in range(1, size + 1)}, size) for size in (2, 1)]
     signer = Signer(MutualKNN(k=2), CPU)
-    doubts = STABILITY._doubts(Comparison(compare(signer, *noise), *noise, signer), spearman_brown(-1.0))
+    doubts = STABILITY._doubts(comparison_of(compare(signer, *noise), *noise, signer), spearman_brown(-1.0))
     assert doubts == [
         "stability: mutual_knn of 20 items has a split-half reliability of -inf: halves of the items do not agree, and no number of"
         " items can be named"

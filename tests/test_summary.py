@@ -9,20 +9,34 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from layeratlas import summary
 from layeratlas.affinity.matrix import Affinity
 from layeratlas.errors import ConfigError
-from layeratlas.families import HEADLINE, hopeless, is_test
 from layeratlas.layers import block
+from layeratlas.report.studies.depth import forest_figure
+from layeratlas.report.sweep_figures import Condition, PairMatrix, headline_figure
 from layeratlas.runs import results, sweeps
 from layeratlas.runs.results import tidy
 from layeratlas.runs.sweeps import Job
 from layeratlas.statistics.multiplicity import bonferroni_ordered, corrected
 from layeratlas.statistics.unit_square import mean_unit_square, resampled, unit_square
-from layeratlas.summary import summarize
-from layeratlas.sweep_figures import Condition, PairMatrix, forest_figure, headline_figure
+from layeratlas.studies import Depth
+from layeratlas.studies.families import HEADLINE
+from layeratlas.studies.families import hopeless as hopeless_tests
 
 LAYERS = {"ant": 4, "bee": 6, "cat": 5, "dog": 30, "eel": 18}
 PAIRS = [("ant", "bee"), ("ant", "cat"), ("bee", "cat")]
+
+
+STUDIES = {"depth": Depth()}
+
+
+def summarize(folders, into, **options):
+    return summary.summarize(folders, into, studies=STUDIES, **options)
+
+
+def hopeless(table):
+    return hopeless_tests(table, [column for column in ("p", "diagonal.generalised.p") if column in table])
 
 
 def banded(rows, columns):
@@ -149,24 +163,6 @@ def test_an_undefined_p_is_no_test_of_its_family(of_languages):
 def test_the_smallest_attainable_p_is_not_corrected(of_languages):
     corrected_columns = [column for column in of_languages if "attainable_p_" in column]
     assert corrected_columns == []
-
-
-@pytest.mark.parametrize(
-    ("column", "test"),
-    [
-        ("p", True),
-        ("diagonal.generalised.p", True),
-        ("diagonal.student_p", True),
-        ("diagonal.layer_permutation_p", True),
-        ("attainable_p", False),
-        ("diagonal.generalised.attainable_p", False),
-        ("diagonal.layer_permutation_attainable_p", False),
-        ("diagonal.gap", False),
-        ("p_tests", False),
-    ],
-)
-def test_a_test_is_known_by_its_name(column, test):
-    assert is_test(column) == test
 
 
 def test_the_warning_of_too_few_permutations_counts_over_all_languages(of_languages):
@@ -339,7 +335,7 @@ def test_ninety_jobs_over_ten_languages_are_summarised_in_less_than_a_minute_of_
 
 def picture(a, b, *, value, mirror=True):
     matrix, depths = banded(4, 4), np.arange(1, 5) / 4
-    return PairMatrix(a, b, matrix, depths, depths, mirror=mirror, itself=False, value=value, preference=None)
+    return PairMatrix(a, b, matrix, depths, depths, mirror=mirror, itself=False, value=value)
 
 
 def test_the_tables_of_the_runs_are_joined(sweep):

@@ -14,15 +14,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from layeratlas.affinity.matrix import affinity_matrix as affinity_matrix
-    from layeratlas.agreement import compare_runs as compare_runs
     from layeratlas.runs.results import Run as Run
     from layeratlas.runs.results import read_run as read_run
     from layeratlas.runs.results import read_sweep as read_sweep
+    from layeratlas.studies.two_runs import compare_runs as compare_runs
 
 _PUBLIC = {
     "Run": "layeratlas.runs.results",
     "affinity_matrix": "layeratlas.affinity.matrix",
-    "compare_runs": "layeratlas.agreement",
+    "compare_runs": "layeratlas.studies.two_runs",
     "read_run": "layeratlas.runs.results",
     "read_sweep": "layeratlas.runs.results",
 }

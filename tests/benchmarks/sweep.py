@@ -69,7 +69,7 @@ def main(models: int = len(LAYERS), datasets: int = 1, statistics: str = "off") 
     chosen = dict(list(LAYERS.items())[:models])
     with tempfile.TemporaryDirectory() as temporary:
         study = Study(Path(temporary), statistics)
-        start_up = seconds(["-c", "import layeratlas.stages.main, layeratlas.stages.pipeline, layeratlas.figures"])
+        start_up = seconds(["-c", "import layeratlas.stages.main, layeratlas.stages.pipeline, layeratlas.report.figures"])
         print(f"{models} models, {sum(chosen.values())} blocks, {datasets} datasets, n = {N}, statistics={statistics}", flush=True)
         cost = calibrated(study)
         print(cost, flush=True)

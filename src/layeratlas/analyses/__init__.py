@@ -1,9 +1,10 @@
-"""Analyses: what a study asks of a run, one question each."""
+"""Analyses: what is asked of a run, one question each."""
 
 from layeratlas.analyses.base import AbstractAnalysis as AbstractAnalysis
 from layeratlas.analyses.base import Comparison as Comparison
 from layeratlas.analyses.base import Findings as Findings
 from layeratlas.analyses.base import Headline as Headline
+from layeratlas.analyses.base import RunNeeds as RunNeeds
 from layeratlas.analyses.diagonal import Diagonal as Diagonal
 from layeratlas.analyses.geometry import Geometry as Geometry
 from layeratlas.analyses.stability import Stability as Stability

@@ -1,8 +1,8 @@
 """What every analysis is: a question put to one run."""
 
 import abc
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -11,21 +11,66 @@ import torch
 from layeratlas.affinity.matrix import Affinity
 from layeratlas.affinity.signatures import Signer
 from layeratlas.arrays import Activations
+from layeratlas.corpora import Language
 from layeratlas.metrics import AbstractMetric
+from layeratlas.statistics import Inference
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunNeeds:
+    """What an analysis needs of a run. The plan provides it, or refuses the run before a model is loaded.
+
+    `one_space`: both sides are vectors of one space, so of one model. `layers`: those whose vectors the analysis reads, a preset
+    or names as in the config's `layers=`; None for those of the matrix. `likelihoods`: each text's negative log-likelihood.
+    `two_fields`: the sides read two text fields of one dataset. `two_texts`: the sides read different texts of each item, in two
+    languages or of two fields.
+    """
+
+    one_space: bool = False
+    layers: str | Sequence[str] | None = None
+    likelihoods: bool = False
+    two_fields: bool = False
+    two_texts: bool = False
+
 
 _ROUNDING = 1e-5  # of the value of a layer with itself
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a run has of its two sides: their affinity, the activations that it was made of, before any normalisation, and
-    the `signer` that makes one of the other.
+    """What a run has of its two sides.
+
+    `affinity` is the matrix with its null and intervals. `a` and `b` are the vectors that it was made of, before any
+    normalisation: a layer is read from the store when `a.layers[name]` is asked for, and by default they hold the layers of the
+    matrix (see `RunNeeds.layers`). `b is a` where both sides are the same. `signer` makes signatures, and `affinity.compare`
+    a matrix of them. `items` has a row per item, in the order of the vectors: `id`, `group`, and with the suffixes `_a` and `_b`
+    each side's text, counts of tokens and, where asked for, likelihoods. `inference` says how many permutations and groups of
+    items the user wants, and draws them.
     """
 
     affinity: Affinity
     a: Activations
     b: Activations
     signer: Signer
+    items: pd.DataFrame
+    languages: Mapping[str, Language]
+    inference: Inference
+    seed: int
+
+    @property
+    def groups(self) -> list[str]:
+        """The group of each item: what `inference.orders` and `inference.subsets` take."""
+        return self.items["group"].tolist()
+
+    def of(self, side: str) -> pd.DataFrame:
+        """The columns of `items` that one side has, without the suffix: `text`, `tokens`, ..., `nll`."""
+        columns = [str(column) for column in self.items if str(column).endswith(f"_{side}")]
+        return self.items[columns].rename(columns=lambda column: column.removesuffix(f"_{side}"))
+
+    def reading(self, layers: str | Sequence[str]) -> "Comparison":
+        """The same with the vectors of these layers; a side that equals the other stays the same object."""
+        a = self.a.select(layers)
+        return replace(self, a=a, b=a if self.b is self.a else self.b.select(layers))
 
     def same_layers(self) -> list[str]:
         """Names of the layers that hold the same vectors on both sides: what they have in common is given by construction."""
@@ -60,20 +105,54 @@ class Headline:
 
 @dataclass(frozen=True)
 class Findings:
-    """An analysis' results: `table` is saved as `<name>.parquet`, `statistics`, `summary` and `warnings` go into result.json."""
+    """An analysis' answer, or a study's.
 
-    table: pd.DataFrame
-    statistics: dict[str, Any] = field(default_factory=dict)
-    summary: dict[str, Any] = field(default_factory=dict)
+    `table` is saved as `<name>.parquet`, each of `parts` as `<name>_<part>.parquet`; all are tidy. `numbers` go into
+    result.json (a study's into studies.json); they may be nested. `tests` names those of them that are p-values, with dots for
+    nesting (`swap.margin.p`): a sweep's summary corrects these, and no others. The smallest attainable value of `x.p` is called
+    `x.attainable_p`. `ordered_tests` are those tests that were published with a correction over pairs in both orders.
+    `sentences` say in words what was shown beside the headline.
+    """
+
+    table: pd.DataFrame | None = None
+    parts: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+    tests: Sequence[str] = ()
+    ordered_tests: Sequence[str] = ()
     headline: Headline | None = None
+    sentences: Sequence[str] = ()
     warnings: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        """Refuses a test that is no number, which no sweep would correct."""
+        for test in (*self.tests, *self.ordered_tests):
+            value: Any = self.numbers
+            for key in test.split("."):
+                if not isinstance(value, Mapping) or key not in value:
+                    raise TypeError(f"{test} is declared a test, and the findings have no such number")
+                value = value[key]
+            if not (value is None or isinstance(value, int | float)):
+                raise TypeError(f"{test} is declared a test, and is no number but {type(value).__name__}")
+        if undeclared := set(self.ordered_tests) - set(self.tests):
+            raise TypeError(f"{', '.join(sorted(undeclared))}: a published test must be among the tests")
+
+    def tables(self, name: str) -> dict[str, pd.DataFrame]:
+        """Every table by the name of its file, for an analysis or a study of this name."""
+        main = {} if self.table is None else {name: self.table}
+        return main | {f"{name}_{part}": table for part, table in self.parts.items()}
 
 
 class AbstractAnalysis(abc.ABC):
-    """`same_space`: both sides must be vectors of one space."""
+    """A question put to one run. Its YAML file (`# @package analysis.NAME`) gives it its name; options are constructor arguments.
 
-    name: ClassVar[str]
-    same_space: ClassVar[bool] = False
+    `views` names the module that draws what it finds, where that is none of ours: see `layeratlas.report.views`.
+    """
+
+    views: ClassVar[str | None] = None
+
+    @property
+    def needs(self) -> RunNeeds:
+        return RunNeeds()
 
     @abc.abstractmethod
     def __call__(self, comparison: Comparison) -> Findings:

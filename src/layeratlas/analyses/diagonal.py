@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from layeratlas.affinity.matrix import Affinity
 from layeratlas.analyses.base import AbstractAnalysis, Comparison, Findings
 from layeratlas.analyses.swap_headline import swap_headline
 from layeratlas.options import Repetitions, Seed
+from layeratlas.statistics import Inference
 from layeratlas.statistics.diagonal import (
     best_match_depth_rank,
     cell_depth_rank,
@@ -33,6 +34,8 @@ from layeratlas.statistics.swaps import Swaps, at_equal_depths, margin_by_depth,
 
 Statistic = Callable[[np.ndarray], np.ndarray]  # of matrices (..., layers_a, layers_b)
 
+_PUBLISHED = ("student_p", "welch_p")  # corrected over pairs in both orders
+_OF_ITEMS = ("generalised", "band", "monotone_share_a", "monotone_share_b")
 _SATURATED = 0.95  # a share beyond this, or closer to 0 than 1 minus this, hardly varies: its jackknife interval would be too short
 
 
@@ -49,8 +52,6 @@ class Diagonal(AbstractAnalysis):
     band: Annotated[float, Interval(gt=0, le=1)]
     draws: Repetitions
     seed: Seed
-
-    name: ClassVar[str] = "diagonal"
 
     def __call__(self, comparison: Comparison) -> Findings:
         blocks = comparison.affinity.blocks()
@@ -72,7 +73,15 @@ class Diagonal(AbstractAnalysis):
             itself=itself,
         )
         warnings = [] if itself or not same else [_given(layer for layer in blocks.layers_a if layer in same)]
-        return Findings(table, statistics={"diagonal": summary}, headline=headline, warnings=warnings)
+        return Findings(
+            table,
+            numbers=summary,
+            tests=_tests(summary),
+            ordered_tests=_PUBLISHED,
+            headline=headline,
+            sentences=[_beside(summary, blocks.inference)],
+            warnings=warnings,
+        )
 
     def _band(self, blocks: Affinity) -> dict[str, Any]:
         on = proportional_band(blocks.depth_a, blocks.depth_b, self.band)
@@ -93,6 +102,24 @@ class Diagonal(AbstractAnalysis):
 
 def _given(layers: Iterable[str]) -> str:
     return f"{', '.join(layers)}: the same vectors on both sides, so that they are each other's partners by construction"
+
+
+def _tests(summary: dict[str, Any]) -> list[str]:
+    swapped = [f"swap.{name}.p" for name in ("margin", "net_share") if summary["swap"][name] is not None]
+    return [*_PUBLISHED, "layer_permutation_p", *(f"{name}.p" for name in _OF_ITEMS), *swapped]
+
+
+def _beside(summary: dict[str, Any], inference: Inference | None) -> str:
+    """The raw contrast and the item-permutation p, each labelled with what it also holds."""
+    raw, kept = summary["generalised"], summary["swap"].get("kept_share")
+    said = f"on minus off the diagonal {raw['value']:z.3f}, layers' strengths included"
+    if raw["ci_low"] is not None and inference is not None:
+        said += f" ({inference.level:.0%} interval {raw['ci_low']:z.3f} to {raw['ci_high']:z.3f})"
+    if kept is not None and not math.isnan(kept):
+        said += f", {kept:.0%} of the gain kept by the swap margin"
+    if raw["p"] is not None:
+        said += f"; p of any correspondence {raw['p']:.2g} (smallest attainable {raw['attainable_p']:.2g})"
+    return said
 
 
 def _swap(blocks: Affinity) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
 
 import pandas as pd
 
@@ -22,12 +21,10 @@ class Geometry(AbstractAnalysis):
 
     top_dimensions: Positive
 
-    name: ClassVar[str] = "geometry"
-
     def __call__(self, comparison: Comparison) -> Findings:
         table_a = self._table(comparison.a, "a")
         table_b = table_a.assign(side="b") if comparison.b is comparison.a else self._table(comparison.b, "b")
-        return Findings(pd.concat([table_a, table_b], ignore_index=True), summary={"top_dimensions": self.top_dimensions})
+        return Findings(pd.concat([table_a, table_b], ignore_index=True))
 
     def _table(self, side: Activations, name: str) -> pd.DataFrame:
         measures = {

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -34,8 +34,6 @@ class Stability(AbstractAnalysis):
     reliability: Fraction
     seed: Seed
 
-    name: ClassVar[str] = "stability"
-
     def require(self, metric: AbstractMetric, n: int) -> None:
         if n // 2 < metric.min_n:
             raise ConfigError(
@@ -61,7 +59,7 @@ class Stability(AbstractAnalysis):
             "reliability": reliability,
             "noise_ceiling": float(np.sqrt(reliability)) if reliability > 0 else None,
         }
-        return Findings(pd.DataFrame(rows), {"stability": summary}, warnings=self._doubts(comparison, reliability))
+        return Findings(pd.DataFrame(rows), numbers=summary, warnings=self._doubts(comparison, reliability))
 
     def _halves(self, comparison: Comparison, rng: np.random.Generator) -> tuple[Affinity, Affinity]:
         n = comparison.affinity.n

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,11 @@ class AbstractCorpus(abc.ABC):
     `field_b` name the text of an item that each side reads: two different fields make statement pairs. `stratify` draws from
     each group in turn. `final_punctuation: strip` takes the marks that end a sentence off the end of each text, so that the
     last token is not a full stop; `keep` leaves the texts alone.
+
+    `no_settings` are the options that say how many items each side reads, which field, or from where: all others make other texts.
     """
+
+    no_settings: ClassVar[frozenset[str]] = frozenset({"n", "mirror", "field_a", "field_b"})
 
     n: int | None
     max_length: int

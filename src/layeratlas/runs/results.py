@@ -26,6 +26,7 @@ from layeratlas.files.cells import inert_cells
 from layeratlas.files.identity import comparable
 from layeratlas.files.sealed import CHECKSUMS, sealed, sha256, unsealed
 from layeratlas.options import require
+from layeratlas.runs.older import completed
 
 SCHEMA_VERSION = 2
 _UNSEALED = 1  # the last schema without checksums
@@ -39,7 +40,10 @@ _VERSIONS = ("layeratlas", "torch", "transformers", "datasets", "numpy", "scipy"
 
 @dataclass(frozen=True)
 class Run:
-    """One run as read from its folder: `result` is result.json, `arrays` is affinity.npz."""
+    """One run as read from its folder: `result` is result.json, `arrays` is affinity.npz.
+
+    What an older result.json does not say stands in `result` as far as it can be told (see `older_runs`).
+    """
 
     folder: Path
     result: dict[str, Any]
@@ -76,9 +80,10 @@ def read_run(folder: str | Path) -> Run:
     if not (folder / RESULT).is_file():
         raise ConfigError(f"{folder}: no finished run here (no {RESULT})")
     try:
-        result = unsealed(RESULT, (folder / RESULT).read_bytes())
-        if CHECKSUMS not in result and result.get("schema_version") != _UNSEALED:
+        said = unsealed(RESULT, (folder / RESULT).read_bytes())
+        if CHECKSUMS not in said and said.get("schema_version") != _UNSEALED:
             raise ValueError("its checksums are gone")
+        result = completed(said)
     except (OSError, ValueError) as error:
         raise _damaged(folder, RESULT, error) from error
     content = _content(folder, result, ARRAYS)

@@ -13,6 +13,7 @@ from layeratlas.corpora import doubts
 from layeratlas.corpora.characters import has_content, is_visible
 from layeratlas.extraction.activations import Extracted
 from layeratlas.extraction.balance import Commonest, balance, commonest, imbalances
+from layeratlas.files.identity import placeless
 from layeratlas.metrics import AbstractMetric
 from layeratlas.models import AbstractModel
 from layeratlas.runs import results
@@ -35,24 +36,54 @@ def described(plan: Plan, extracted: dict[str, Extracted], affinity: Affinity, f
             "min_n": metric.min_n,
             "self_value": metric.about.self_value,
             "symmetric": metric.about.symmetric,
+            "parameters": _options(plan.resolved["metric"]),
             "normalization": _normalization(plan.resolved["normalization"]),
         },
         "pooling": plan.pooling,
         **{side: _describe_side(plan, extracted[side], side) for side in "ab"},
         "dataset": {
             "name": plan.dataset,
+            "corpus": plan.corpus.name,
+            "control": plan.control.name if plan.control else None,
+            "same_texts": plan.items.sides["a"].texts == plan.items.sides["b"].texts,
             "fingerprint": plan.items.fingerprint,
             "n": plan.items.n,
             "dropped": plan.items.dropped,
             "source": {side: plan.corpus.source(language) for side, language in plan.languages.items()},
         },
+        "settings": _settings(plan),
         "balance": _balance(plan, extracted),
         "inference": affinity.methods,
         "headline": asdict(_headline(findings, affinity)),
-        "statistics": {key: value for found in findings.values() for key, value in found.statistics.items()},
-        "analyses": {name: found.summary for name, found in findings.items()},
+        "statistics": {name: dict(found.numbers) for name, found in findings.items() if found.numbers},
+        "analyses": {name: _analysis(plan, name, found) for name, found in findings.items()},
         "provenance": results.provenance(plan.resolved, str(plan.extractor.device)),
     }
+
+
+def _settings(plan: Plan) -> dict[str, Any]:
+    """What decides the numbers of a run beside its sides, n, pooling and k: what two runs differ in that are no twins."""
+    parts = {
+        "dataset": {key: value for key, value in _options(plan.resolved["dataset"]).items() if key not in plan.corpus.no_settings},
+        "metric": {key: value for key, value in _options(plan.resolved["metric"]).items() if key != "k"},
+    }
+    return {key: placeless(plan.resolved[key]) for key in ("seed", "layers", "normalization", "control", "statistics")} | parts
+
+
+def _analysis(plan: Plan, name: str, found: Findings) -> dict[str, Any]:
+    """An analysis' options, and what a reader of its numbers and tables must know."""
+    said = {
+        "tables": list(found.tables(name)),
+        "tests": list(found.tests),
+        "ordered_tests": list(found.ordered_tests),
+        "sentences": list(found.sentences),
+        "views": plan.analyses[name].views,
+    }
+    return _options(plan.resolved["analysis"][name]) | said
+
+
+def _options(node: dict[str, Any]) -> dict[str, Any]:
+    return placeless({key: value for key, value in node.items() if key != "_target_"})
 
 
 def _describe_side(plan: Plan, extracted: Extracted, side: str) -> dict[str, Any]:
@@ -61,6 +92,8 @@ def _describe_side(plan: Plan, extracted: Extracted, side: str) -> dict[str, Any
         "model": model.name,
         "revision": model.fingerprint(),
         "language": plan.languages[side].code,
+        "field": getattr(plan.corpus, f"field_{side}"),
+        "control": plan.control.name if plan.control and side in plan.control.sides else None,
         "layers": activations.names,
         "width": activations.width,
         "dtype": model.dtype,
@@ -200,21 +233,9 @@ def log_summary(run: results.Run) -> None:
     logger.info("items     n = %d of %s, pooling %s", dataset["n"], dataset["name"], result["pooling"])
     logger.info("metric    %s%s: mean %.4f, chance %.4f", metric["name"], k, run.arrays["affinity"].mean(), chance.mean())
     logger.info("headline  %s", headline["sentence"])
-    if diagonal := result["statistics"].get("diagonal"):
-        logger.info("beside    %s", _beside(diagonal, result["provenance"]["config"]["statistics"]["level"]))
+    for analysis in result["analyses"].values():
+        for sentence in analysis.get("sentences", []):
+            logger.info("beside    %s", sentence)
     if headline["caution"]:
         logger.info("caution   %s", headline["caution"])
     logger.info("files     %s", run.folder)
-
-
-def _beside(diagonal: dict[str, Any], level: float) -> str:
-    """The raw contrast and the item-permutation p, each labelled with what it also holds."""
-    raw, kept = diagonal["generalised"], diagonal["swap"]["kept_share"]
-    said = f"on minus off the diagonal {raw['value']:z.3f}, layers' strengths included"
-    if raw["ci_low"] is not None:
-        said += f" ({level:.0%} interval {raw['ci_low']:z.3f} to {raw['ci_high']:z.3f})"
-    if kept is not None:
-        said += f", {kept:.0%} of the gain kept by the swap margin"
-    if raw["p"] is not None:
-        said += f"; p of any correspondence {raw['p']:.2g} (smallest attainable {raw['attainable_p']:.2g})"
-    return said

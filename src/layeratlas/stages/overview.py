@@ -22,12 +22,14 @@ def status(config: DictConfig, folder: Path) -> None:
 
 def summarize(config: DictConfig, folder: Path) -> None:
     """Write one sweep's tables and figures, or those of several sweeps together."""
-    from layeratlas.summary import summarize  # statsmodels and seaborn take seconds to import
+    from layeratlas.stages.schema import built
+    from layeratlas.summary import summarize  # statsmodels, seaborn and torch take seconds to import
 
     found = _sweeps(config)
     if len(found) > 1 and config.summary_dir is None:
         raise ConfigError("summary_dir: has no value; several sweeps are summarised in a folder of their own")
-    summarize(found, Path(config.summary_dir or found[0]), family=config.summary_family)
+    studies = {name: built(node, f"study.{name}") for name, node in config.study.items()}
+    summarize(found, Path(config.summary_dir or found[0]), studies=studies, family=config.summary_family)
 
 
 def _sweeps(config: DictConfig) -> list[Path]:

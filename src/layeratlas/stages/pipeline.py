@@ -140,7 +140,8 @@ def _run(config: DictConfig, folder: Path, *, only_stored: bool) -> None:
         notes.warn(offer)
     extractor = replace(plan.extractor, only_stored=only_stored)
     with notes.timed("extract"):
-        extracted = _extract(plan, extractor, config.layers)
+        whole = _extract(plan, extractor, config.layers)
+        extracted = _of_layers(whole, config.layers)
         _make_way(extractor)
     with notes.timed("compare"):
         require_one_width(plan, extracted)
@@ -151,9 +152,9 @@ def _run(config: DictConfig, folder: Path, *, only_stored: bool) -> None:
         notes.warn(doubt)
     files = _write_arrays(folder, plan, extracted, affinity)
     with notes.timed("analyse"):
-        sides = (extracted[side].activations for side in "ab")
-        findings = _analyse(plan, Comparison(affinity, *sides, signer=plan.signer), notes)
-    files += [results.write_table(folder, name, found.table) for name, found in findings.items()]
+        findings = _analyse(plan, _comparison(plan, whole, affinity), notes)
+    for name, found in findings.items():
+        files += [results.write_table(folder, table, content) for table, content in found.tables(name).items()]
     for doubt in doubtful_texts(plan, extracted):
         notes.warn(doubt)
     results.write_result(folder, described(plan, extracted, affinity, findings) | vars(notes), files)
@@ -162,7 +163,10 @@ def _run(config: DictConfig, folder: Path, *, only_stored: bool) -> None:
 
 
 def _extract(plan: Plan, extractor: Extractor, layers: Any) -> dict[str, Extracted]:
-    """Both sides' activations, one model in memory at a time; a side that equals the other is read once."""
+    """All stored layers of both sides, one model in memory at a time; a side that equals the other is read once.
+
+    Raises ConfigError as soon as a side turns out to lack one of the `layers` that are to be compared.
+    """
     extracted: dict[str, Extracted] = {}
     sides: list[tuple[Side, Extracted]] = []
     for name in _order(plan):
@@ -172,11 +176,18 @@ def _extract(plan: Plan, extractor: Extractor, layers: Any) -> dict[str, Extract
             extracted[name] = extracted["a"]
         elif isinstance(model, StoredActivations):
             preflight.require_memory(model.memory(plan.items.n), f"model path={model.path}", extractor.device)
-            activations = model.activations(drawn.population, drawn.rows).select(layers)
+            activations = model.activations(drawn.population, drawn.rows)
             extracted[name] = Extracted(activations, pd.DataFrame(index=range(plan.items.n)), {"path": model.path})
         else:
-            extracted[name] = _once(sides, plan.side(name, model), lambda side: extractor(side, plan.pooling, layers))
+            extracted[name] = _once(sides, plan.side(name, model), lambda side: extractor(side, plan.pooling, "all"))
+        extracted[name].activations.select(layers)
     return {name: extracted[name] for name in plan.models}
+
+
+def _of_layers(extracted: dict[str, Extracted], layers: Any) -> dict[str, Extracted]:
+    """Both sides with these layers alone; a side that equals the other stays the same object."""
+    chosen = {side: replace(whole, activations=whole.activations.select(layers)) for side, whole in extracted.items()}
+    return {**chosen, "b": chosen["a"]} if extracted["b"] is extracted["a"] else chosen
 
 
 def _order(plan: Plan) -> list[str]:
@@ -210,15 +221,33 @@ def _write_arrays(folder: Path, plan: Plan, extracted: dict[str, Extracted], aff
         "metric": plan.metric.name,
         "k": k_of(plan.metric),
     }
-    items = [plan.items.table, *(extracted[side].tokens.add_suffix(f"_{side}") for side in "ab")]
     files = [
         results.write_arrays(folder, affinity),
         results.write_table(folder, "affinity", results.tidy(affinity, constants)),
-        results.write_table(folder, "items", pd.concat(items, axis=1)),
+        results.write_table(folder, "items", _items(plan, extracted)),
     ]
     if isinstance(plan.metric, AbstractNeighborMetric):
         files.append(results.write_neighbors(folder, affinity, plan.metric.k))
     return files
+
+
+def _items(plan: Plan, extracted: dict[str, Extracted]) -> pd.DataFrame:
+    """A row per item: id, group, both sides' texts and what was counted of their tokens."""
+    return pd.concat([plan.items.table, *(extracted[side].tokens.add_suffix(f"_{side}") for side in "ab")], axis=1)
+
+
+def _comparison(plan: Plan, whole: dict[str, Extracted], affinity: Affinity) -> Comparison:
+    """What analyses are given, with all stored layers."""
+    return Comparison(
+        affinity,
+        whole["a"].activations,
+        whole["b"].activations,
+        plan.signer,
+        items=_items(plan, whole),
+        languages=plan.languages,
+        inference=plan.inference,
+        seed=plan.resolved["seed"],
+    )
 
 
 def _infer(plan: Plan, affinity: Affinity, notes: _Notes) -> Affinity:
@@ -251,7 +280,7 @@ def _analyse(plan: Plan, comparison: Comparison, notes: _Notes) -> dict[str, Fin
     findings = {}
     for name, analysis in plan.analyses.items():
         try:
-            findings[name] = analysis(comparison)
+            findings[name] = analysis(comparison.reading(analysis.needs.layers or plan.resolved["layers"]))
         except (ValueError, ActivationError) as error:
             notes.warn(f"analysis {name} was not made: {error}")
         else:
@@ -261,7 +290,7 @@ def _analyse(plan: Plan, comparison: Comparison, notes: _Notes) -> dict[str, Fin
 
 
 def _draw(folder: Path, *, only_lacking: bool = False) -> None:
-    from layeratlas import figures  # seaborn takes a second to import
+    from layeratlas.report import figures  # seaborn takes a second to import
 
     run = results.read_run(folder)
     figures.draw(run, figures.lacking(run) if only_lacking else figures.possible(run))

@@ -9,17 +9,18 @@ from omegaconf import DictConfig, OmegaConf
 
 from layeratlas.affinity.normalization import DropTopDimensions
 from layeratlas.affinity.signatures import Signer
-from layeratlas.analyses import AbstractAnalysis
+from layeratlas.analyses import AbstractAnalysis, RunNeeds
 from layeratlas.corpora import AbstractControl, AbstractCorpus, Language, PairedItems, draw
 from layeratlas.errors import ConfigError
 from layeratlas.extraction.activations import Extracted, Extractor, Side
 from layeratlas.extraction.batching import Batching
 from layeratlas.files.paths import expanded
 from layeratlas.files.store import Store
+from layeratlas.layers import require_names
 from layeratlas.metrics import AbstractMetric, AbstractNeighborMetric
 from layeratlas.models import HELD, AbstractModel, StoredActivations, pick_device
 from layeratlas.stages.keys import resolved
-from layeratlas.stages.schema import pooling_of
+from layeratlas.stages.schema import built, pooling_of
 from layeratlas.statistics import Inference
 
 
@@ -51,7 +52,7 @@ class Plan:
         """What compares vectors of both sides directly, so that they must be of one space; None if nothing does."""
         if self.metric.about.same_space:
             return f"metric {self.metric.name}"
-        return next((f"analysis {name}" for name, analysis in self.analyses.items() if analysis.same_space), None)
+        return next((f"analysis {name}" for name, analysis in self.analyses.items() if analysis.needs.one_space), None)
 
     def side(self, name: str, model: AbstractModel) -> Side:
         drawn = self.items.sides[name]
@@ -67,13 +68,14 @@ def planned(config: DictConfig, *, compares: bool = True) -> Plan:
     for side, model in models.items():
         model.require_files(f"model_{side}")
     metric: AbstractMetric = instantiate(config.metric, _convert_="all").with_slack()
+    analyses: dict[str, AbstractAnalysis] = {name: built(node, f"analysis.{name}") for name, node in config.analysis.items()}
     device = pick_device(config.device)
     extractor = Extractor(
         store=store_of(config),
         poolings={_short(name): pooling_of(name, "pooling") for name in [config.pooling._target_, *config.extract.poolings]},
         batching=Batching(config.extract.batch_size, config.extract.batch_tokens),
         device=device,
-        nll=config.extract.nll,
+        nll=config.extract.nll or any(analysis.needs.likelihoods for analysis in analyses.values()),
         held=HELD,
         signature_bytes=metric.signature_bytes,
     )
@@ -86,7 +88,6 @@ def planned(config: DictConfig, *, compares: bool = True) -> Plan:
     )
     corpus, control, items = texts_of(config)
     inference: Inference = instantiate(config.statistics, _convert_="all")
-    analyses: dict[str, AbstractAnalysis] = {name: instantiate(node, _convert_="all") for name, node in config.analysis.items()}
     if compares:
         inference.require(items.groups)
         _require_enough(metric, items.n)
@@ -108,7 +109,29 @@ def planned(config: DictConfig, *, compares: bool = True) -> Plan:
         inference=inference,
     )
     _require_one_space(plan, config)
+    for name, analysis in analyses.items():
+        _require_needs(plan, name, analysis.needs)
     return plan
+
+
+def _require_needs(plan: Plan, name: str, needs: RunNeeds) -> None:
+    """Refuse a run that can never have what an analysis needs, with what to type instead."""
+    fields = [plan.corpus.field_a, plan.corpus.field_b]
+    if needs.two_fields and fields[0] == fields[1]:
+        raise ConfigError(
+            f"analysis {name} compares two text fields of a dataset: dataset.field_a and dataset.field_b are both {fields[0]!r};"
+            " dataset=statements has two"
+        )
+    if needs.two_texts and fields[0] == fields[1] and plan.languages["a"] == plan.languages["b"]:
+        raise ConfigError(
+            f"analysis {name} compares two languages or two text fields: both sides read {fields[0]!r} in"
+            f" {plan.languages['a'].code}; give side b another, e.g. language@language_b=de"
+        )
+    stored = [side for side, model in plan.models.items() if isinstance(model, StoredActivations)]
+    if needs.likelihoods and stored:
+        raise ConfigError(f"analysis {name} needs likelihoods: model_{stored[0]} is a file of vectors, which has none")
+    if needs.layers is not None:
+        require_names(needs.layers)
 
 
 def _require_enough(metric: AbstractMetric, n: int) -> None:

@@ -23,6 +23,7 @@ from layeratlas.models import AbstractModel, StoredActivations
 from layeratlas.options import meant, require, require_complete, require_options, shown
 from layeratlas.stages.keys import with_keys
 from layeratlas.statistics import Inference
+from layeratlas.studies.base import AbstractStudy
 
 # What the nodes of the config's groups make.
 KINDS: dict[str, tuple[type, ...]] = {
@@ -35,6 +36,8 @@ KINDS: dict[str, tuple[type, ...]] = {
     "normalization": (Callable,),  # type: ignore[dict-item]
     "stage": (Callable,),  # type: ignore[dict-item]
 }
+# What the nodes of lists of files make.
+ASKED: dict[str, type] = {"analysis": AbstractAnalysis, "study": AbstractStudy}
 _PLACE_OF_MODULES = "PYTHONPATH=DIR has Python search a folder of yours"
 
 
@@ -44,7 +47,7 @@ def checked(config: DictConfig) -> dict[str, Any]:
     require_names(whole["layers"])
     for name in whole["extract"]["poolings"]:
         pooling_of(name, "extract.poolings")
-    for key in (*KINDS, "analysis", "pooling", "language_a", "language_b"):
+    for key in (*KINDS, *ASKED, "pooling", "language_a", "language_b"):
         _require_part(key, json.dumps(whole.get(key), default=str))
     return whole
 
@@ -78,9 +81,9 @@ def pooling_of(path: str, where: str) -> Pooling:
 def _require_part(key: str, text: str) -> None:
     """A job differs from the other jobs of its sweep in a few parts; what was checked once is not checked again."""
     node = json.loads(text)
-    if key == "analysis":
-        for name, analysis in node.items():
-            _require_object(analysis, f"{key}.{name}", (AbstractAnalysis,))
+    if key in ASKED:
+        for name, question in node.items():
+            _require_object(question, f"{key}.{name}", (ASKED[key],))
     elif key.startswith("language"):
         _require_chosen(node, key)
         require_options(Language, node, key)

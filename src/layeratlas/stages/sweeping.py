@@ -26,12 +26,13 @@ from layeratlas.runs.sweeps import Job
 from layeratlas.stages.command_line import COMMAND
 from layeratlas.stages.cores import shared_cores
 from layeratlas.stages.factored import Factored
-from layeratlas.stages.schema import checked
+from layeratlas.stages.schema import built, checked
 from layeratlas.stages.user_files import user_folders
 
 logger = logging.getLogger(__name__)
 
 _SUBDIR = "${hydra.job.num}"
+_BEGUN = "multirun.yaml"  # the config of the sweep as it was begun
 
 
 class Sweeping:
@@ -53,7 +54,7 @@ class Sweeping:
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             if not (folder / sweeps.PLAN).is_file():
-                OmegaConf.save(self.config, folder / "multirun.yaml")
+                OmegaConf.save(self.config, folder / _BEGUN)
             sweeps.write_plan(folder, jobs)
         found = sweeps.states(folder)
         todo = _by_model([state.job for state in found if sweeps.to_do(state)])
@@ -67,7 +68,7 @@ class Sweeping:
         HELD.drop()
         _tell(folder, _again(self.config.hydra, folder))
         if self.sweeper.summarize:
-            _summarize(folder)
+            _summarize(folder, self._studies(folder))
         if errors:
             raise _worst(errors, folder, apart=_apart(self.launcher))
         if elsewhere := [state for state in sweeps.states(folder) if state.state == "running"]:
@@ -96,6 +97,13 @@ class Sweeping:
         compose = Factored(self._compose)
         jobs = sweeps.plan(combinations, compose, _Symmetric(), self_pairs=self_pairs)
         return sweeps.continued(jobs, sweeps.identified(before, folder, compose), folder) if before else jobs
+
+    def _studies(self, folder: Path) -> dict[str, Any]:
+        """What the sweep is asked: as typed now, or as when it was begun."""
+        typed = any(override.lstrip("+~").startswith("study") for override in self.config.hydra.overrides.task)
+        begun = OmegaConf.load(folder / _BEGUN) if (folder / _BEGUN).is_file() else self.config
+        chosen = self.config if typed or "study" not in begun else begun
+        return OmegaConf.to_container(chosen.study, resolve=True)  # type: ignore[return-value]
 
     def _combinations(self, arguments: list[str]) -> list[list[str]]:
         parser = OverridesParser.create(config_loader=self.loader)
@@ -209,14 +217,15 @@ def _again(hydra_config: DictConfig, folder: Path) -> str:
     return " ".join([os.environ.get(COMMAND, "layeratlas"), *own, "-m", f"hydra.sweep.dir={shlex.quote(str(folder))}"])
 
 
-def _summarize(folder: Path) -> None:
+def _summarize(folder: Path, studies: dict[str, Any]) -> None:
     """A convenience: `stage=summarize` does the same at any time, so what goes wrong here costs nothing."""
     if not any((folder / str(state.job.number) / RESULT).is_file() for state in sweeps.states(folder)):
         return
     try:
         from layeratlas.summary import summarize  # statsmodels and matplotlib take seconds to import
 
-        summarize([folder], folder, report_missing=False)
+        made = {name: built(node, f"study.{name}") for name, node in studies.items()}
+        summarize([folder], folder, studies=made, report_missing=False)
     except ConfigError as error:
         logger.warning("the sweep is not summarised: %s", error)
     except Exception:

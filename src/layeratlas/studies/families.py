@@ -29,7 +29,6 @@ HEADLINE = [
     "p_tests",
 ]
 _ALPHA = 0.05
-_PUBLISHED = ("student_p", "welch_p")
 
 
 def conditions(table: pd.DataFrame) -> list[str]:
@@ -59,27 +58,21 @@ def families(table: pd.DataFrame, within: Sequence[str] | None = None) -> pd.Ser
     return pd.Series([family or "all runs" for family in said], index=table.index, dtype=str)
 
 
-def is_test(column: str) -> bool:
-    """Whether a column holds p-values: its last part is `p` or ends in `_p`. The smallest attainable p is none."""
-    last = column.rpartition(".")[2]
-    return (last == "p" or last.endswith("_p")) and not last.endswith("attainable_p")
+def with_corrections(table: pd.DataFrame, tests: Sequence[str], ordered: Sequence[str] = ()) -> pd.DataFrame:
+    """Beside each of the `tests`, columns of p-values, the number of tests in its family (`_tests`), and p corrected over them.
 
-
-def with_corrections(table: pd.DataFrame) -> pd.DataFrame:
-    """Beside each column of p-values the number of tests in its family (`_tests`), and the same p corrected over them.
-
-    The published t-tests are also corrected over ordered pairs, as published. An undefined p, or a side compared with itself,
+    Those that were published so are also corrected over `ordered` pairs. An undefined p, or a side compared with itself,
     is no test. The headlines of a family are one question only as far as they are of one statistic.
     """
     more = {}
     gc.freeze()  # statsmodels collects garbage at each Holm correction, which beside torch takes half a second
     try:
-        for column in filter(is_test, table.columns):
+        for column in tests:
             of_family = _tested(table, column).groupby(_questions(table, column), dropna=False)
             more[f"{column}_tests"] = of_family.transform("count").astype("Int64")
             for method in METHODS:
                 more[f"{column}_{method}"] = of_family.transform(lambda x, method=method: corrected(x.to_numpy(), method))
-            if column.endswith(_PUBLISHED):
+            if column in ordered:
                 more[f"{column}_bonferroni_ordered"] = of_family.transform(lambda x: bonferroni_ordered(x.to_numpy()))
     finally:
         gc.unfreeze()
@@ -91,10 +84,10 @@ def headline(table: pd.DataFrame) -> pd.DataFrame:
     return table[HEADLINE].dropna(axis="columns", how="all")
 
 
-def hopeless(table: pd.DataFrame) -> Iterator[str]:
+def hopeless(table: pd.DataFrame, tests: Sequence[str]) -> Iterator[str]:
     """A line for each size of family that is too large for its smallest attainable p to survive Bonferroni's correction."""
     counted = {}
-    for column in filter(is_test, table.columns):
+    for column in tests:
         prefix, dot, last = column.rpartition(".")
         smallest = f"{prefix}{dot}attainable_p"
         if last != "p" or smallest not in table:
@@ -122,3 +115,12 @@ def _questions(table: pd.DataFrame, column: str) -> list[pd.Series]:
 def _tested(table: pd.DataFrame, column: str) -> pd.Series:
     """A column of p-values, NaN for a side compared with itself."""
     return pd.to_numeric(table[column]).astype(float).where(~table["self_pair"])
+
+
+def corrected_over(table: pd.DataFrame, column: str, within: Sequence[str] = ()) -> pd.Series:
+    """A column of p-values corrected (Holm) over all rows, or over those that share the columns `within`; NaN is no test."""
+    p = table[column].astype(float)
+    if not within:
+        return pd.Series(corrected(p.to_numpy(), "holm"), index=table.index)
+    groups = [table[name] for name in within]
+    return p.groupby(groups, dropna=False).transform(lambda x: corrected(x.to_numpy(), "holm"))

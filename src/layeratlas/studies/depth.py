@@ -1,17 +1,53 @@
 """The depth correspondence of many pairs of models: a row per pair, and what they say together."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from layeratlas.analyses.base import Findings
 from layeratlas.runs.results import Run
 from layeratlas.statistics.over_models import over_models
+from layeratlas.studies.base import AbstractStudy
+from layeratlas.studies.sweep import Sweep, labelled, name_of
 
 STATISTICS = {"net_share": None, "margin": "margin_se"}  # tested first: it has more power, and holds its level; standard error
 UNITS = ("family", "developer")
+
+
+@dataclass(frozen=True)
+class Depth(AbstractStudy):
+    """What the swap margins of each condition's pairs say together, over pairs of different families of models.
+
+    `depth` has a row per condition, statistic and unit (see `over_units`), `depth_pairs` one per condition and pair with a
+    margin. It speaks of these models on these items. Conditions without two pairs that have a swap margin are only drawn.
+    """
+
+    def __call__(self, sweep: Sweep) -> Findings:
+        tables: dict[str, list[pd.DataFrame]] = {"over": [], "pairs": []}
+        numbers, sentences = {}, []
+        for condition, part in sweep.conditions():
+            pairs = margins(part.runs)
+            if len(pairs) < 2:
+                continue
+            pairs = pairs.assign(**{side: part.table[side].iloc[pairs.index].to_numpy() for side in ("side_a", "side_b", "job")})
+            over = _over(pairs, part)
+            said = sentence(pairs, over, str(condition["metric"]))
+            sentences.append(f"{condition['dataset']}: {said}")
+            numbers[name_of(condition)] = {"pairs": len(pairs), "above_0": int((pairs["margin"] > 0).sum()), "sentence": said}
+            tables["pairs"].append(labelled(pairs.assign(condition=name_of(condition)), condition))
+            if not over.empty:
+                tables["over"].append(labelled(over.assign(condition=name_of(condition)), condition))
+        over_all = pd.concat(tables["over"], ignore_index=True) if tables["over"] else None
+        parts = {"pairs": pd.concat(tables["pairs"], ignore_index=True)} if tables["pairs"] else {}
+        return Findings(over_all, parts, numbers, sentences=sentences)
+
+
+def _over(pairs: pd.DataFrame, part: Sweep) -> pd.DataFrame:
+    config = part.runs[0].result["provenance"]["config"]
+    return over_units(pairs, level=(config.get("statistics") or {}).get("level", 0.95), seed=config["seed"])
 
 
 def margins(runs: Sequence[Run]) -> pd.DataFrame:

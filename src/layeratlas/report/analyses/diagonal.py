@@ -1,0 +1,57 @@
+"""Where in depth layers match, and how well."""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from layeratlas.report.figures import caption, name_of, sentence_of
+from layeratlas.report.views import View
+from layeratlas.runs.results import Run
+
+
+def depth_curves_figure(run: Run) -> Figure:
+    """For each block, where its best match in the other model lies and how alike they are; for each depth, its swap margin."""
+    table, result = run.table("diagonal"), run.result
+    preference = (result["statistics"]["diagonal"].get("swap") or {}).get("by_depth")
+    panels = 3 if preference else 2
+    figure, (where, how, *rest) = plt.subplots(1, panels, figsize=(4.3 * panels, 4.2), layout="constrained")
+    for (side, other), colour in zip((("a", "b"), ("b", "a")), ("tab:blue", "tab:orange"), strict=True):
+        rows = table[table["side"] == side]
+        label = f"{name_of(result[side])}, matched in {name_of(result[other])}"
+        _curve(where, rows, "best_depth", color=colour, marker=".", linewidth=0)
+        where.plot(rows["depth"], rows["monotone_depth"], color=colour, linewidth=1.2)
+        _curve(how, rows, "best_affinity", color=colour, linewidth=1.2, label=label)
+    where.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle="--")
+    where.set(xlabel="depth of a block", ylabel="depth of its best match", xlim=(0, 1.03), ylim=(0, 1.03))
+    where.set_title("dots: best match; lines: never backwards; dashed: same depth", fontsize="x-small")
+    how.set(xlabel="depth of a block", ylabel=f"{result['metric']['name']} with its best match", xlim=(0, 1.03))
+    how.set_ylim(min(0.0, how.get_ylim()[0]), None)
+    how.set_title("larger = more alike; bands: jackknife over items, if computed", fontsize="x-small")
+    if preference:
+        _preference(rest[0], preference, result["metric"]["name"])
+    figure.legend(loc="outside lower center", fontsize="x-small", frameon=False)
+    figure.suptitle(f"{caption(result, run.arrays['chance'])}\n{sentence_of(result, figure)}", fontsize="small")
+    return figure
+
+
+def _preference(axes: Axes, curve: dict[str, list[float]], metric: str) -> None:
+    """The swap margin of each depth with all others."""
+    if "ci_low" in curve:
+        axes.fill_between(curve["depth"], curve["ci_low"], curve["ci_high"], color="tab:green", alpha=0.18, linewidth=0)
+    axes.plot(curve["depth"], curve["margin"], color="tab:green", linewidth=1.2, marker=".")
+    axes.axhline(0, color="grey", linewidth=0.8)
+    axes.set(xlabel="depth", ylabel=f"swap margin ({metric})", xlim=(0, 1.03))
+    axes.set_title("above 0: layers at this depth prefer each other to other depths", fontsize="x-small")
+
+
+def _curve(axes: Axes, rows: pd.DataFrame, column: str, **style: Any) -> None:
+    if f"{column}_ci_low" in rows:
+        low, high = (rows[f"{column}_ci_{end}"] for end in ("low", "high"))
+        axes.fill_between(rows["depth"], low, high, color=style["color"], alpha=0.18, linewidth=0)
+    axes.plot(rows["depth"], rows[column], **style)
+
+
+VIEWS = [View("depth_curves", ["diagonal"], depth_curves_figure)]

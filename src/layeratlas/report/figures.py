@@ -1,0 +1,152 @@
+"""Pictures of saved results."""
+
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")  # a compute node has no display
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from layeratlas.files.atomic import replacing
+from layeratlas.report.views import View, of_run
+from layeratlas.runs.results import Run
+
+logger = logging.getLogger(__name__)
+
+_TICKS = 10
+_CHARACTERS = 13  # of small print an inch
+
+
+def possible(run: Run) -> list[View]:
+    """The pictures that the run has numbers for: its matrix, and what its analyses found."""
+    return [View("affinity", [], affinity_figure), *of_run(run)]
+
+
+def lacking(run: Run) -> list[View]:
+    """Those of which a file is missing or empty: the run was killed before they were drawn, or the disk was full."""
+    return [view for view in possible(run) if not all(map(_drawn, _files(run.folder / "figures", view.name)))]
+
+
+def _drawn(file: Path) -> bool:
+    return file.is_file() and file.stat().st_size > 0
+
+
+def draw(run: Run, views: Sequence[View]) -> None:
+    """These pictures, as .png and .pdf. One that cannot be drawn is logged and costs no other."""
+    for view in views:
+        try:
+            save(view.figure(run), run.folder / "figures", view.name)
+        except OSError as error:
+            logger.warning("%s; the numbers are complete, and the same command draws what is missing", unwritten(run.folder, error))
+            return  # nothing else can be written there
+        except Exception:
+            logger.exception("figures: %s is not drawn; the numbers in %s are complete", view.name, run.folder)
+
+
+def affinity_figure(run: Run) -> Figure:
+    """Heat map of the affinity matrix, with the best match of each row and column."""
+    result, matrix = run.result, run.affinity
+    rows, columns = matrix.shape
+    figure, axes = plt.subplots(figsize=(2.8 + 0.16 * columns, 2.1 + 0.16 * rows), layout="constrained")
+    low, high = min(0.0, float(matrix.to_numpy().min())), max(float(matrix.to_numpy().max()), 1e-9)
+    sns.heatmap(
+        matrix.to_numpy(),
+        ax=axes,
+        vmin=low,
+        vmax=high,
+        cmap="mako",
+        square=True,
+        xticklabels=False,  # seaborn would draw the picture to see whether they overlap
+        yticklabels=False,
+        cbar_kws={"label": f"{result['metric']['name']} (larger = more alike)", "shrink": 0.8},
+    )
+    axes.invert_yaxis()
+    axes.set_xticks(*_ticks(matrix.columns))
+    axes.set_yticks(*_ticks(matrix.index))
+    _best_matches(axes, matrix.to_numpy())
+    axes.set(xlabel=_side(result["b"]), ylabel=_side(result["a"]))
+    axes.set_title(caption(result, run.arrays["chance"]), fontsize="small")
+    figure.suptitle(sentence_of(result, figure), fontsize="x-small")
+    figure.legend(loc="outside lower center", fontsize="x-small", frameon=False, ncols=2)
+    return figure
+
+
+def sentence_of(result: dict[str, Any], figure: Figure) -> str:
+    """The headline in words, in lines that the figure is wide enough for."""
+    return fill(result["headline"].get("sentence", ""), int(_CHARACTERS * figure.get_figwidth()))
+
+
+def _best_matches(axes: Axes, matrix: np.ndarray) -> None:
+    rows, columns = (np.arange(size) + 0.5 for size in matrix.shape)
+    axes.plot(
+        matrix.argmax(axis=1) + 0.5,
+        rows,
+        color="tab:orange",
+        linewidth=1.2,
+        marker=".",
+        markersize=3,
+        label="best match of each row",
+    )
+    axes.scatter(
+        columns,
+        matrix.argmax(axis=0) + 0.5,
+        s=14,
+        facecolors="none",
+        edgecolors="tab:red",
+        linewidths=0.9,
+        label="best match of each column",
+    )
+
+
+def _ticks(layers: pd.Index) -> tuple[np.ndarray, list[str]]:
+    """At most ten of the layers by name, each in the middle of its cell."""
+    shown = np.arange(0, len(layers), math.ceil(len(layers) / _TICKS))
+    return shown + 0.5, [layer.removeprefix("block_") for layer in layers[shown]]
+
+
+def _side(side: dict[str, Any]) -> str:
+    return f"{name_of(side)} · block"
+
+
+def name_of(side: dict[str, Any]) -> str:
+    return f"{side['model']} · {side['language']}"
+
+
+def caption(result: dict[str, Any], chance: np.ndarray) -> str:
+    metric, dataset = result["metric"], result["dataset"]
+    k = f", k = {metric['k']}" if metric["k"] is not None else ""
+    spread = f"{chance.min():.3g}" if np.ptp(chance) < 1e-9 else f"{chance.min():.3g} to {chance.max():.3g}"
+    items = f"{dataset['name']}, n = {dataset['n']}, pooling {result['pooling']}"
+    return f"{metric['name']} ({metric['estimator']}{k})\n{items}, chance {spread}"
+
+
+def save(figure: Figure, folder: Path, name: str) -> None:
+    """Write a picture as .png and .pdf, each whole or not at all."""
+    try:
+        folder.mkdir(exist_ok=True)
+        figure.draw_without_rendering()  # the layout, once for both files
+        figure.set_layout_engine(None)
+        for file in _files(folder, name):
+            with replacing(file) as unfinished:
+                figure.savefig(unfinished, dpi=200 if file.suffix == ".png" else "figure")
+    finally:
+        plt.close(figure)
+
+
+def _files(folder: Path, name: str) -> list[Path]:
+    return [folder / f"{name}{suffix}" for suffix in (".png", ".pdf")]
+
+
+def unwritten(folder: Path, error: OSError) -> str:
+    return f"figures: they cannot be written into {folder} ({error.strerror or error})"

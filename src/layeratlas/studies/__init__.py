@@ -1,0 +1,8 @@
+"""Studies: what is asked of a sweep, one question each, from saved files."""
+
+from layeratlas.studies.agreement import Agreements as Agreements
+from layeratlas.studies.base import AbstractStudy as AbstractStudy
+from layeratlas.studies.controls import Controls as Controls
+from layeratlas.studies.depth import Depth as Depth
+from layeratlas.studies.sweep import Sweep as Sweep
+from layeratlas.studies.sweep import sweep_of as sweep_of
