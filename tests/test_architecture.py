@@ -92,3 +92,28 @@ def test_a_filled_store_needs_no_transformers():
     code = "import sys, layeratlas.stages.pipeline; print('transformers' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "code",
+    [
+        "sys.argv[1:] = ['--help']; main.main()",
+        "sys.argv[1:] = ['--cfg', 'job']; main.main()",
+        "sys.argv[1:] = ['-sc', 'install=bash']; main.main()",
+        "sys.argv[1:] = ['stage=status', 'sweep_dir=sweep']; main.main()",
+        "layeratlas.read_run('sweep/0').table('affinity')",
+        "layeratlas.compare_runs(*layeratlas.read_sweep('sweep'))",
+    ],
+)
+def test_what_explains_or_reads_finished_work_imports_no_torch(code, tmp_path):
+    import shutil
+    import subprocess
+    import sys
+
+    shutil.copytree(Path(__file__).parent / "sweep_of_29c6b20" / "sweep", tmp_path / "sweep")
+    large = "('torch', 'transformers', 'matplotlib')"
+    told = f"atexit.register(lambda: print([name in sys.modules for name in {large}]))"  # --help leaves the process
+    ask = f"import atexit, sys, layeratlas; from layeratlas.stages import main; {told}; {code}"
+    run = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert run.stdout.strip().splitlines()[-1] == "[False, False, False]", run.stdout

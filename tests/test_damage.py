@@ -19,6 +19,7 @@ from layeratlas.errors import ConfigError, Damaged
 from layeratlas.files.sealed import sealed, unsealed
 from layeratlas.report import figures
 from layeratlas.runs import results, sweeps
+from layeratlas.runs.matrices import write_arrays
 from layeratlas.runs.results import damage, read_run, read_sweep
 from layeratlas.summary import summarize
 
@@ -313,7 +314,7 @@ def write_arrays_of(read: results.Run) -> None:
 
     layers = [list(map(str, read.arrays[f"layers_{side}"])) for side in "ab"]
     depths = [list(map(float, read.arrays[f"depth_{side}"])) for side in "ab"]
-    results.write_arrays(read.folder, Affinity(read.arrays["affinity"], read.arrays["chance"], *layers, *depths, 50, [], []))
+    write_arrays(read.folder, Affinity(read.arrays["affinity"], read.arrays["chance"], *layers, *depths, 50, [], []))
 
 
 def test_a_run_on_a_full_disk_ends_in_one_line(command, tiny, tmp_path, capfd, monkeypatch):

@@ -16,7 +16,7 @@ from layeratlas.layers import block
 from layeratlas.report.studies.depth import forest_figure
 from layeratlas.report.sweep_figures import Condition, PairMatrix, headline_figure
 from layeratlas.runs import results, sweeps
-from layeratlas.runs.results import tidy
+from layeratlas.runs.matrices import tidy, write_arrays
 from layeratlas.runs.sweeps import Job
 from layeratlas.statistics.multiplicity import bonferroni_ordered, corrected
 from layeratlas.statistics.unit_square import mean_unit_square, resampled, unit_square
@@ -52,7 +52,7 @@ def write_run(folder, a, b, p=0.01, *, languages=("en", "en"), metric_name="mutu
     depths = {side: [k / LAYERS[side] for k in range(1, LAYERS[side] + 1)] for side in (a, b)}
     affinity = Affinity(matrix, np.full_like(matrix, 0.1), names[a], names[b], depths[a], depths[b], 50, [], [])
     files = [
-        results.write_arrays(folder, affinity),
+        write_arrays(folder, affinity),
         results.write_table(folder, "affinity", tidy(affinity, {"model_a": a, "model_b": b, "dataset": "texts"})),
         results.write_table(folder, "diagonal", pd.DataFrame({"layer": names[a], "best": 1.0})),
     ]

@@ -19,7 +19,8 @@ from layeratlas.affinity.matrix import Affinity
 from layeratlas.errors import ConfigError
 from layeratlas.files.processes import myself
 from layeratlas.runs import at_work, sweeps
-from layeratlas.runs.results import write_arrays, write_result
+from layeratlas.runs.matrices import write_arrays
+from layeratlas.runs.results import write_result
 from layeratlas.runs.sweeps import Job, continued, mirrored, plan
 from layeratlas.stages.sweeping import _symmetric
 

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from layeratlas.affinity.matrix import Affinity
 from layeratlas.errors import ConfigError, Damaged
 from layeratlas.files.atomic import remove_abandoned, replacing
 from layeratlas.files.cells import inert_cells
@@ -154,38 +153,13 @@ def _damaged(folder: Path, name: str, error: Exception) -> Damaged:
     return Damaged(f"{folder / name} is damaged ({reason.splitlines()[0][:120]}); {again} makes it again")
 
 
-def write_arrays(folder: Path, affinity: Affinity) -> Path:
-    """`left_out` (groups, layers_a, layers_b) are the matrices without each group of items: the interval of any statistic."""
-    arrays = {
-        "affinity": affinity.matrix,
-        "layers_a": np.array(affinity.layers_a),
-        "layers_b": np.array(affinity.layers_b),
-        "depth_a": np.array(affinity.depth_a),
-        "depth_b": np.array(affinity.depth_b),
-        "chance": affinity.chance,
-        **affinity.inferred,
-        **({} if affinity.left_out is None else {"left_out": affinity.left_out}),
-    }
-    return _write(folder / ARRAYS, lambda path: np.savez_compressed(path, allow_pickle=False, **arrays))
-
-
-def write_neighbors(folder: Path, affinity: Affinity, k: int) -> Path:
-    """Ordered neighbour lists, as rows of items.parquet: `neighbors_a` and `neighbors_b` of shape (layers, n, k)."""
-    smallest = np.min_scalar_type(affinity.signatures_a[0].indices.shape[0])  # as small as compressed, in a tenth of the time
-    lists = {
-        f"neighbors_{side}": np.stack([signature.indices[:, :k].cpu().numpy() for signature in signatures]).astype(smallest)
-        for side, signatures in (("a", affinity.signatures_a), ("b", affinity.signatures_b))
-    }
-    return _write(folder / "neighbors.npz", lambda path: np.savez(path, allow_pickle=False, **lists))
-
-
 def write_table(folder: Path, name: str, table: pd.DataFrame) -> Path:
     folder.mkdir(exist_ok=True)
-    return _write(folder / f"{name}.parquet", table.to_parquet)
+    return write_file(folder / f"{name}.parquet", table.to_parquet)
 
 
 def write_csv(folder: Path, name: str, table: pd.DataFrame) -> None:
-    _write(folder / f"{name}.csv", lambda path: inert_cells(table).to_csv(path, index=False))
+    write_file(folder / f"{name}.csv", lambda path: inert_cells(table).to_csv(path, index=False))
 
 
 def write_result(folder: Path, result: Mapping[str, Any], files: Iterable[Path]) -> None:
@@ -195,24 +169,7 @@ def write_result(folder: Path, result: Mapping[str, Any], files: Iterable[Path])
 
 def write_json(folder: Path, name: str, content: Mapping[str, Any], files: Iterable[Path] = ()) -> None:
     text = sealed(name, content, {file.name: sha256(file) for file in files})
-    _write(folder / name, lambda path: path.write_text(text, encoding="utf-8"))
-
-
-def tidy(affinity: Affinity, constants: Mapping[str, Any]) -> pd.DataFrame:
-    """One row per layer pair, the `constants` of the run repeated in each."""
-    rows, columns = (index.ravel() for index in np.indices(affinity.matrix.shape))
-    return pd.DataFrame(
-        {
-            **constants,
-            "layer_a": np.array(affinity.layers_a)[rows],
-            "layer_b": np.array(affinity.layers_b)[columns],
-            "depth_a": np.array(affinity.depth_a)[rows],
-            "depth_b": np.array(affinity.depth_b)[columns],
-            "affinity": affinity.matrix.ravel(),
-            "chance": affinity.chance.ravel(),
-            **{name: values.ravel() for name, values in affinity.inferred.items()},
-        }
-    )
+    write_file(folder / name, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def provenance(config: Mapping[str, Any], device: str) -> dict[str, Any]:
@@ -260,7 +217,7 @@ def _git_state() -> dict[str, Any] | None:
         return None  # installed from a wheel, or no git
 
 
-def _write(path: Path, write: Callable[[Path], Any]) -> Path:
+def write_file(path: Path, write: Callable[[Path], Any]) -> Path:
     try:
         with replacing(path) as unfinished:
             write(unfinished)

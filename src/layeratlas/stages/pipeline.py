@@ -24,7 +24,7 @@ from layeratlas.extraction.catalogue import catalogue, damaged, remove
 from layeratlas.extraction.drift import drift_table
 from layeratlas.metrics import AbstractNeighborMetric
 from layeratlas.models import AbstractModel, StoredActivations
-from layeratlas.runs import results
+from layeratlas.runs import matrices, results
 from layeratlas.stages.description import described, doubtful_texts, k_of, log_summary, offers
 from layeratlas.stages.keys import resolved
 from layeratlas.stages.plan import Plan, planned, require_one_width, store_of, texts_of
@@ -222,12 +222,12 @@ def _write_arrays(folder: Path, plan: Plan, extracted: dict[str, Extracted], aff
         "k": k_of(plan.metric),
     }
     files = [
-        results.write_arrays(folder, affinity),
-        results.write_table(folder, "affinity", results.tidy(affinity, constants)),
+        matrices.write_arrays(folder, affinity),
+        results.write_table(folder, "affinity", matrices.tidy(affinity, constants)),
         results.write_table(folder, "items", _items(plan, extracted)),
     ]
     if isinstance(plan.metric, AbstractNeighborMetric):
-        files.append(results.write_neighbors(folder, affinity, plan.metric.k))
+        files.append(matrices.write_neighbors(folder, affinity, plan.metric.k))
     return files
 
 
