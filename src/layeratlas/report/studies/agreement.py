@@ -1,0 +1,47 @@
+"""How far the matrices of runs of the same models correlate."""
+
+from collections.abc import Iterator, Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from layeratlas.report.views import SweepView
+from layeratlas.studies import Sweep
+
+
+def figures(sweep: Sweep, tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Figure]]:
+    """A picture of all runs that were compared, if any were."""
+    if "agreement" in tables:
+        yield "agreement", agreement_figure(tables["agreement"])
+
+
+def agreement_figure(table: pd.DataFrame) -> Figure:
+    """Runs against runs, by sweep and job: the correlation of their matrices' cells off the diagonal."""
+    places = {run: i for i, run in enumerate(sorted({*_runs(table, "first"), *_runs(table, "second")}, key=_order))}
+    cells = np.full((len(places), len(places)), np.nan)
+    for first, second, r in zip(_runs(table, "first"), _runs(table, "second"), table["off_diagonal_pearson"], strict=True):
+        cells[places[first], places[second]] = cells[places[second], places[first]] = r
+    size = max(4.0, 1.8 + 0.28 * len(places))
+    figure, axes = plt.subplots(figsize=(size + 1, size), layout="constrained")
+    colours = plt.get_cmap("RdBu_r").with_extremes(bad="lightgrey")
+    image = axes.imshow(cells, vmin=-1, vmax=1, cmap=colours)
+    labels = [job if len({sweep for sweep, _ in places}) == 1 else f"{sweep}/{job}" for sweep, job in places]
+    axes.set_xticks(range(len(places)), labels, rotation=90, fontsize="x-small")
+    axes.set_yticks(range(len(places)), labels, fontsize="x-small")
+    axes.set(xlabel="job", ylabel="job")
+    figure.colorbar(image, ax=axes, label="correlation of the matrices off the diagonal", shrink=0.8)
+    figure.suptitle(f"{len(table)} pairs of runs of the same models; grey: not compared", fontsize="small")
+    return figure
+
+
+def _runs(table: pd.DataFrame, which: str) -> list[tuple[str, str]]:
+    return list(zip(table[f"sweep_{which}"], table[f"job_{which}"], strict=True))
+
+
+def _order(run: tuple[str, str]) -> tuple[str, int, str]:
+    return run[0], len(run[1]), run[1]
+
+
+VIEWS = [SweepView(figures)]

@@ -1,0 +1,35 @@
+"""How much larger the swap margin of texts is than that of each of their controls."""
+
+from collections.abc import Iterator, Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from layeratlas.report.views import SweepView
+from layeratlas.studies import Sweep
+
+
+def figures(sweep: Sweep, tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Figure]]:
+    """A picture of all pairs of texts and controls, if there are any."""
+    if "controls" in tables:
+        yield "controls", controls_figure(tables["controls"])
+
+
+def controls_figure(table: pd.DataFrame) -> Figure:
+    """Text minus control with its interval over items, a row per pair of runs, controls one below the other."""
+    rows = table[table["statistic"] == "swap_margin"].sort_values(["control", "difference"]).reset_index(drop=True)
+    figure, axes = plt.subplots(figsize=(8, 1.8 + 0.22 * len(rows)), layout="constrained")
+    places = np.arange(len(rows))
+    axes.hlines(places, rows["ci_low"].astype(float), rows["ci_high"].astype(float), color="tab:blue", linewidth=1.2)
+    axes.plot(rows["difference"], places, "s", color="tab:blue", markersize=4)
+    axes.axvline(0, color="grey", linewidth=0.8)
+    labels = [f"{row.side_a} · {row.side_b}: {row.dataset} − {row.control} ({row.metric})" for row in rows.itertuples()]
+    axes.set_yticks(places, labels, fontsize="x-small")
+    axes.set_xlabel("swap margin of the texts minus that of the control (above 0: larger for the texts)")
+    figure.suptitle("lines: jackknife interval over items; a noisier source has the smaller margin", fontsize="small")
+    return figure
+
+
+VIEWS = [SweepView(figures)]
