@@ -1,6 +1,6 @@
 """How often p_fwer raises a false alarm, and how often 95 % intervals hold the truth: the tables of the statistics' README.
 
-    uv run tests/benchmarks/inference.py    measures (TIME on two cores) and writes src/layeratlas/statistics/README.md
+    uv run tests/benchmarks/inference.py    measures (15 minutes of processor time) and writes src/layeratlas/statistics/README.md
 
 Size: matrices of independent cells, and of cells that are random walks; independent layers of 24 items. Coverage: two layers that
 share a signal of 8 dimensions, noise making the truth, which is the mean over as many other samples. In clusters, five items share

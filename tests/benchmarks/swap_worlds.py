@@ -1,6 +1,6 @@
 """How often the swap margin finds a correspondence of depths where there is none, and where one is planted.
 
-    uv run tests/benchmarks/swap_worlds.py [pair] [larger] [sweep]    measures (TIME on two cores) and writes the statistics' README
+    uv run tests/benchmarks/swap_worlds.py [pair] [larger] [sweep]    20 minutes of processor time; writes the statistics' README
 
 pair: 8 x 8 layers, 96 items: the share of runs whose 95 % interval lies above, or below, 0, for the raw contrast of on and off the
 diagonal and for the swap margin. larger: the swap margin of larger matrices and more items. sweep: what the tests over eight
