@@ -7,4 +7,5 @@ from layeratlas.analyses.base import Headline as Headline
 from layeratlas.analyses.base import RunNeeds as RunNeeds
 from layeratlas.analyses.diagonal import Diagonal as Diagonal
 from layeratlas.analyses.geometry import Geometry as Geometry
+from layeratlas.analyses.phases import Phases as Phases
 from layeratlas.analyses.stability import Stability as Stability
