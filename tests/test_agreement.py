@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from layeratlas.runs.results import Run
+from layeratlas.runs.reading import Run
 from layeratlas.statistics.differences import independent_difference, paired_difference
 from layeratlas.statistics.resampling import jackknife_se
 from layeratlas.statistics.swaps import at_equal_depths, swaps

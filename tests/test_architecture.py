@@ -26,7 +26,6 @@ ORDER = (
     "runs",
     "studies",
     "report",
-    "summary",
     "stages",
     "layeratlas_guard",
     "layeratlas_sweeper",

@@ -18,10 +18,11 @@ import layeratlas
 from layeratlas.errors import ConfigError, Damaged
 from layeratlas.files.sealed import sealed, unsealed
 from layeratlas.report import figures
-from layeratlas.runs import results, sweeps
+from layeratlas.runs import reading, states, writing
+from layeratlas.runs.jobs import read_jobs
 from layeratlas.runs.matrices import write_arrays
-from layeratlas.runs.results import damage, read_run, read_sweep
-from layeratlas.summary import summarize
+from layeratlas.runs.reading import damage, read_run, read_sweep
+from layeratlas.stages.summary import summarize
 
 write_run, sweep = test_summary.write_run, test_summary.sweep
 NUMBERS = ("result.json", "affinity.npz", "affinity.parquet", "diagonal.parquet")
@@ -167,7 +168,7 @@ def test_a_damaged_run_costs_a_summary_nothing_but_itself(damaged_sweep, caplog)
 
 
 def test_a_damaged_run_is_done_again_when_its_sweep_goes_on(damaged_sweep):
-    assert [state.job.number for state in sweeps.states(damaged_sweep) if sweeps.to_do(state)] == [1, 5, 6]
+    assert [state.job.number for state in states.states_of(damaged_sweep) if states.to_do(state)] == [1, 5, 6]
 
 
 def test_a_sweep_with_damaged_runs_is_not_read_as_if_they_did_not_exist(sweep):
@@ -184,14 +185,14 @@ def test_a_damaged_list_of_jobs_costs_no_summary_and_is_not_gone_on_with(sweep, 
     assert len(summarize([sweep], sweep, studies={})) == 5
     assert f"{file} is damaged" in caplog.text
     with pytest.raises(Damaged, match="the sweep's whole command, as it was first given, makes it again"):
-        sweeps.read_plan(sweep)
+        read_jobs(sweep)
 
 
 def test_other_files_of_a_job_that_cannot_be_read_cost_no_status(sweep):
     (sweep / "5" / "error.txt").write_bytes(b"\xff\xfe no text\n")
     (sweep / "6").mkdir()
     (sweep / "6" / "skipped.json").write_bytes(b'{"rea')
-    found = sweeps.states(sweep)
+    found = states.states_of(sweep)
     assert [state.state for state in found[5:7]] == ["failed", "skipped"]
     assert found[6].detail == "skipped.json cannot be read"
 
@@ -300,16 +301,16 @@ def test_numbers_on_a_full_disk_are_one_line_and_leave_nothing(run, monkeypatch,
     write(monkeypatch)
     writers: dict[str, Callable[[], object]] = {
         ".npz": lambda: write_arrays_of(read),
-        ".parquet": lambda: results.write_table(run, "diagonal", table),
-        ".csv": lambda: results.write_csv(run, "jobs", table),
-        ".json": lambda: results.write_result(run, read.result, []),
+        ".parquet": lambda: writing.write_table(run, "diagonal", table),
+        ".csv": lambda: writing.write_csv(run, "jobs", table),
+        ".json": lambda: writing.write_result(run, read.result, []),
     }
     with pytest.raises(ConfigError, match=rf"^{run}: cannot write {name} \(No space left on device\)$"):
         writers[Path(name).suffix]()
     assert sorted(run.iterdir()) == before
 
 
-def write_arrays_of(read: results.Run) -> None:
+def write_arrays_of(read: reading.Run) -> None:
     from layeratlas.affinity.matrix import Affinity
 
     layers = [list(map(str, read.arrays[f"layers_{side}"])) for side in "ab"]

@@ -8,7 +8,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from layeratlas.runs import sweeps
+from layeratlas.runs.jobs import jobs_of
 from layeratlas.stages.factored import Factored
 
 CONF = str(Path(__file__).parent.parent / "conf")
@@ -110,6 +110,6 @@ def test_a_thousand_jobs_are_planned_within_fifteen_seconds(hydra, both_sides):
     else:
         combinations = grid(seed=range(10), **{"language@language_b": ["en", "de", "fr", "hi", "sw"], "model@model_b": models[:20]})
     start = time.process_time()
-    jobs = sweeps.plan(combinations, Factored(hydra), lambda config: True, self_pairs=False)
+    jobs = jobs_of(combinations, Factored(hydra), lambda config: True, self_pairs=False)
     assert len(jobs) >= 1000
     assert time.process_time() - start < 15

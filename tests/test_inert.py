@@ -8,8 +8,9 @@ import pytest
 from layeratlas.files.cells import inert_cells
 from layeratlas.files.inert import inert
 from layeratlas.files.logs import Formatter, LogFile
-from layeratlas.runs import results, sweeps
-from layeratlas.runs.sweeps import Job, JobState
+from layeratlas.runs import writing
+from layeratlas.runs.jobs import Job
+from layeratlas.runs.states import JobState, listing
 
 ESCAPE = "\x1b[2J\x1b]0;title\x07"
 
@@ -51,8 +52,8 @@ def test_a_csv_is_inert_and_the_parquet_beside_it_holds_what_was_given(tmp_path)
     table = pd.DataFrame(
         {"model": ["=x", f"a{ESCAPE}\nb", None], "value": [-0.5, 1.0, None], "n": [-3, 2, 1], "=head": ["", "", ""]}
     )
-    results.write_csv(tmp_path, "summary", table)
-    results.write_table(tmp_path, "summary", table)
+    writing.write_csv(tmp_path, "summary", table)
+    writing.write_table(tmp_path, "summary", table)
     written = (tmp_path / "summary.csv").read_text(encoding="utf-8")
     assert written.splitlines() == ["model,value,n,'=head", "'=x,-0.5,-3,", r"a\x1b[2J\x1b]0;title\x07\nb,1.0,2,", ",,1,"]
     assert pd.read_parquet(tmp_path / "summary.parquet")["model"].tolist()[:2] == ["=x", f"a{ESCAPE}\nb"]
@@ -75,7 +76,7 @@ def test_a_job_is_one_line_of_a_listing():
         JobState(Job(0, [f"model_a.id=a{ESCAPE}\n    9  done"]), "failed", "x\ny"),
         JobState(Job(1, ["model_a.id=b"]), "done"),
     ]
-    listed = sweeps.listing(states, states)
+    listed = listing(states, states)
     assert len(listed.splitlines()) == 2
     assert "\x1b" not in listed
 

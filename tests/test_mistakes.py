@@ -9,7 +9,6 @@ import sys
 import pytest
 import torch
 
-import layeratlas
 from layeratlas.files.store import Store
 from layeratlas.models import Checkpoint
 from layeratlas.stages import pipeline
@@ -273,7 +272,7 @@ def test_a_bug_in_a_stage_without_a_folder_shows_its_traceback(command, capfd, m
 
 
 def test_a_bug_before_a_job_starts_shows_its_traceback(command, tiny, capfd, monkeypatch):
-    monkeypatch.setattr("layeratlas.runs.sweeps.plan", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("layeratlas.runs.jobs.jobs_of", lambda *a, **k: 1 / 0)
     assert command("-m", *tiny) == 1
     shown = lines(capfd)
     assert "Traceback (most recent call last):" in shown
@@ -285,7 +284,7 @@ def test_a_bug_before_a_job_starts_shows_its_traceback(command, tiny, capfd, mon
 
 @pytest.mark.parametrize("stage", ["extract", "prefetch", "selftest"])
 def test_a_stage_that_compares_nothing_does_with_fewer_items_than_a_comparison(command, tiny, stage, monkeypatch):
-    monkeypatch.setattr(pipeline, "drift_table", lambda *a: layeratlas.runs.results.pd.DataFrame())
+    monkeypatch.setattr(pipeline, "drift_table", lambda *a: pd.DataFrame())
     assert command(*tiny, f"stage={stage}", "dataset.n=2", "k=10", where=[] if stage == "selftest" else ["hydra.run.dir=few"]) == 0
 
 

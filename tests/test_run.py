@@ -16,7 +16,8 @@ from running import last_line
 import layeratlas
 import layeratlas.report.figures
 from layeratlas.errors import ConfigError
-from layeratlas.runs.sweeps import read_plan, states
+from layeratlas.runs.jobs import read_jobs
+from layeratlas.runs.states import states_of
 
 SCRIPT = Path(__file__).parent.parent / "src" / "run.py"
 
@@ -351,7 +352,7 @@ def test_a_sweep_of_both_sides_runs_each_pair_once_and_is_summarised(command, ti
 def test_pairs_can_be_listed(command, tiny, tmp_path):
     sides = [override for override in tiny if not override.startswith("model@")]
     assert command("-m", *sides, "hydra.sweeper.pairs=[[gpt2,gpt2],[gpt2,pythia-410m]]", "statistics=off") == 0
-    assert [job.overrides[:2] for job in read_plan(tmp_path / "sweep")] == [
+    assert [job.overrides[:2] for job in read_jobs(tmp_path / "sweep")] == [
         ["model@model_a=gpt2", "model@model_b=gpt2"],
         ["model@model_a=gpt2", "model@model_b=pythia-410m"],
     ]
@@ -384,7 +385,7 @@ def test_an_interrupted_sweep_goes_on_with_what_it_lacks(command, tiny, tmp_path
     monkeypatch.setattr(pipeline, "_run", once)
     assert command("-m", *tiny, "k=3,4,5", "statistics=off") == 130
     assert f"the rest is done by: layeratlas -m hydra.sweep.dir={tmp_path / 'sweep'}" in capfd.readouterr().out
-    assert [state.state for state in states(tmp_path / "sweep")] == ["done", "missing", "missing"]
+    assert [state.state for state in states_of(tmp_path / "sweep")] == ["done", "missing", "missing"]
     monkeypatch.setattr(pipeline, "_run", original)
     first = (tmp_path / "sweep" / "0" / "result.json").stat().st_mtime_ns
     assert command("-m") == 0

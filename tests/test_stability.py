@@ -11,7 +11,7 @@ from layeratlas.analyses import Stability
 from layeratlas.arrays import Activations
 from layeratlas.errors import ActivationError
 from layeratlas.metrics import CKALinear, MutualKNN
-from layeratlas.runs.results import Run
+from layeratlas.runs.reading import Run
 from layeratlas.statistics.matrices import correlate, items_needed, pearson, spearman_brown
 from layeratlas.studies.two_runs import compare_runs
 

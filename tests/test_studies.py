@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from layeratlas.report.views import of_study
-from layeratlas.runs import results
-from layeratlas.runs.results import Run
+from layeratlas.runs import reading, writing
+from layeratlas.runs.reading import Run
 from layeratlas.studies import Agreements, Controls, sweep_of
 from layeratlas.studies.two_runs import compare_runs
 
@@ -51,8 +51,8 @@ def written(folder, strength: float, *, corpus="speeches", control=None, languag
         "timing": {},
         "provenance": {"config": {"dataset": {}, "statistics": {"level": 0.95, "by_group": False}, "model_a": {}, "model_b": {}}},
     }
-    results.write_result(folder, result, [folder / "affinity.npz", folder / "items.parquet"])
-    return results.read_run(folder)
+    writing.write_result(folder, result, [folder / "affinity.npz", folder / "items.parquet"])
+    return reading.read_run(folder)
 
 
 def test_each_control_is_paired_with_the_texts_that_it_differs_from_in_nothing_else(tmp_path):

@@ -15,9 +15,9 @@ from layeratlas.errors import ConfigError
 from layeratlas.layers import block
 from layeratlas.report.studies.depth import forest_figure
 from layeratlas.report.sweep_figures import Condition, PairMatrix, headline_figure
-from layeratlas.runs import results, sweeps
+from layeratlas.runs import reading, writing
+from layeratlas.runs.jobs import Job, write_jobs
 from layeratlas.runs.matrices import tidy, write_arrays
-from layeratlas.runs.sweeps import Job
 from layeratlas.statistics.multiplicity import bonferroni_ordered, corrected
 from layeratlas.statistics.unit_square import mean_unit_square, resampled, unit_square
 from layeratlas.studies import Depth
@@ -53,8 +53,8 @@ def write_run(folder, a, b, p=0.01, *, languages=("en", "en"), metric_name="mutu
     affinity = Affinity(matrix, np.full_like(matrix, 0.1), names[a], names[b], depths[a], depths[b], 50, [], [])
     files = [
         write_arrays(folder, affinity),
-        results.write_table(folder, "affinity", tidy(affinity, {"model_a": a, "model_b": b, "dataset": "texts"})),
-        results.write_table(folder, "diagonal", pd.DataFrame({"layer": names[a], "best": 1.0})),
+        writing.write_table(folder, "affinity", tidy(affinity, {"model_a": a, "model_b": b, "dataset": "texts"})),
+        writing.write_table(folder, "diagonal", pd.DataFrame({"layer": names[a], "best": 1.0})),
     ]
     resolved = {"model_a": {"id": a}, "model_b": {"id": b}, "dataset": {"field_a": "text", "field_b": "text"}, "seed": 0} | config
     result = {
@@ -69,7 +69,7 @@ def write_run(folder, a, b, p=0.01, *, languages=("en", "en"), metric_name="mutu
         "timing": {"compare": 1.0},
         "provenance": {"config": resolved},
     }
-    results.write_result(folder, result, files)
+    writing.write_result(folder, result, files)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def sweep(tmp_path):
     folder = tmp_path / "sweep"
     folder.mkdir()
     plan = [Job(i, ["stage=all", f"job={i}"], str(i)) for i in range(7)] + [Job(7, ["stage=all", "job=7"], None, "a twin", 0)]
-    sweeps.write_plan(folder, plan)
+    write_jobs(folder, plan)
     for number, (pair, seed) in enumerate([(pair, seed) for seed in (0, 1) for pair in PAIRS][:5]):
         write_run(folder / str(number), *pair, p=0.01 * (number + 1), seed=seed)
     (folder / "5").mkdir()
@@ -133,14 +133,14 @@ def languages_sweep(tmp_path_factory):
 @pytest.fixture(scope="module")
 def of_languages(languages_sweep):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("layeratlas.summary.draw_condition", lambda *arguments: None)
+        patch.setattr("layeratlas.stages.summary.draw_condition", lambda *arguments: None)
         return summarize([languages_sweep], languages_sweep)
 
 
 @pytest.fixture
 def undrawn(monkeypatch):
     """Pictures take most of a summary's time."""
-    monkeypatch.setattr("layeratlas.summary.draw_condition", lambda *arguments: None)
+    monkeypatch.setattr("layeratlas.stages.summary.draw_condition", lambda *arguments: None)
 
 
 def test_all_pairs_of_languages_are_one_family(of_languages):
@@ -220,21 +220,21 @@ def test_a_family_within_a_language_is_refused(tmp_path):
 def with_margin(folder, a, b, margin, *, share=0.5, seed=0, developer="one"):
     """A run whose headline is a swap margin."""
     write_run(folder, a, b, seed=seed)
-    read = results.read_run(folder)
+    read = reading.read_run(folder)
     swap = {"depths": 8, "margin": {"value": margin, "ci_low": margin - 0.02, "ci_high": margin + 0.02, "se": 0.01}}
     result = read.result | {"headline": read.result["headline"] | {"text": "swap margin", "value": margin, "sentence": ""}}
     result["statistics"] = {"diagonal": {"on_mean": 0.9, "swap": swap | {"net_share": {"value": share}}}}
     for side, model in (("a", a), ("b", b)):
         result[side] = result[side] | {"family": model, "developer": developer if model != "cat" else "other"}
     told = {key: value for key, value in result.items() if key not in ("schema_version", "checksums")}
-    results.write_result(folder, told, [*folder.glob("*.npz"), *folder.glob("*.parquet")])
+    writing.write_result(folder, told, [*folder.glob("*.npz"), *folder.glob("*.parquet")])
 
 
 @pytest.fixture
 def margins_sweep(tmp_path):
     folder = tmp_path / "margins"
     folder.mkdir()
-    sweeps.write_plan(folder, [Job(i, [f"job={i}"], str(i)) for i in range(3)])
+    write_jobs(folder, [Job(i, [f"job={i}"], str(i)) for i in range(3)])
     for number, (pair, margin) in enumerate(zip(PAIRS, (0.05, 0.03, 0.01), strict=True)):
         with_margin(folder / str(number), *pair, margin)
     return folder
@@ -363,7 +363,7 @@ def test_several_sweeps_are_summarised_together(sweep, tmp_path):
 
 
 def test_a_sweep_without_a_result_yet_is_no_error(tmp_path, caplog):
-    sweeps.write_plan(tmp_path, [Job(0, ["x=1"], "0")])
+    write_jobs(tmp_path, [Job(0, ["x=1"], "0")])
     assert summarize([tmp_path], tmp_path).empty
     assert "nothing to summarise yet" in caplog.text
 
@@ -384,7 +384,7 @@ def test_models_of_one_name_are_told_apart(tmp_path):
 
 
 def test_a_plot_that_fails_costs_no_table(sweep, monkeypatch):
-    monkeypatch.setattr("layeratlas.summary.draw_condition", lambda *arguments: 1 / 0)
+    monkeypatch.setattr("layeratlas.stages.summary.draw_condition", lambda *arguments: 1 / 0)
     assert len(summarize([sweep], sweep)) == 5
 
 

@@ -18,10 +18,10 @@ from running import last_line
 from layeratlas.affinity.matrix import Affinity
 from layeratlas.errors import ConfigError
 from layeratlas.files.processes import myself
-from layeratlas.runs import at_work, sweeps
+from layeratlas.runs import at_work, states
+from layeratlas.runs.jobs import Job, continued, jobs_of, mirrored, write_jobs
 from layeratlas.runs.matrices import write_arrays
-from layeratlas.runs.results import write_result
-from layeratlas.runs.sweeps import Job, continued, mirrored, plan
+from layeratlas.runs.writing import write_result
 from layeratlas.stages.sweeping import _symmetric
 
 CONF = Path(__file__).parent.parent / "conf"
@@ -40,7 +40,7 @@ def composed(overrides):
 
 
 def planned(combinations, symmetric=True, self_pairs=False):
-    return plan(combinations, composed, lambda config: symmetric, self_pairs=self_pairs)
+    return jobs_of(combinations, composed, lambda config: symmetric, self_pairs=self_pairs)
 
 
 def pairs(jobs):
@@ -103,7 +103,7 @@ def test_a_value_given_twice_is_run_once():
 
 def test_a_mirror_of_a_kind_that_was_seen_is_not_composed():
     seen = []
-    plan(grid("ABCDE", "ABCDE"), lambda overrides: seen.append(1) or composed(overrides), lambda config: True, self_pairs=False)
+    jobs_of(grid("ABCDE", "ABCDE"), lambda overrides: seen.append(1) or composed(overrides), lambda config: True, self_pairs=False)
     assert len(seen) == 5 + 10 + 1
 
 
@@ -122,7 +122,7 @@ def test_a_control_of_one_side_is_one_of_the_other_side_after_the_exchange():
 
 def test_a_key_that_only_holds_a_b_is_no_side():
     combinations = [["model@model_a=A", "model@model_b=A", f"model_a.skip_blocks={x}"] for x in "12"]
-    jobs = plan(
+    jobs = jobs_of(
         combinations, lambda overrides: {"model_a": overrides[2][-1], "model_b": "1"}, lambda config: True, self_pairs=False
     )
     assert not any(job.skipped for job in jobs)
@@ -153,7 +153,7 @@ def test_a_sweep_goes_on_under_its_old_numbers_and_refuses_other_jobs(tmp_path):
 @pytest.fixture
 def sweep(tmp_path):
     """A sweep of seven jobs, one in each state, and one twin."""
-    sweeps.write_plan(
+    write_jobs(
         tmp_path, [Job(i, ["stage=all", f"x={i}"], str(i)) for i in range(7)] + [Job(7, ["stage=all", "x=7"], None, "twin", 0)]
     )
     for number in range(6):
@@ -170,21 +170,21 @@ def sweep(tmp_path):
 
 
 def test_the_state_of_each_job_is_told_from_files_alone(sweep):
-    found = sweeps.states(sweep)
+    found = states.states_of(sweep)
     assert [state.state for state in found] == ["done", "failed", "skipped", "running", "failed", "done", "missing", "skipped"]
     assert found[1].detail == "ValueError: no such thing"
     assert found[2].detail == "no de in it"
     assert found[3].detail == "SLURM job 7_3, process 1 on elsewhere, since now"
     assert found[4].detail.startswith("killed without a word")
-    assert sweeps.count(found) == "2 done, 1 running, 2 failed, 1 missing, 2 skipped"
-    assert sweeps.listing(found, found).splitlines()[1] == "    1  failed   x=1  (ValueError: no such thing)"
+    assert states.count(found) == "2 done, 1 running, 2 failed, 1 missing, 2 skipped"
+    assert states.listing(found, found).splitlines()[1] == "    1  failed   x=1  (ValueError: no such thing)"
 
 
 def test_a_folder_without_a_sweep_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="no sweep here"):
-        sweeps.states(tmp_path)
+        states.states_of(tmp_path)
     with pytest.raises(ConfigError, match="no such folder"):
-        sweeps.states(tmp_path / "nowhere")
+        states.states_of(tmp_path / "nowhere")
 
 
 def test_a_job_shows_that_it_runs_and_leaves_no_trace(tmp_path):

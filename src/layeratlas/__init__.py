@@ -14,17 +14,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from layeratlas.affinity.matrix import affinity_matrix as affinity_matrix
-    from layeratlas.runs.results import Run as Run
-    from layeratlas.runs.results import read_run as read_run
-    from layeratlas.runs.results import read_sweep as read_sweep
+    from layeratlas.runs.reading import Run as Run
+    from layeratlas.runs.reading import read_run as read_run
+    from layeratlas.runs.reading import read_sweep as read_sweep
     from layeratlas.studies.two_runs import compare_runs as compare_runs
 
 _PUBLIC = {
-    "Run": "layeratlas.runs.results",
+    "Run": "layeratlas.runs.reading",
     "affinity_matrix": "layeratlas.affinity.matrix",
     "compare_runs": "layeratlas.studies.two_runs",
-    "read_run": "layeratlas.runs.results",
-    "read_sweep": "layeratlas.runs.results",
+    "read_run": "layeratlas.runs.reading",
+    "read_sweep": "layeratlas.runs.reading",
 }
 __all__ = ["Run", "affinity_matrix", "compare_runs", "read_run", "read_sweep"]
 

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from layeratlas.files.atomic import replacing
 from layeratlas.report.views import View, of_run
-from layeratlas.runs.results import Run
+from layeratlas.runs.reading import Run
 
 logger = logging.getLogger(__name__)
 

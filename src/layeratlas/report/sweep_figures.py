@@ -17,7 +17,7 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
 from layeratlas.report.figures import save
-from layeratlas.runs.results import Run
+from layeratlas.runs.reading import Run
 from layeratlas.statistics.unit_square import mean_unit_square, resampled
 from layeratlas.studies import Sweep
 

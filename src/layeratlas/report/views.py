@@ -13,7 +13,7 @@ from typing import TypeVar
 import pandas as pd
 from matplotlib.figure import Figure
 
-from layeratlas.runs.results import Run
+from layeratlas.runs.reading import Run
 from layeratlas.studies import Sweep
 
 

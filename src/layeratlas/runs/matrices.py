@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from layeratlas.affinity.matrix import Affinity
-from layeratlas.runs.results import ARRAYS, write_file
+from layeratlas.runs.reading import ARRAYS
+from layeratlas.runs.writing import write_file
 
 
 def write_arrays(folder: Path, affinity: Affinity) -> Path:

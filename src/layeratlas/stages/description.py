@@ -16,7 +16,7 @@ from layeratlas.extraction.balance import Commonest, balance, commonest, imbalan
 from layeratlas.files.identity import placeless
 from layeratlas.metrics import AbstractMetric
 from layeratlas.models import AbstractModel
-from layeratlas.runs import results
+from layeratlas.runs import reading, writing
 from layeratlas.stages.plan import Plan
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ def described(plan: Plan, extracted: dict[str, Extracted], affinity: Affinity, f
         "headline": asdict(_headline(findings, affinity)),
         "statistics": {name: dict(found.numbers) for name, found in findings.items() if found.numbers},
         "analyses": {name: _analysis(plan, name, found) for name, found in findings.items()},
-        "provenance": results.provenance(plan.resolved, str(plan.extractor.device)),
+        "provenance": writing.provenance(plan.resolved, str(plan.extractor.device)),
     }
 
 
@@ -220,7 +220,7 @@ def _balance(plan: Plan, extracted: dict[str, Extracted]) -> dict[str, dict[str,
     return {side: balance(plan.items.sides[side].texts, extracted[side].tokens, plan.pooling) for side in "ab"}
 
 
-def log_summary(run: results.Run) -> None:
+def log_summary(run: reading.Run) -> None:
     """What a person wants to know of a finished run."""
     result, chance = run.result, run.arrays["chance"]
     metric, dataset, headline = result["metric"], result["dataset"], result["headline"]

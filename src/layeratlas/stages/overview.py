@@ -6,7 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from layeratlas.errors import ConfigError
-from layeratlas.runs import sweeps
+from layeratlas.runs import states
 
 logger = logging.getLogger(__name__)
 
@@ -14,16 +14,16 @@ logger = logging.getLogger(__name__)
 def status(config: DictConfig, folder: Path) -> None:
     """List the jobs of a sweep: done, running, failed with the first line of the error, missing, skipped with the reason."""
     for sweep in _sweeps(config):
-        found = sweeps.states(sweep)
-        logger.info("sweep %s: %s\n%s", sweep, sweeps.count(found), sweeps.listing(found, found))
-        if waiting := sweeps.queued(sweep):
+        found = states.states_of(sweep)
+        logger.info("sweep %s: %s\n%s", sweep, states.count(found), states.listing(found, found))
+        if waiting := states.queued(sweep):
             logger.info("SLURM jobs of this sweep that wait or run: %s", " ".join(waiting))
 
 
 def summarize(config: DictConfig, folder: Path) -> None:
     """Write one sweep's tables and figures, or those of several sweeps together."""
     from layeratlas.stages.schema import built
-    from layeratlas.summary import summarize  # statsmodels, seaborn and torch take seconds to import
+    from layeratlas.stages.summary import summarize  # statsmodels, seaborn and torch take seconds to import
 
     found = _sweeps(config)
     if len(found) > 1 and config.summary_dir is None:

@@ -24,7 +24,7 @@ from layeratlas.extraction.catalogue import catalogue, damaged, remove
 from layeratlas.extraction.drift import drift_table
 from layeratlas.metrics import AbstractNeighborMetric
 from layeratlas.models import AbstractModel, StoredActivations
-from layeratlas.runs import matrices, results
+from layeratlas.runs import matrices, reading, writing
 from layeratlas.stages.description import described, doubtful_texts, k_of, log_summary, offers
 from layeratlas.stages.keys import resolved
 from layeratlas.stages.plan import Plan, planned, require_one_width, store_of, texts_of
@@ -55,7 +55,7 @@ def extraction(config: DictConfig, folder: Path) -> None:
             with notes.timed(name):
                 plan.extractor.fill(plan.side(name, model), list(plan.extractor.poolings))
     sides = {side: {"model": model.name, "language": plan.languages[side].code} for side, model in plan.models.items()}
-    results.write_json(folder, results.EXTRACTED, {**sides, "n": plan.items.n, "timing": notes.timing})
+    writing.write_json(folder, writing.EXTRACTED, {**sides, "n": plan.items.n, "timing": notes.timing})
 
 
 def _b_follows_a(config: DictConfig) -> DictConfig:
@@ -77,7 +77,7 @@ def prefetch(config: DictConfig, folder: Path) -> None:
         if isinstance(model, AbstractModel):
             model.prefetch(store_of(config))
             logger.info("prefetch %s: on this machine (%s)", model.name, model.fingerprint())
-    results.write_json(folder, results.PREFETCHED, {f"model_{name}": config[f"model_{name}"].get("id") for name in "ab"})
+    writing.write_json(folder, writing.PREFETCHED, {f"model_{name}": config[f"model_{name}"].get("id") for name in "ab"})
 
 
 def inspect_store(config: DictConfig, folder: Path) -> None:
@@ -129,11 +129,11 @@ class _Notes:
 
 
 def _run(config: DictConfig, folder: Path, *, only_stored: bool) -> None:
-    if results.finished_with(folder, resolved(config)):
+    if reading.finished_with(folder, resolved(config)):
         logger.info("%s holds this run already; kept as it is", folder)
         _draw(folder, only_lacking=True)
         return
-    results.clean(folder)
+    writing.clean(folder)
     store_of(config).clean()
     plan, notes = planned(config), _Notes()
     for offer in offers(plan):
@@ -154,12 +154,12 @@ def _run(config: DictConfig, folder: Path, *, only_stored: bool) -> None:
     with notes.timed("analyse"):
         findings = _analyse(plan, _comparison(plan, whole, affinity), notes)
     for name, found in findings.items():
-        files += [results.write_table(folder, table, content) for table, content in found.tables(name).items()]
+        files += [writing.write_table(folder, table, content) for table, content in found.tables(name).items()]
     for doubt in doubtful_texts(plan, extracted):
         notes.warn(doubt)
-    results.write_result(folder, described(plan, extracted, affinity, findings) | vars(notes), files)
+    writing.write_result(folder, described(plan, extracted, affinity, findings) | vars(notes), files)
     _draw(folder)
-    log_summary(results.read_run(folder))
+    log_summary(reading.read_run(folder))
 
 
 def _extract(plan: Plan, extractor: Extractor, layers: Any) -> dict[str, Extracted]:
@@ -223,8 +223,8 @@ def _write_arrays(folder: Path, plan: Plan, extracted: dict[str, Extracted], aff
     }
     files = [
         matrices.write_arrays(folder, affinity),
-        results.write_table(folder, "affinity", matrices.tidy(affinity, constants)),
-        results.write_table(folder, "items", _items(plan, extracted)),
+        writing.write_table(folder, "affinity", matrices.tidy(affinity, constants)),
+        writing.write_table(folder, "items", _items(plan, extracted)),
     ]
     if isinstance(plan.metric, AbstractNeighborMetric):
         files.append(matrices.write_neighbors(folder, affinity, plan.metric.k))
@@ -292,5 +292,5 @@ def _analyse(plan: Plan, comparison: Comparison, notes: _Notes) -> dict[str, Fin
 def _draw(folder: Path, *, only_lacking: bool = False) -> None:
     from layeratlas.report import figures  # seaborn takes a second to import
 
-    run = results.read_run(folder)
+    run = reading.read_run(folder)
     figures.draw(run, figures.lacking(run) if only_lacking else figures.possible(run))

@@ -20,9 +20,9 @@ from layeratlas.files.credentials import refuse_tokens_in
 from layeratlas.files.identity import fingerprint
 from layeratlas.models import HELD
 from layeratlas.options import require_options
-from layeratlas.runs import sweeps
-from layeratlas.runs.results import RESULT
-from layeratlas.runs.sweeps import Job
+from layeratlas.runs import states
+from layeratlas.runs.jobs import JOBS, Job, continued, identified, jobs_of, read_jobs, write_jobs
+from layeratlas.runs.reading import RESULT
 from layeratlas.stages.command_line import COMMAND
 from layeratlas.stages.cores import shared_cores
 from layeratlas.stages.factored import Factored
@@ -53,12 +53,12 @@ class Sweeping:
         jobs = self._jobs(arguments, folder)
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            if not (folder / sweeps.PLAN).is_file():
+            if not (folder / JOBS).is_file():
                 OmegaConf.save(self.config, folder / _BEGUN)
-            sweeps.write_plan(folder, jobs)
-        found = sweeps.states(folder)
-        todo = _by_model([state.job for state in found if sweeps.to_do(state)])
-        logger.info("sweep %s: %d jobs to run of %d (%s)", folder, len(todo), len(found), sweeps.count(found))
+            write_jobs(folder, jobs)
+        found = states.states_of(folder)
+        todo = _by_model([state.job for state in found if states.to_do(state)])
+        logger.info("sweep %s: %d jobs to run of %d (%s)", folder, len(todo), len(found), states.count(found))
         _say_what_is_damaged(found)
         try:
             returns, errors = self._launch(todo)
@@ -71,7 +71,7 @@ class Sweeping:
             _summarize(folder, self._studies(folder))
         if errors:
             raise _worst(errors, folder, apart=_apart(self.launcher))
-        if elsewhere := [state for state in sweeps.states(folder) if state.state == "running"]:
+        if elsewhere := [state for state in states.states_of(folder) if state.state == "running"]:
             raise JobError(
                 f"hydra.sweep.dir={folder}: {len(elsewhere)} jobs are done by other processes (job {elsewhere[0].job.number}:"
                 f" {elsewhere[0].detail}); stage=status sweep_dir={folder} tells when they have ended"
@@ -85,8 +85,8 @@ class Sweeping:
         resumed = not arguments and not self.sweeper.params and not self.pairs
         before = _begun(folder, resumed)
         if resumed and not before and _chosen(self.config):
-            raise ConfigError(f"hydra.sweep.dir={folder}: no sweep there (no {sweeps.PLAN}), and nothing is given to begin one")
-        if waiting := sweeps.queued(folder):
+            raise ConfigError(f"hydra.sweep.dir={folder}: no sweep there (no {JOBS}), and nothing is given to begin one")
+        if waiting := states.queued(folder):
             raise ConfigError(
                 f"hydra.sweep.dir={folder}: SLURM jobs {' '.join(waiting)} of this sweep still wait or run; wait, or scancel them"
             )
@@ -95,8 +95,8 @@ class Sweeping:
         else:
             combinations, self_pairs = self._combinations(arguments), self.sweeper.self_pairs or bool(self.pairs)
         compose = Factored(self._compose)
-        jobs = sweeps.plan(combinations, compose, _Symmetric(), self_pairs=self_pairs)
-        return sweeps.continued(jobs, sweeps.identified(before, folder, compose), folder) if before else jobs
+        jobs = jobs_of(combinations, compose, _Symmetric(), self_pairs=self_pairs)
+        return continued(jobs, identified(before, folder, compose), folder) if before else jobs
 
     def _studies(self, folder: Path) -> dict[str, Any]:
         """What the sweep is asked: as typed now, or as when it was begun."""
@@ -160,7 +160,7 @@ def _cores_of(launcher: object, jobs: int) -> AbstractContextManager[None]:
 def _begun(folder: Path, resumed: bool) -> list[Job]:
     """The jobs of a sweep begun here; a damaged plan is made again from the sweep's whole command."""
     try:
-        return sweeps.read_plan(folder)
+        return read_jobs(folder)
     except Damaged as error:
         if resumed:
             raise
@@ -173,7 +173,7 @@ def _chosen(config: DictConfig) -> bool:
     return any(override.startswith("hydra.sweep.dir=") for override in config.hydra.overrides.hydra)
 
 
-def _say_what_is_damaged(found: Sequence[sweeps.JobState]) -> None:
+def _say_what_is_damaged(found: Sequence[states.JobState]) -> None:
     for state in found:
         if state.state == "damaged":
             logger.warning("job %d is done again: %s", state.job.number, state.detail)
@@ -200,14 +200,14 @@ def _symmetric(config: dict[str, Any]) -> bool:
 
 
 def _tell(folder: Path, again: str) -> None:
-    found = sweeps.states(folder)
+    found = states.states_of(folder)
     for state in found:
-        if state.state == "failed" and not (folder / str(state.job.number) / sweeps.ERROR).is_file():  # the others said so
+        if state.state == "failed" and not (folder / str(state.job.number) / states.ERROR).is_file():  # the others said so
             logger.error("job %d failed: %s", state.job.number, state.detail)
-    logger.info("sweep %s: %s", folder, sweeps.count(found))
+    logger.info("sweep %s: %s", folder, states.count(found))
     if any(state.state in ("failed", "missing") for state in found):
         logger.info("the rest is done by: %s", again)
-    if waiting := sweeps.queued(folder):
+    if waiting := states.queued(folder):
         logger.warning("SLURM jobs %s of this sweep wait or run on; scancel %s ends them", *[" ".join(waiting)] * 2)
 
 
@@ -219,10 +219,10 @@ def _again(hydra_config: DictConfig, folder: Path) -> str:
 
 def _summarize(folder: Path, studies: dict[str, Any]) -> None:
     """A convenience: `stage=summarize` does the same at any time, so what goes wrong here costs nothing."""
-    if not any((folder / str(state.job.number) / RESULT).is_file() for state in sweeps.states(folder)):
+    if not any((folder / str(state.job.number) / RESULT).is_file() for state in states.states_of(folder)):
         return
     try:
-        from layeratlas.summary import summarize  # statsmodels and matplotlib take seconds to import
+        from layeratlas.stages.summary import summarize  # statsmodels and matplotlib take seconds to import
 
         made = {name: built(node, f"study.{name}") for name, node in studies.items()}
         summarize([folder], folder, studies=made, report_missing=False)
@@ -252,7 +252,7 @@ def _worst(errors: Sequence[Exception], folder: Path, *, apart: bool) -> Excepti
     Jobs have said themselves what went wrong; where they did so `apart`, the first one's reason is said here.
     """
     mistakes = all(isinstance(error, ConfigError) for error in errors)
-    found = sweeps.states(folder)
+    found = states.states_of(folder)
     failed = [state for state in found if state.state == "failed"]
     if not failed:
         return errors[0] if mistakes else next(error for error in errors if not isinstance(error, ConfigError))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from layeratlas.analyses.base import Findings
-from layeratlas.runs.results import Run
+from layeratlas.runs.reading import Run
 from layeratlas.statistics.over_models import over_models
 from layeratlas.studies.base import AbstractStudy
 from layeratlas.studies.sweep import Sweep, labelled, name_of

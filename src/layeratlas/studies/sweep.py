@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from layeratlas.runs.results import Run
+from layeratlas.runs.reading import Run
 from layeratlas.studies.families import families, shared, with_corrections
 
 NUMBERS = ["value", "chance", "ci_low", "ci_high", "p", "attainable_p"]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from layeratlas.options import require
-from layeratlas.runs.results import Run
+from layeratlas.runs.reading import Run
 from layeratlas.statistics.differences import independent_difference, paired_difference
 from layeratlas.statistics.matrices import MatrixCorrelation, correlate
 from layeratlas.statistics.multiplicity import corrected

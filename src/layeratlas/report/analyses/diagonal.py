@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from layeratlas.report.figures import caption, name_of, sentence_of
 from layeratlas.report.views import View
-from layeratlas.runs.results import Run
+from layeratlas.runs.reading import Run
 
 
 def depth_curves_figure(run: Run) -> Figure:

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from layeratlas.report.figures import caption
 from layeratlas.report.views import View
-from layeratlas.runs.results import Run
+from layeratlas.runs.reading import Run
 
 
 def stability_figure(run: Run) -> Figure:

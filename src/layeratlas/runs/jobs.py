@@ -1,12 +1,8 @@
-"""A sweep as its folder tells it: the jobs that were planned, and what has become of each, from files alone."""
+"""The jobs of a sweep: each pair of sides once, on record in the sweep's folder before any is run."""
 
-import json
 import logging
 import re
-import shutil
-import subprocess
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,21 +10,20 @@ from typing import Any
 
 from layeratlas.errors import ConfigError, Damaged
 from layeratlas.files.identity import comparable, fingerprint
-from layeratlas.files.inert import inert
 from layeratlas.files.sealed import unsealed
-from layeratlas.runs.at_work import killed, sign_of_life
-from layeratlas.runs.results import EXTRACTED, PREFETCHED, RESULT, damage, read_run, write_json
+from layeratlas.runs.reading import RESULT, read_run
+from layeratlas.runs.writing import write_json
 
 logger = logging.getLogger(__name__)
 
-PLAN = "jobs.json"
-ERROR, SKIPPED = "error.txt", "skipped.json"
+JOBS = "jobs.json"
+
 _MANY = 100  # jobs whose planning is worth a line
 _SECONDS = 5.0  # between two lines
 _OTHER = str.maketrans("ab", "ba")
 _SIDE = r"_(a|b)(?=$|\.)"  # what a key ends in, or its first part
 IDENTITY = 2  # how jobs are told apart: since 2 without the paths of modules
-STATES = ("done", "running", "failed", "damaged", "missing", "skipped")
+
 
 Config = dict[str, Any]
 
@@ -42,15 +37,6 @@ class Job:
     config: str | None = None
     skipped: str | None = None
     twin: int | None = None
-
-
-@dataclass(frozen=True)
-class JobState:
-    """What the files say of a job: one of STATES, and the reason, the error, or who is at work."""
-
-    job: Job
-    state: str
-    detail: str = ""
 
 
 def mirrored(node: Any) -> Any:
@@ -103,7 +89,7 @@ class _Planned:
         self.by_overrides.setdefault(frozenset(overrides), number)
 
 
-def plan(
+def jobs_of(
     combinations: Sequence[list[str]],
     compose: Callable[[Sequence[str]], Config],
     symmetric: Callable[[Config], bool],
@@ -163,104 +149,29 @@ def continued(planned: Sequence[Job], before: Sequence[Job], folder: Path) -> li
     return [job if job.skipped else replace(job, overrides=new[job.config].overrides) for job in before]
 
 
-def write_plan(folder: Path, jobs: Sequence[Job]) -> None:
-    write_json(folder, PLAN, {"identity": IDENTITY, "jobs": [asdict(job) for job in jobs]})
+def write_jobs(folder: Path, jobs: Sequence[Job]) -> None:
+    write_json(folder, JOBS, {"identity": IDENTITY, "jobs": [asdict(job) for job in jobs]})
 
 
-def read_plan(folder: Path) -> list[Job]:
+def read_jobs(folder: Path) -> list[Job]:
     """The jobs planned here; none if no sweep of ours began here. Raises Damaged if the file is not what was written."""
-    if not (folder / PLAN).is_file():
+    if not (folder / JOBS).is_file():
         return []
     try:
-        plan = unsealed(PLAN, (folder / PLAN).read_bytes())
+        plan = unsealed(JOBS, (folder / JOBS).read_bytes())
         jobs = [Job(**job) for job in plan["jobs"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Damaged(
-            f"{folder / PLAN} is damaged ({str(error)[:120]}); the sweep's whole command, as it was first given, makes it again"
+            f"{folder / JOBS} is damaged ({str(error)[:120]}); the sweep's whole command, as it was first given, makes it again"
         ) from error
     return jobs if plan.get("identity") == IDENTITY else [replace(job, config=None) for job in jobs]
 
 
 def identified(jobs: Sequence[Job], folder: Path, compose: Callable[[Sequence[str]], Config]) -> list[Job]:
-    """Jobs of an older plan, which told them apart otherwise: a finished one by the config that its run keeps, another composed."""
+    """Jobs of an older record, told apart as today: a finished one by the config that its run keeps, another by composing it."""
 
     def config_of(job: Job) -> Config:
         finished = (folder / str(job.number) / RESULT).is_file()
         return read_run(folder / str(job.number)).result["provenance"]["config"] if finished else compose(job.overrides)
 
     return [job if job.config or job.skipped else replace(job, config=fingerprint(comparable(config_of(job)))) for job in jobs]
-
-
-def states(folder: str | Path) -> list[JobState]:
-    """The state of each job of a sweep; raises ConfigError where there is no sweep."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ConfigError(f"sweep_dir={folder}: no such folder")
-    found = sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())  # of a sweep by another sweeper
-    try:
-        jobs = read_plan(folder)
-    except Damaged as error:
-        logger.warning("%s", error)
-        jobs = []
-    jobs = jobs or [Job(number, []) for number in found]
-    if not jobs:
-        raise ConfigError(f"sweep_dir={folder}: no sweep here (no {PLAN} and no folders of jobs)")
-    return [_state(folder / str(job.number), job) for job in jobs]
-
-
-def _state(folder: Path, job: Job) -> JobState:
-    damaged = damage(folder) if (folder / RESULT).is_file() else None
-    if not damaged and any((folder / name).is_file() for name in (RESULT, EXTRACTED, PREFETCHED)):
-        return JobState(job, "done")
-    if job.skipped:
-        return JobState(job, "skipped", job.skipped)
-    if who := sign_of_life(folder):
-        return JobState(job, "running", who)
-    if who := killed(folder):
-        return JobState(job, "failed", f"killed without a word ({who})")
-    if damaged:
-        return JobState(job, "damaged", str(damaged))
-    if (folder / SKIPPED).is_file():
-        return JobState(job, "skipped", _reason(folder / SKIPPED))
-    if (folder / ERROR).is_file():
-        return JobState(job, "failed", (folder / ERROR).read_text(encoding="utf-8", errors="replace").partition("\n")[0])
-    return JobState(job, "missing")
-
-
-def _reason(file: Path) -> str:
-    try:
-        return str(json.loads(file.read_text(encoding="utf-8"))["reason"])
-    except (ValueError, KeyError, TypeError):
-        return f"{file.name} cannot be read"
-
-
-def to_do(state: JobState) -> bool:
-    """What a sweep that goes on does: also what the dataset lacked before, as it may be there now."""
-    return state.state in ("failed", "damaged", "missing") or (state.state == "skipped" and not state.job.skipped)
-
-
-def count(found: Sequence[JobState]) -> str:
-    """`5 done, 1 failed` of all states that occur."""
-    counts = Counter(state.state for state in found)
-    return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-
-
-def listing(found: Sequence[JobState], shown: Sequence[JobState]) -> str:
-    """A line for each of the `shown` jobs: number, state, what sets it apart from all that were found, and what there is to say."""
-    common = set.intersection(*(set(state.job.overrides) for state in found)) if len(found) > 1 else set()
-    lines = []
-    for state in shown:
-        varied = " ".join(override for override in state.job.overrides if override not in common)
-        told = inert(f"{varied}{f'  ({state.detail})' if state.detail else ''}")
-        lines.append(f"{state.job.number:>5}  {state.state:<8} {told}")
-    return "\n".join(lines)
-
-
-def queued(folder: Path) -> list[str]:
-    """The SLURM jobs of this sweep that wait or run now, as far as this machine's squeue knows."""
-    arrays = {path.parent.name for path in (folder / ".submitit").glob("*/*_submission.sh")}
-    if not arrays or not shutil.which("squeue"):
-        return []
-    command = ["squeue", "--me", "--noheader", "--array", "--format=%i"]
-    listed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout.split()
-    return [job for job in listed if job.split("_")[0] in arrays]

@@ -1,18 +1,10 @@
-"""A run's files, written and read.
-
-Arrays and tables come first, `result.json` last, each under a temporary name and then renamed: a run's numbers are complete
-if and only if `result.json` exists. It holds the SHA-256 of all of them and of itself, which are checked whenever one is read.
-"""
+"""A run's files, read and checked: `result.json` holds the SHA-256 of all of them and of itself."""
 
 import hashlib
 import io
 import logging
-import platform
-import subprocess
-import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +12,15 @@ import numpy as np
 import pandas as pd
 
 from layeratlas.errors import ConfigError, Damaged
-from layeratlas.files.atomic import remove_abandoned, replacing
-from layeratlas.files.cells import inert_cells
 from layeratlas.files.identity import comparable
-from layeratlas.files.sealed import CHECKSUMS, sealed, sha256, unsealed
+from layeratlas.files.sealed import CHECKSUMS, unsealed
 from layeratlas.options import require
 from layeratlas.runs.older import completed
 
-SCHEMA_VERSION = 2
 _UNSEALED = 1  # the last schema without checksums
 ARRAYS = "affinity.npz"
 RESULT = "result.json"
-EXTRACTED, PREFETCHED = "extracted.json", "prefetched.json"  # what stages leave that compare nothing
 logger = logging.getLogger(__name__)
-
-_VERSIONS = ("layeratlas", "torch", "transformers", "datasets", "numpy", "scipy", "pandas", "hydra-core", "omegaconf")
 
 
 @dataclass(frozen=True)
@@ -153,44 +139,6 @@ def _damaged(folder: Path, name: str, error: Exception) -> Damaged:
     return Damaged(f"{folder / name} is damaged ({reason.splitlines()[0][:120]}); {again} makes it again")
 
 
-def write_table(folder: Path, name: str, table: pd.DataFrame) -> Path:
-    folder.mkdir(exist_ok=True)
-    return write_file(folder / f"{name}.parquet", table.to_parquet)
-
-
-def write_csv(folder: Path, name: str, table: pd.DataFrame) -> None:
-    write_file(folder / f"{name}.csv", lambda path: inert_cells(table).to_csv(path, index=False))
-
-
-def write_result(folder: Path, result: Mapping[str, Any], files: Iterable[Path]) -> None:
-    """Write result.json, which vouches for these files; a number that is undefined (the t of two constants, say) is null there."""
-    write_json(folder, RESULT, {"schema_version": SCHEMA_VERSION, **result}, files)
-
-
-def write_json(folder: Path, name: str, content: Mapping[str, Any], files: Iterable[Path] = ()) -> None:
-    text = sealed(name, content, {file.name: sha256(file) for file in files})
-    write_file(folder / name, lambda path: path.write_text(text, encoding="utf-8"))
-
-
-def provenance(config: Mapping[str, Any], device: str) -> dict[str, Any]:
-    """What is needed to run this again: resolved config, versions, commit and machine."""
-    return {
-        "config": config,
-        "command": sys.argv,
-        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _VERSIONS}},
-        "git": _git_state(),
-        "host": platform.node(),
-        "device": device,
-        "seed": config["seed"],
-    }
-
-
-def clean(folder: Path) -> None:
-    """Remove what killed processes left unfinished among a run's or a summary's files."""
-    below = [folder, folder / "tables", folder / "figures", *(folder / "figures").glob("*/")]
-    remove_abandoned(path for part in below if part.is_dir() for path in part.iterdir())
-
-
 def finished_with(folder: Path, config: Mapping[str, Any]) -> bool:
     """Whether this folder holds a finished run of this very config, undamaged; one of another is refused, not overwritten."""
     if not (folder / RESULT).is_file():
@@ -202,25 +150,3 @@ def finished_with(folder: Path, config: Mapping[str, Any]) -> bool:
     if differing := sorted(key for key in {*before, *now} if before.get(key) != now.get(key)):
         raise ConfigError(f"{folder} holds a finished run of another config (differs in {', '.join(differing)}); it is kept")
     return True
-
-
-def _git_state() -> dict[str, Any] | None:
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
-
-    try:
-        git("ls-files", "--error-unmatch", __file__)  # a virtual environment may lie inside somebody else's repository
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
-    except (OSError, subprocess.SubprocessError):
-        return None  # installed from a wheel, or no git
-
-
-def write_file(path: Path, write: Callable[[Path], Any]) -> Path:
-    try:
-        with replacing(path) as unfinished:
-            write(unfinished)
-    except OSError as error:
-        raise ConfigError(f"{path.parent}: cannot write {path.name} ({error.strerror or error})") from error
-    return path

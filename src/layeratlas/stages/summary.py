@@ -17,8 +17,9 @@ from layeratlas.errors import ConfigError
 from layeratlas.report.figures import save, unwritten
 from layeratlas.report.sweep_figures import condition_of, draw_condition
 from layeratlas.report.views import of_study
-from layeratlas.runs import results, sweeps
-from layeratlas.runs.results import RESULT, Run
+from layeratlas.runs import reading, writing
+from layeratlas.runs.reading import RESULT, Run
+from layeratlas.runs.states import JobState, count, listing, states_of
 from layeratlas.studies import AbstractStudy, Sweep, sweep_of
 from layeratlas.studies.families import conditions, headline, hopeless
 from layeratlas.studies.sweep import labelled, name_of
@@ -43,11 +44,11 @@ def summarize(
     `studies` are what is asked of all runs together, by name. `family`: the columns within which p-values are corrected, for wider
     families than those of `families.conditions`. `report_missing`: say which jobs are not done, and why.
     """
-    found = [(folder, sweeps.states(folder)) for folder in folders]
+    found = [(folder, states_of(folder)) for folder in folders]
     runs = [run for folder, states in found for run in _runs(folder, states)]
     into.mkdir(parents=True, exist_ok=True)
-    results.clean(into)
-    results.write_csv(into, "jobs", _jobs(found))
+    writing.clean(into)
+    writing.write_csv(into, "jobs", _jobs(found))
     for folder, states in found if report_missing else []:
         _say_what_is_missing(folder, states)
     if not runs:
@@ -56,15 +57,15 @@ def summarize(
     sweep = sweep_of(runs, family).with_corrections()
     for doubt in hopeless(sweep.table, sweep.tests):
         logger.warning(doubt)
-    results.write_table(into, "summary", sweep.table)
-    results.write_csv(into, "summary", sweep.table)
-    results.write_csv(into, "headline", headline(sweep.table))
+    writing.write_table(into, "summary", sweep.table)
+    writing.write_csv(into, "summary", sweep.table)
+    writing.write_csv(into, "headline", headline(sweep.table))
     joined = dict(_joined(sweep))
     for name, table in joined.items():
-        results.write_table(into / "tables", name, table)
+        writing.write_table(into / "tables", name, table)
     _log(headline(sweep.table))
     answers = _asked(sweep, studies, into, joined)
-    results.write_json(into, STUDIES, {name: _said(findings) for name, findings in answers.items()})
+    writing.write_json(into, STUDIES, {name: _said(findings) for name, findings in answers.items()})
     _draw(sweep, studies, answers, into / "figures")
     logger.info("summary   %s", into)
     return sweep.table
@@ -77,14 +78,14 @@ def _log(told: pd.DataFrame) -> None:
         logger.info("tests     %s\n%s", family, rows.drop(columns="test_family").to_string(index=False))
 
 
-def _runs(folder: Path, states: Sequence[sweeps.JobState]) -> Iterator[Run]:
+def _runs(folder: Path, states: Sequence[JobState]) -> Iterator[Run]:
     for state in states:
         job = folder / str(state.job.number)
         if state.state == "done" and (job / RESULT).is_file():
-            yield results.read_run(job)
+            yield reading.read_run(job)
 
 
-def _jobs(found: Sequence[tuple[Path, Sequence[sweeps.JobState]]]) -> pd.DataFrame:
+def _jobs(found: Sequence[tuple[Path, Sequence[JobState]]]) -> pd.DataFrame:
     rows = [
         {"sweep": str(folder), "job": s.job.number, "state": s.state, "detail": s.detail, "overrides": " ".join(s.job.overrides)}
         for folder, states in found
@@ -93,11 +94,11 @@ def _jobs(found: Sequence[tuple[Path, Sequence[sweeps.JobState]]]) -> pd.DataFra
     return pd.DataFrame(rows)
 
 
-def _say_what_is_missing(folder: Path, states: Sequence[sweeps.JobState]) -> None:
+def _say_what_is_missing(folder: Path, states: Sequence[JobState]) -> None:
     lacking = [state for state in states if state.state not in ("done", "skipped")]
-    logger.info("sweep %s: %s", folder, sweeps.count(states))
+    logger.info("sweep %s: %s", folder, count(states))
     if lacking:
-        logger.warning("not in the summary, as it is not done:\n%s", sweeps.listing(states, lacking))
+        logger.warning("not in the summary, as it is not done:\n%s", listing(states, lacking))
 
 
 def _joined(sweep: Sweep) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -127,7 +128,7 @@ def _asked(sweep: Sweep, studies: Mapping[str, AbstractStudy], into: Path, known
                 logger.exception("study %s was not made; everything else is complete", name)
             continue
         for table, content in findings.tables(name).items():
-            results.write_table(into / "tables", table, content)
+            writing.write_table(into / "tables", table, content)
         for sentence in findings.sentences:
             logger.info("%-9s %s", name, sentence)
         for warning in findings.warnings:
