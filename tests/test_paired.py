@@ -8,7 +8,16 @@ from scipy.spatial.distance import cdist
 
 from layeratlas import affinity_matrix
 from layeratlas.errors import ConfigError
-from layeratlas.metrics import CSLS, MEXA, AbstractMetric, PairedCosine, PairedCosineCentred, RetrievalAt1, RetrievalAt1Mutual
+from layeratlas.metrics import (
+    CSLS,
+    MEXA,
+    AbstractMetric,
+    PairedCosine,
+    PairedCosineCentred,
+    RetrievalAt1,
+    RetrievalAt1Mutual,
+    cosines,
+)
 from layeratlas.metrics import paired as module
 
 RETRIEVALS = [RetrievalAt1(), RetrievalAt1Mutual(), MEXA(), CSLS(k=3)]
@@ -54,7 +63,7 @@ def test_the_value_is_its_definition_item_by_item(metric, noise):
 def test_blocks_of_rows_give_what_all_rows_give(metric, monkeypatch):
     x, y = translations(seed=2)
     expected = affinity(metric, x, y)
-    monkeypatch.setattr(module, "blocks", lambda n, layers: (slice(start, min(start + 7, n)) for start in range(0, n, 7)))
+    monkeypatch.setattr(cosines, "blocks", lambda n, layers: (slice(start, min(start + 7, n)) for start in range(0, n, 7)))
     assert affinity(metric, x, y) == expected
 
 

@@ -1,5 +1,6 @@
 """Analyses: what is asked of a run, one question each."""
 
+from layeratlas.analyses.alignment import Alignment as Alignment
 from layeratlas.analyses.base import AbstractAnalysis as AbstractAnalysis
 from layeratlas.analyses.base import Comparison as Comparison
 from layeratlas.analyses.base import Findings as Findings

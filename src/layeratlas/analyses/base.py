@@ -107,11 +107,11 @@ class Headline:
 class Findings:
     """An analysis' answer, or a study's.
 
-    `table` is saved as `<name>.parquet`, each of `parts` as `<name>_<part>.parquet`; all are tidy. `numbers` go into
-    result.json (a study's into studies.json); they may be nested. `tests` names those of them that are p-values, with dots for
-    nesting (`swap.margin.p`): a sweep's summary corrects these, and no others. The smallest attainable value of `x.p` is called
-    `x.attainable_p`. `ordered_tests` are those tests that were published with a correction over pairs in both orders.
-    `sentences` say in words what was shown beside the headline.
+    `table` is saved as `<name>.parquet`, each of `parts` as `<name>_<part>.parquet`, those of `others` under their own names;
+    all are tidy. `numbers` go into result.json (a study's into studies.json); they may be nested. `tests` names those of them
+    that are p-values, with dots for nesting (`swap.margin.p`): a sweep's summary corrects these, and no others. The smallest
+    attainable value of `x.p` is called `x.attainable_p`. `ordered_tests` are those tests that were published with a correction
+    over pairs in both orders. `sentences` say in words what was shown beside the headline.
     """
 
     table: pd.DataFrame | None = None
@@ -122,6 +122,7 @@ class Findings:
     headline: Headline | None = None
     sentences: Sequence[str] = ()
     warnings: Sequence[str] = ()
+    others: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuses a test that is no number, which no sweep would correct."""
@@ -139,7 +140,7 @@ class Findings:
     def tables(self, name: str) -> dict[str, pd.DataFrame]:
         """Every table by the name of its file, for an analysis or a study of this name."""
         main = {} if self.table is None else {name: self.table}
-        return main | {f"{name}_{part}": table for part, table in self.parts.items()}
+        return main | {f"{name}_{part}": table for part, table in self.parts.items()} | dict(self.others)
 
 
 class AbstractAnalysis(abc.ABC):

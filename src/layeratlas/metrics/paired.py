@@ -6,7 +6,7 @@ drawing one of them would give in the mean, whatever the order of the items.
 """
 
 import abc
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +17,8 @@ from torch import Tensor
 from layeratlas.arrays import AffinityMatrix, LayerActivations
 from layeratlas.errors import ConfigError
 from layeratlas.metrics.base import About, AbstractMetric, AnyLayer, Chance, Signature, centred, checked
-from layeratlas.metrics.directions import Directions, about_common_mean, directions, unit_vectors
-from layeratlas.metrics.gram import blocks
-from layeratlas.metrics.nearest import rounding
+from layeratlas.metrics.cosines import Cosines, CosinesOfVectors
+from layeratlas.metrics.directions import Directions, directions, unit_vectors
 
 Credits = Any  # a sparse (n, n) tensor, which jaxtyping's shapes do not describe
 
@@ -157,8 +156,8 @@ class AbstractRetrieval(AbstractOfDirections, abc.ABC):
     is_share = True
 
     @abc.abstractmethod
-    def credits(self, u: Directions, v: Directions) -> Credits:
-        """M for unit vectors of a and b."""
+    def credits(self, cosines: Cosines) -> Credits:
+        """M from the cosines of all items of a with all of b."""
 
     def affinity(self, a: Sequence[Directions], b: Sequence[Directions]) -> AffinityMatrix:
         return self.permuted_affinity(a, b, torch.arange(self.items(a[0]))[None])[0]
@@ -170,7 +169,7 @@ class AbstractRetrieval(AbstractOfDirections, abc.ABC):
         found = torch.empty(len(orders), len(a), len(b), dtype=torch.float64)
         for i, u in enumerate(units_a):
             for j, v in enumerate(units_b):
-                credit = self.credits(u, v)
+                credit = self.credits(CosinesOfVectors.of(u, v))
                 (rows, columns), weights = credit.indices(), credit.values()
                 paired = orders.to(rows.device)[:, rows] == columns
                 found[:, i, j] = (paired * weights).sum(dim=1).cpu() / self.items(u)
@@ -178,7 +177,7 @@ class AbstractRetrieval(AbstractOfDirections, abc.ABC):
 
     def chance(self, a: Sequence[Directions], b: Sequence[Directions]) -> Chance:
         units_a, units_b = self.units(a, b)
-        moments = [[_moments(self.credits(u, v)) for v in units_b] for u in units_a]
+        moments = [[_moments(self.credits(CosinesOfVectors.of(u, v))) for v in units_b] for u in units_a]
         mean, variance = torch.tensor(moments, dtype=torch.float64).movedim(2, 0)
         return Chance(mean, variance)
 
@@ -190,26 +189,17 @@ def _moments(credit: Credits) -> tuple[float, float]:
     return total / n**2, max(scatter, 0) / (n**2 * (n - 1))  # rounding can take it below 0
 
 
-def similarity_blocks(u: Directions, v: Directions) -> Iterator[tuple[slice, Float[Tensor, "rows n"], Float[Tensor, "rows n"]]]:
-    """Cosines of the items of a block of u with those of v, less 1, and what rounding may make of them."""
-    left, right = about_common_mean(u, v)
-    halves_left, halves_right = (part.square().sum(dim=1) / 2 for part in (left, right))
-    for block in blocks(len(left), layers=1):
-        own = halves_left[block, None]
-        yield block, torch.addmm(-halves_right, left[block], right.T) - own, rounding(own, halves_right)
-
-
-def nearest(u: Directions, v: Directions, handicap: Float[Tensor, " n"] | None = None) -> Credits:
+def nearest(cosines: Cosines, handicap: Float[Tensor, " n"] | None = None) -> Credits:
     """1/m for each item's m equally near items of the other side; `handicap` is taken off the latter's similarities."""
     parts = []
-    for block, similarity, noise in similarity_blocks(u, v):
-        similarity -= 0 if handicap is None else handicap
+    for block, similarity, noise in cosines.blocks():
+        similarity = similarity if handicap is None else similarity - handicap
         best, place = similarity.max(dim=1, keepdim=True)
         near = similarity >= best - torch.maximum(noise, noise.gather(1, place))
         rows, columns = near.nonzero(as_tuple=True)
         parts.append((rows + block.start, columns, 1 / near.sum(dim=1).double()[rows]))
     rows, columns, weights = (torch.cat(part) for part in zip(*parts, strict=True))
-    return _sparse(torch.stack([rows, columns]), weights, len(u.deviations))
+    return _sparse(torch.stack([rows, columns]), weights, cosines.n)
 
 
 def _sparse(indices: Int[Tensor, "2 m"], values: Float[Tensor, " m"], n: int) -> Credits:
@@ -236,8 +226,8 @@ class RetrievalAt1(AbstractRetrieval):
         same_space=True,
     )
 
-    def credits(self, u: Directions, v: Directions) -> Credits:
-        return ((nearest(u, v) + nearest(v, u).T) / 2).coalesce()
+    def credits(self, cosines: Cosines) -> Credits:
+        return ((nearest(cosines) + nearest(cosines.transposed()).T) / 2).coalesce()
 
 
 @dataclass(frozen=True)
@@ -257,8 +247,8 @@ class RetrievalAt1Mutual(AbstractRetrieval):
         same_space=True,
     )
 
-    def credits(self, u: Directions, v: Directions) -> Credits:
-        return (nearest(u, v) * nearest(v, u).T).coalesce()
+    def credits(self, cosines: Cosines) -> Credits:
+        return (nearest(cosines) * nearest(cosines.transposed()).T).coalesce()
 
 
 @dataclass(frozen=True)
@@ -281,10 +271,10 @@ class MEXA(AbstractRetrieval):
         same_space=True,
     )
 
-    def credits(self, u: Directions, v: Directions) -> Credits:
-        both = (nearest(u, v) * nearest(v, u).T).coalesce()
+    def credits(self, cosines: Cosines) -> Credits:
+        both = (nearest(cosines) * nearest(cosines.transposed()).T).coalesce()
         untied = both.values() == 1
-        return _sparse(both.indices()[:, untied], both.values()[untied], self.items(u))
+        return _sparse(both.indices()[:, untied], both.values()[untied], cosines.n)
 
 
 @dataclass(frozen=True)
@@ -320,10 +310,11 @@ class CSLS(AbstractRetrieval):
     def min_n(self) -> int:
         return max(2, self.k)
 
-    def credits(self, u: Directions, v: Directions) -> Credits:
-        density_u, density_v = self._density(u, v), self._density(v, u)
-        return ((nearest(u, v, density_v / 2) + nearest(v, u, density_u / 2).T) / 2).coalesce()
+    def credits(self, cosines: Cosines) -> Credits:
+        back = cosines.transposed()
+        density_a, density_b = self._density(cosines), self._density(back)
+        return ((nearest(cosines, density_b / 2) + nearest(back, density_a / 2).T) / 2).coalesce()
 
-    def _density(self, u: Directions, v: Directions) -> Float[Tensor, " n"]:
-        """Mean cosine of each item of u to its k nearest of v, less 1."""
-        return torch.cat([similarity.topk(self.k, dim=1).values.mean(dim=1) for _, similarity, _ in similarity_blocks(u, v)])
+    def _density(self, cosines: Cosines) -> Float[Tensor, " n"]:
+        """Mean cosine of each item to its k nearest of the other side, less 1."""
+        return torch.cat([similarity.topk(self.k, dim=1).values.mean(dim=1) for _, similarity, _ in cosines.blocks()])

@@ -1,0 +1,75 @@
+"""Where two languages meet over depth, beside what wrong partners and lengths alone would give."""
+
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from layeratlas.report.figures import name_of, sentence_of
+from layeratlas.report.views import View
+from layeratlas.runs.results import Run
+
+_COLUMNS = 3
+_TICKS = 8
+_LINES = {  # column: label, style
+    "value_length_residual": ("without what length explains", {"color": "tab:blue", "linestyle": "--", "linewidth": 1.0}),
+    "baseline_length": ("wrong partners of the same length", {"color": "tab:red", "linewidth": 1.0}),
+    "baseline_group": ("wrong partners of the same group", {"color": "tab:orange", "linewidth": 1.0}),
+    "chance": ("any partner (chance)", {"color": "grey", "linestyle": ":", "linewidth": 1.4}),
+}
+
+
+def alignment_figure(run: Run) -> Figure:
+    """A panel for each statistic, layer by layer; layers that say nothing are shaded."""
+    table, result = run.table("alignment"), run.result
+    statistics = list(dict.fromkeys(table["statistic"]))
+    rows = math.ceil(len(statistics) / _COLUMNS)
+    figure, panels = plt.subplots(rows, _COLUMNS, figsize=(4.1 * _COLUMNS, 2.7 * rows + 1.2), layout="constrained", squeeze=False)
+    for axes in panels.flat[len(statistics) :]:
+        axes.remove()
+    alpha, level = (result["provenance"]["config"]["statistics"][key] for key in ("alpha", "level"))
+    for axes, statistic in zip(panels.flat, statistics, strict=False):
+        _curves(axes, table[table["statistic"] == statistic], statistic, alpha)
+    handles = {label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles, loc="outside lower center", fontsize="x-small", frameon=False, ncols=4)
+    dataset = result["dataset"]
+    said = f"{name_of(result['a'])} and {name_of(result['b'])}, same layer; {dataset['name']}, n = {dataset['n']}"
+    figure.suptitle(
+        f"{said}, pooling {result['pooling']}; bands: {level:.0%} intervals\n{sentence_of(result, figure)}", fontsize="small"
+    )
+    return figure
+
+
+def _curves(axes: Axes, rows: pd.DataFrame, statistic: str, alpha: float) -> None:
+    at = np.arange(len(rows))
+    axes.fill_between(at, rows["ci_low"], rows["ci_high"], color="tab:blue", alpha=0.18, linewidth=0)
+    axes.plot(at, rows["value"], color="tab:blue", linewidth=1.6, label="translations (larger = more alike)")
+    for column, (label, style) in _LINES.items():
+        if rows[column].notna().any():
+            axes.plot(at, rows[column], label=label, **style)
+    shown = ((rows["p_fwer"] <= alpha) & ~(rows["p_length_fwer"] > alpha)).to_numpy()
+    axes.plot(
+        at[shown],
+        rows["value"].to_numpy()[shown],
+        linestyle="none",
+        marker="o",
+        markersize=3,
+        color="tab:blue",
+        label=f"corrected p <= {alpha:g}, within one length too",
+    )
+    for place in np.flatnonzero(rows["flag"] != ""):
+        label = "all items have one vector: says nothing"
+        axes.axvspan(place - 0.5, place + 0.5, color="black", alpha=0.12, linewidth=0, label=label)
+    if statistic == "committed":
+        axes.set_ylim(-0.03, 1.03)
+    ticks = np.unique(np.linspace(0, len(rows) - 1, min(_TICKS, len(rows))).round().astype(int))
+    axes.set_xticks(ticks, [name.removeprefix("block_") for name in rows["layer"].iloc[ticks]], fontsize="x-small")
+    axes.tick_params(axis="y", labelsize="x-small")
+    axes.set_title(statistic, fontsize="small")
+    axes.set_xlabel("block", fontsize="x-small")
+
+
+VIEWS = [View("alignment", ["alignment"], alignment_figure)]
