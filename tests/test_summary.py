@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from layeratlas import summary
 from layeratlas.affinity.matrix import Affinity
 from layeratlas.errors import ConfigError
 from layeratlas.layers import block
@@ -18,6 +17,7 @@ from layeratlas.report.sweep_figures import Condition, PairMatrix, headline_figu
 from layeratlas.runs import reading, writing
 from layeratlas.runs.jobs import Job, write_jobs
 from layeratlas.runs.matrices import tidy, write_arrays
+from layeratlas.stages import summary
 from layeratlas.statistics.multiplicity import bonferroni_ordered, corrected
 from layeratlas.statistics.unit_square import mean_unit_square, resampled, unit_square
 from layeratlas.studies import Depth
