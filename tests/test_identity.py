@@ -82,3 +82,5 @@ def test_where_a_run_computes_and_what_is_made_of_it_make_no_other_run():
 def test_a_new_field_of_models_that_is_not_used_makes_no_other_run():
     assert comparable({"model_a": {"id": "gpt2"}}) == comparable({"model_a": {"id": "gpt2", "edit": None}})
     assert comparable({"model_a": {"id": "gpt2"}}) != comparable({"model_a": {"id": "gpt2", "edit": "x.safetensors"}})
+    assert comparable({"model_a": {"id": "gpt2"}}) == comparable({"model_a": {"id": "gpt2", "generation_prompt": True}})
+    assert comparable({"model_a": {"id": "gpt2"}}) != comparable({"model_a": {"id": "gpt2", "generation_prompt": False}})

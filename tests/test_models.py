@@ -325,6 +325,13 @@ def test_identity_changes_with_a_file_of_the_checkpoint(checkpoint_folder, tmp_p
     assert Checkpoint(id=str(folder), dtype="float32").identity() != before
 
 
+def test_a_generation_prompt_is_a_part_of_the_identity_only_where_there_is_a_template(checkpoint):
+    """What was stored with one, as all templates were, is found again."""
+    assert checkpoint(generation_prompt=False).identity() == checkpoint().identity()
+    assert checkpoint(chat_template=True, generation_prompt=False).identity() != checkpoint(chat_template=True).identity()
+    assert "generation_prompt" not in checkpoint(chat_template=True).identity()
+
+
 def test_identity_does_not_depend_on_where_a_checkpoint_lies_or_where_it_runs(checkpoint_folder, tmp_path):
     copy = shutil.copytree(checkpoint_folder("llama"), tmp_path / "copy")
     here = Checkpoint(id=str(checkpoint_folder("llama")), dtype="float32")

@@ -216,6 +216,13 @@ def test_a_chat_template_that_writes_bos_gets_no_second_one():
     assert found.ids.count(BOS) == 1
 
 
+def test_a_chat_template_may_end_with_the_users_turn():
+    e = Encoder(chat().tokenizer, chat_template=True, generation_prompt=False, max_length=64)
+    (found,) = e.encode(["Hi."])
+    assert read_back(e.tokenizer, found.ids) == "<bos>[user] Hi."
+    assert own_text(e, "Hi.") == "Hi."
+
+
 def test_a_chat_template_without_bos_gets_none():
     (found,) = chat("[user] {{ messages[0]['content'] }}").encode(["Hi."])
     assert BOS not in found.ids

@@ -11,6 +11,7 @@ _OURS = "layeratlas."
 # Where a run computes, and what is made of its numbers once they stand.
 _ELSEWHERE = ("store", "device", "study", "report", "sweep_dir", "run_dir", "summary_dir", "summary_family")
 _MODELS = ("model_a", "model_b")
+_ALWAYS_WAS = {"generation_prompt": True}  # what every model did before it could be chosen
 
 
 def fingerprint(description: Any) -> str:
@@ -34,12 +35,12 @@ def placeless(node: Any) -> Any:
 def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
     """What makes a config another run.
 
-    A model's field that is null counts as absent, as it did before the field existed.
+    A model's field that is null, or as all models were before the field existed, counts as absent.
     """
     kept = {key: value for key, value in config.items() if key not in _ELSEWHERE}
     for key in _MODELS:
         if isinstance(model := kept.get(key), Mapping):
-            kept[key] = {field: value for field, value in model.items() if value is not None}
+            kept[key] = {field: value for field, value in model.items() if value is not None and value != _ALWAYS_WAS.get(field)}
     return placeless(kept)
 
 

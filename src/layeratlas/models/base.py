@@ -57,6 +57,8 @@ class AbstractModel(Settings, abc.ABC):
     def identity(self) -> dict[str, Any]:
         """All that determines this model's activations on a given text, apart from where it runs."""
         reading = ({"template_cut": "text"} if self.chat_template else {}) | ({"prefix": self.prefix} if self.prefix else {})
+        if self.chat_template and not self.generation_prompt:
+            reading |= {"generation_prompt": False}
         return reading | {
             "checkpoint": self.fingerprint(),
             "dtype": self.dtype,

@@ -18,17 +18,18 @@ _FIXED_DATE = (
 )
 
 
-def around_the_text(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:
+def around_the_text(tokenizer: PreTrainedTokenizerBase, *, generation_prompt: bool) -> tuple[str, str]:
     """What the chat template puts before and after a user's text, as on one fixed day.
 
-    The text stands between `BLANK`s here: a side on which they are missing is one where the template strips the text.
+    `generation_prompt`: whether the words that begin the model's turn are a part of what stands after it. The text stands between
+    `BLANK`s here: a side on which they are missing is one where the template strips the text.
     """
     if not tokenizer.chat_template:
         raise ConfigError("model chat_template=true: this model's tokenizer has no chat template; set chat_template=false")
     rendered = tokenizer.apply_chat_template(
         [{"role": "user", "content": f"{BLANK}{_MARK}{BLANK}"}],
         tokenize=False,
-        add_generation_prompt=True,
+        add_generation_prompt=generation_prompt,
         chat_template=_FIXED_DATE + str(tokenizer.get_chat_template()),
     )
     parts = str(rendered).split(_MARK)

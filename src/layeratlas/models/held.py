@@ -15,7 +15,7 @@ from layeratlas.models.settings import Needs, Size
 logger = logging.getLogger(__name__)
 
 # How texts are put to a network, which leaves it as it is.
-_READING = {"max_length", "language", "chat_template", "template_cut", "prefix"}
+_READING = {"max_length", "language", "chat_template", "generation_prompt", "template_cut", "prefix"}
 
 
 class Held:

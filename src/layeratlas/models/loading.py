@@ -92,6 +92,7 @@ def load_encoder(model: Settings, source: Source, needs: Needs) -> Encoder:
     return Encoder(
         tokenizer,
         chat_template=model.chat_template,
+        generation_prompt=model.generation_prompt,
         max_length=min(needs.max_length, tokenizer_limit(tokenizer) or needs.max_length),
         prefix=model.prefix or "",
         language=needs.language,

@@ -47,9 +47,10 @@ class Needs:
 class Settings:
     """One checkpoint and how to run it.
 
-    `dtype` is what the forward pass computes in. `chat_template` wraps each text as a user's turn. `prefix` stands before each
-    text, inside the template, and is no part of it: an instruction, or the `query: ` of E5. `random_init`, if not
-    null, is the seed of fresh random weights in the same architecture. `skip_blocks` lists blocks (from 1) to leave out.
+    `dtype` is what the forward pass computes in. `chat_template` wraps each text as a user's turn, `generation_prompt` ends that
+    with the words that begin the model's turn. `prefix` stands before each text, inside the template, and is no part of it: an
+    instruction, or the `query: ` of E5. `random_init`, if not null, is the seed of fresh random weights in the same architecture.
+    `skip_blocks` lists blocks (from 1) to leave out.
     `quantization` (8bit, 4bit) needs the extra `quantized`, `adapter` (a hub id or folder of peft's) the extra `adapters`.
     `developer` and `family` (a model and what was trained on from it) say which models are not independent of each other.
     """
@@ -57,6 +58,7 @@ class Settings:
     id: str
     dtype: str
     chat_template: bool = False
+    generation_prompt: bool = True
     prefix: str | None = None
     random_init: Seed | None = None
     skip_blocks: Sequence[Positive] = ()

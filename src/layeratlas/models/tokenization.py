@@ -79,6 +79,7 @@ class Encoder:
         chat_template: bool,
         max_length: int,
         prefix: str = "",
+        generation_prompt: bool = True,
         language: Language | None = None,
     ) -> None:
         if not tokenizer.is_fast:
@@ -92,7 +93,7 @@ class Encoder:
         self.max_length = max_length
         self.vocabulary: int | None = None
         self._prefix = prefix
-        self._before, self._after = around_the_text(tokenizer) if chat_template else ("", "")
+        self._before, self._after = around_the_text(tokenizer, generation_prompt=generation_prompt) if chat_template else ("", "")
         self._surrounded = chat_template or bool(prefix)
         self._controls = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
         self._shows_content: dict[int, bool] = {}
