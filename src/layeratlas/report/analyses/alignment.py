@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from layeratlas.report.figures import name_of, sentence_of
 from layeratlas.report.views import View
-from layeratlas.runs.results import Run
+from layeratlas.runs.reading import Run
 
 _COLUMNS = 3
 _TICKS = 8

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from layeratlas.report.figures import sentence_of
 from layeratlas.report.views import View
-from layeratlas.runs.results import Run
+from layeratlas.runs.reading import Run
 
 _PHASES = ("early", "middle", "late")
 _COLOURS = {"pooled": "tab:grey", "within": "tab:blue", "partial": "tab:green"}
