@@ -17,7 +17,7 @@ from layeratlas import pooling
 from layeratlas.arrays import Tokens
 from layeratlas.errors import ActivationError, ConfigError
 from layeratlas.extraction import forward
-from layeratlas.extraction.batching import Batching
+from layeratlas.extraction.batching import Batching, longest_first
 from layeratlas.extraction.forward import Texts, extract, token_table
 from layeratlas.models.language_model import LanguageModel
 
@@ -469,19 +469,17 @@ def test_a_batch_of_nothing_is_refused(size, tokens):
 @settings(deadline=None, derandomize=True)
 def test_a_batch_that_is_taken_back_is_given_again_in_parts(lengths, size, tokens, data):
     batching = Batching(size, tokens)
-    batches = batching.batches(lengths)
+    order = rest = longest_first(lengths)
     kept: list[int] = []
-    batch = next(batches, None)
-    while batch is not None:
+    while rest:
+        batch = batching.next_batch(rest, lengths)
         if len(batch) > 1 and data.draw(st.booleans()):
             batching.halve(len(batch), lengths[batch[0]])
-            smaller = batches.send(len(batch) // 2)
-            assert smaller == batch[: len(batch) // 2]
-            batch = smaller
+            assert batching.next_batch(rest, lengths) == batch[: len(batch) // 2]
             continue
         kept.extend(batch)
-        batch = next(batches, None)
-    assert kept == sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+        rest = rest[len(batch) :]
+    assert kept == order == sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
 
 
 @given(n=st.integers(1, 50), longest=st.integers(1, 50))

@@ -1,6 +1,6 @@
 """How texts share forward passes."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from layeratlas.errors import ConfigError
@@ -20,18 +20,23 @@ class Batching:
         if self.size < 1 or self.tokens < 1:
             raise ConfigError(f"extract: batch_size and batch_tokens must be positive; got {self.size} and {self.tokens}")
 
-    def batches(self, lengths: Sequence[int]) -> Generator[list[int], int | None, None]:
-        """Indices of each batch, longest texts first, so that too large a batch fails at once and not at the end.
-
-        A batch that did not fit is taken back by sending the number of texts that the next one may hold.
-        """
-        rest = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    def batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Indices of each batch, longest texts first, so that too large a batch fails at once and not at the end."""
+        rest = longest_first(lengths)
         while rest:
-            n = max(1, min(self.size, self.tokens // lengths[rest[0]]))
-            while (fewer := (yield rest[:n])) is not None:
-                n = fewer
-            rest = rest[n:]
+            batch = self.next_batch(rest, lengths)
+            yield batch
+            rest = rest[len(batch) :]
+
+    def next_batch(self, rest: Sequence[int], lengths: Sequence[int]) -> list[int]:
+        """As many of the first of these texts as the budget allows, at least one; the first must be the longest."""
+        return list(rest[: max(1, min(self.size, self.tokens // lengths[rest[0]]))])
 
     def halve(self, n: int, longest: int) -> None:
         """Lower the budget to half of a batch of n texts that did not fit into memory."""
         self.tokens = max(1, n * longest // 2)
+
+
+def longest_first(lengths: Sequence[int]) -> list[int]:
+    """Indices of texts by length, equally long ones in their order."""
+    return sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))

@@ -19,7 +19,7 @@ from torch import Tensor
 from layeratlas.arrays import HiddenStates, Pooling, Tokens
 from layeratlas.errors import ActivationError, ConfigError
 from layeratlas.extraction.balance import per_unit
-from layeratlas.extraction.batching import Batching
+from layeratlas.extraction.batching import Batching, longest_first
 from layeratlas.models.certificate import overflow
 from layeratlas.models.language_model import LanguageModel
 from layeratlas.models.tokenization import Encoder, Encoding, collate
@@ -76,20 +76,19 @@ def unchecked(
     model.require_known(texts.texts, texts.encodings)
     pooled: dict[str, Layers] = {name: {} for name in poolings}
     nll = torch.full((len(texts.texts), 2), torch.nan)
-    batches, freed = batching.batches(texts.lengths), _FreedMemory()
-    batch = next(batches, None)
-    while batch is not None:
+    rest, freed = longest_first(texts.lengths), _FreedMemory()
+    while rest:
+        batch = batching.next_batch(rest, texts.lengths)
         try:
             layers, scores = extract_batch(model, [texts.encodings[i] for i in batch], poolings)
         except (MemoryError, RuntimeError) as error:
             _lower(batching, error, len(batch), texts.lengths[batch[0]])
-            batch = batches.send(len(batch) // 2)
             continue
         _place(pooled, layers, batch, len(texts.texts))
         nll[batch] = scores
         freed.after_batch()
         advance(len(batch), sum(texts.lengths[i] for i in batch))
-        batch = next(batches, None)
+        rest = rest[len(batch) :]
     return ForwardPass(pooled, _nll_table(nll, texts) if model.head else None)
 
 
