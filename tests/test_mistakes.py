@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 import torch
 
@@ -35,7 +36,10 @@ def refused(command, capfd, *arguments, **options) -> str:
         (["dataset.n=1.5"], "dataset.n: expected a whole number or null; got 1.5"),
         (["k=-3"], "k.k: expected a number of at least 1; got -3"),
         (["k=5,10"], "k.k=5,10: several values are a sweep, which needs -m"),
-        (["analysis=[diagonal,foo]"], "analysis: there is no 'foo'; available are diagonal, geometry, stability"),
+        (
+            ["analysis=[diagonal,foo]"],
+            "analysis: there is no 'foo'; available are alignment, diagonal, geometry, phases, stability",
+        ),
         (
             ["metric=cka_liner"],
             "metric: there is no 'cka_liner'; did you mean 'cka_linear'?; available are cca_mean, cka_dep_cols,",
@@ -272,7 +276,7 @@ def test_a_bug_in_a_stage_without_a_folder_shows_its_traceback(command, capfd, m
 
 
 def test_a_bug_before_a_job_starts_shows_its_traceback(command, tiny, capfd, monkeypatch):
-    monkeypatch.setattr("layeratlas.runs.jobs.jobs_of", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("layeratlas.stages.sweeping.jobs_of", lambda *a, **k: 1 / 0)
     assert command("-m", *tiny) == 1
     shown = lines(capfd)
     assert "Traceback (most recent call last):" in shown
