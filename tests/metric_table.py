@@ -1,6 +1,6 @@
-"""The README's table of metrics, from what they declare.
+"""The table of metrics of src/layeratlas/metrics/README.md, from what they declare.
 
-uv run tests/metric_table.py    writes it into the README
+uv run tests/metric_table.py    writes it there
 """
 
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from metric_rows import METRICS
 
-README = Path(__file__).parent.parent / "README.md"
+PAGE = Path(__file__).parent.parent / "src" / "layeratlas" / "metrics" / "README.md"
 HEAD = "| metric | definition | estimator | range | chance | unchanged by | cost | source |"
 SHORT = {"feature_permutation": "order of dimensions", "feature_scale": "scale of dimensions", "item_scale": "scale of items"}
 
@@ -29,12 +29,12 @@ def table() -> str:
 
 
 def written(text: str) -> str:
-    """The table as it stands in the README."""
+    """The table as it stands there."""
     found = re.search(r"^\| metric \| definition .*?(?=\n\n)", text, re.MULTILINE | re.DOTALL)
-    assert found, "the README has no table of metrics"
+    assert found, "the page has no table of metrics"
     return found[0]
 
 
 if __name__ == "__main__":
-    text = README.read_text(encoding="utf-8")
-    README.write_text(text.replace(written(text), table()), encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(text.replace(written(text), table()), encoding="utf-8")

@@ -1,28 +1,20 @@
 """YAML files and modules of the user's own, as conf/README.md describes them."""
 
 import json
-import re
 import sys
 from pathlib import Path
 
 import pytest
+from pages import users_own_files
 from running import last_line
 
 import layeratlas
 from layeratlas.stages import schema
 from layeratlas.stages.command_line import understood
 
-ROOT = Path(__file__).parent.parent
-
-
-def example() -> dict[str, str]:
-    """The files that conf/README.md shows, each named in its first line."""
-    blocks = re.findall(r"```\w+\n# (mine/\S+)\n(.*?)```", (ROOT / "conf" / "README.md").read_text(encoding="utf-8"), re.S)
-    return dict(blocks)
-
 
 def write_example(folder: Path, model: str) -> Path:
-    for name, content in example().items():
+    for name, content in users_own_files().items():
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content.replace("/a/folder/saved/with/save_pretrained", model), encoding="utf-8")
@@ -42,7 +34,7 @@ def without_model_a(tiny):
 
 
 def test_the_readme_shows_a_model_a_metric_and_a_module():
-    assert set(example()) == {"mine/model/tuned.yaml", "mine/metric/norm_correlation.yaml", "mine/norms.py"}
+    assert set(users_own_files()) == {"mine/model/tuned.yaml", "mine/metric/norm_correlation.yaml", "mine/norms.py"}
 
 
 @pytest.mark.parametrize("flag", [["--config-dir", "mine"], ["--config-dir=mine"], ["-cd", "mine"], ["hydra.searchpath=[mine]"]])

@@ -35,7 +35,7 @@ RIGID = frozenset({"rotation", "scale", "translation", "feature_permutation"})
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """What a metric declares of itself: for results, plots, the README's table, and the tests that hold it to its word.
+    """What a metric declares of itself: for results, plots, the table in README.md, and the tests that hold it to its word.
 
     `bounds` are the smallest and largest value attainable, `self_value` the value of a layer with itself (None where it
     depends on the layer), `invariances` the transformations of one side (of INVARIANCES) that change nothing. `symmetric`: the

@@ -1,0 +1,51 @@
+"""The README.md of every folder, taken apart: what they link to, name and tell to type."""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted(page for part in ("conf", "src", "tests") for page in (ROOT / part).rglob("README.md"))]
+_FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@cache
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def blocks(page: Path, language: str = "") -> list[str]:
+    """Its fenced blocks of one language; those to be typed, and trees, have none."""
+    return [block for named, block in _FENCED.findall(text_of(page)) if named == language]
+
+
+def prose(page: Path) -> str:
+    return _FENCED.sub("", text_of(page))
+
+
+def code(page: Path) -> list[str]:
+    """What stands between single backticks, on one line."""
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose(page))]
+
+
+def links(page: Path) -> list[str]:
+    return [target for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)) if "://" not in target]
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link may name after its #, as forges make it of headings."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def commands(page: Path) -> Iterator[str]:
+    """The lines of its blocks that begin with a program, without what follows a #."""
+    for line in "".join(blocks(page)).splitlines():
+        command = re.sub(r"\s+#.*", "", line)
+        yield from (part.strip() for part in command.split("&&") if re.match(r"\s*(uv|pip|layeratlas)\b", part))
+
+
+def users_own_files() -> dict[str, str]:
+    """The files that conf/README.md shows, each named in its first line."""
+    return dict(re.findall(r"```\w+\n# (mine/\S+)\n(.*?)```", text_of(ROOT / "conf" / "README.md"), re.DOTALL))
