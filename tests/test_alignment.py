@@ -14,6 +14,7 @@ from layeratlas.arrays import Activations
 from layeratlas.errors import ActivationError, ConfigError
 from layeratlas.metrics import CSLS, CKALinearDebiased, MutualKNN, PairedCosine, PairedCosineCentred, RetrievalAt1
 from layeratlas.report.analyses.alignment import alignment_figure
+from layeratlas.stages.description import unasked
 from layeratlas.statistics.resampling import jackknife_groups
 from layeratlas.statistics.wrong_partners import of_group
 
@@ -206,6 +207,15 @@ def test_a_layer_with_one_vector_for_all_items_is_flagged_and_counts_for_nothing
     assert warning.startswith("alignment, block_1: all items have one vector on side a and b; cosines there are those of a token")
 
 
+def test_a_layer_where_most_items_have_one_vector_is_flagged_and_no_end_of_rise_or_fall():
+    comparison = World(strengths=(3.0, 3.0, 3.0)).comparison(0, inferring())
+    comparison.b.layers["block_3"][:30] = comparison.b.layers["block_3"][0].clone()  # the side's own tensor
+    found = alignment([RetrievalAt1()])(comparison)
+    assert found.numbers["flagged"] == {"block_3": "30 of 40 items have one vector on side b"}
+    assert found.numbers["retrieval_at_1"]["last_layer"] == "block_2"
+    assert rows(found, "retrieval_at_1")["value"].notna().all()
+
+
 def test_an_item_at_the_mean_makes_centred_cosines_undefined_and_is_named():
     comparison = World(strengths=(1.0, 1.0)).comparison(0, inferring(0, 0))
     x = torch.zeros(40, 24)
@@ -291,6 +301,22 @@ def test_a_run_in_two_languages_leaves_tables_and_a_picture(command, tiny, tmp_p
     assert [axes.get_title() for axes in figure.axes][-1] == "committed"
     labels = {text.get_text() for text in figure.legends[0].get_texts()}
     assert "wrong partners of the same length" in labels
+
+
+@pytest.mark.parametrize(
+    ("other", "analyses", "said"),
+    [
+        ({}, ["diagonal"], "analysis=[diagonal,alignment] shows where en and de meet, layer by layer"),
+        ({}, [], "analysis=[alignment] shows where en and de meet, layer by layer"),
+        ({}, ["alignment"], None),
+        ({"language": "en"}, ["diagonal"], None),
+        ({"model": "y"}, ["diagonal"], None),
+        ({"revision": "2"}, ["diagonal"], None),
+    ],
+)
+def test_a_run_of_one_model_in_two_languages_ends_with_what_to_type_for_alignment(other, analyses, said):
+    a = {"model": "x", "revision": "1", "language": "en"}
+    assert unasked({"a": a, "b": a | {"language": "de"} | other, "analyses": dict.fromkeys(analyses)}) == said
 
 
 def test_two_models_are_refused(command, tiny, capfd):

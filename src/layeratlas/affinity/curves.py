@@ -17,6 +17,7 @@ from layeratlas.statistics.commitment import CommittedShare
 from layeratlas.statistics.wrong_partners import WrongPartners
 
 Orders = Int[np.ndarray, "_ n"]
+_MOST = 0.5  # of the items: more that have one vector make a layer one that says nothing
 OverLayers = Float[np.ndarray, "layers *shape"]
 
 
@@ -156,17 +157,23 @@ def _of_layer(side: Activations, name: str, device: torch.device, which: str) ->
 
 
 def _flag(x: LayerActivations, y: LayerActivations) -> str | None:
-    """On which sides all items have one vector: their cosines are those of one token, and say nothing of the items."""
-    constant = [side for side, layer in (("a", x), ("b", y)) if not _differing(layer)]
-    return f"all items have one vector on side {' and '.join(constant)}" if constant else None
+    """On which sides most items have one vector: cosines there are those of one token, and say nothing of the items."""
+    said = {side: _of_one_vector(layer) for side, layer in (("a", x), ("b", y))}
+    by_count = {count: [side for side, own in said.items() if own == count] for count in said.values() if count}
+    parts = [f"{count} have one vector on side {' and '.join(sides)}" for count, sides in by_count.items()]
+    return ", ".join(parts) or None
 
 
-def _differing(x: LayerActivations) -> bool:
+def _of_one_vector(x: LayerActivations) -> str | None:
+    """How many items have the commonest vector, if these are most: all of them where they differ by rounding alone."""
     try:
         require_different_items(x)
     except ValueError:
-        return False
-    return True
+        return "all items"
+    generator = torch.Generator().manual_seed(0)
+    marks = (x.double() * torch.randn(x.shape[1], dtype=torch.float64, generator=generator).to(x.device)).sum(dim=1)
+    most = int(marks.unique(return_counts=True)[1].max())
+    return f"{most} of {len(x)} items" if most > _MOST * len(x) else None
 
 
 def _without_length(x: LayerActivations, y: LayerActivations, lengths_a: Lengths, lengths_b: Lengths) -> LayerPair | None:

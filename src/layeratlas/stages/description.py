@@ -1,7 +1,7 @@
 """What a run says of itself: `result.json`, warnings about its texts, and the lines at the end of its log."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -238,4 +238,14 @@ def log_summary(run: reading.Run) -> None:
             logger.info("beside    %s", sentence)
     if headline["caution"]:
         logger.info("caution   %s", headline["caution"])
+    if asked := unasked(result):
+        logger.info("ask       %s", asked)
     logger.info("files     %s", run.folder)
+
+
+def unasked(result: Mapping[str, Any]) -> str | None:
+    """What to type for a question that a run of one model in two languages could answer and did not."""
+    a, b, analyses = result["a"], result["b"], result["analyses"]
+    if (a["model"], a["revision"]) != (b["model"], b["revision"]) or a["language"] == b["language"] or "alignment" in analyses:
+        return None
+    return f"analysis=[{','.join([*analyses, 'alignment'])}] shows where {a['language']} and {b['language']} meet, layer by layer"

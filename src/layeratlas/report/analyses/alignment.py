@@ -61,7 +61,7 @@ def _curves(axes: Axes, rows: pd.DataFrame, statistic: str, alpha: float) -> Non
         label=f"corrected p <= {alpha:g}, within one length too",
     )
     for place in np.flatnonzero(rows["flag"] != ""):
-        label = "all items have one vector: says nothing"
+        label = "most items have one vector: says nothing"
         axes.axvspan(place - 0.5, place + 0.5, color="black", alpha=0.12, linewidth=0, label=label)
     if statistic == "committed":
         axes.set_ylim(-0.03, 1.03)
