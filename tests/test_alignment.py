@@ -158,19 +158,18 @@ def test_intervals_hold_the_truth_of_the_world():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("constant", [(), (1,)], ids=["all layers tell", "one layer is constant"])
-def test_the_size_of_every_p_is_the_level(constant):
-    world, worlds = World(strengths=(0.0,) * 3, n=32, constant=constant), 400
+def test_the_size_of_every_p_is_the_level_beside_a_layer_that_says_nothing():
+    world, worlds = World(strengths=(0.0,) * 3, n=24, constant=(1,)), 400
     hits: dict[str, list[bool]] = {}
     for seed in range(worlds):
-        found = alignment()(world.comparison(seed, inferring(39, groups=0)))
+        found = alignment()(world.comparison(seed, inferring(19, groups=0)))
         for statistic, table in found.table.groupby("statistic"):
             hits.setdefault(f"{statistic} p", []).append(table["p"].iloc[-1] <= 0.05)
             hits.setdefault(f"{statistic} p_length", []).append(table["p_length"].iloc[-1] <= 0.05)
             for test in ("any_layer", "any_layer_of_length"):
                 hits.setdefault(f"{statistic} {test}", []).append(found.numbers[statistic][test]["p"] <= 0.05)
     sizes = {name: np.mean(hit) for name, hit in hits.items() if not name.startswith("committed")}
-    few_values = {"retrieval_at_1_mutual", "mexa"}  # shares of 32 items that tie, and so are conservative
+    few_values = {"retrieval_at_1_mutual", "mexa"}  # shares of 24 items that tie, and so are conservative
     for name, size in sizes.items():
         low = 0.0 if name.split()[0] in few_values else 0.025
         assert low <= size <= 0.08, (name, size)

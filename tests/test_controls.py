@@ -134,6 +134,19 @@ def test_shuffled_and_reversed_texts_have_the_same_words(control, language):
         assert Counter(words(before, language)) == Counter(words(after, language))
 
 
+@pytest.mark.parametrize("control", [RandomCharacters, ShuffledWords])
+def test_what_is_random_in_a_text_is_not_the_same_in_its_translation(control):
+    """Strings that are drawn alike correspond place by place, and a model finds them aligned."""
+    letters = "a b c d e f g h i j k l m n o p q r s t u v w x y z"
+    pairs = {"en": [letters] * 5, "de": [letters[::-1]] * 5}  # as many words, of the same characters
+    items = controlled(control(["a", "b"]), EN, DE, texts=pairs)
+    places = {side: [text.split() if control is ShuffledWords else text for text in items.sides[side].texts] for side in "ab"}
+    if control is ShuffledWords:  # where each word of the one stood is where its partner of the other stood
+        places["b"] = [[chr(ord("a") + ord("z") - ord(word)) for word in text] for text in places["b"]]
+    equal = [x == y for one, other in zip(places["a"], places["b"], strict=True) for x, y in zip(one, other, strict=True)]
+    assert sum(equal) < 0.2 * len(equal)  # by chance: 1 in 26
+
+
 def test_words_are_reversed_whole():
     assert texts(controlled(ReversedWords(["a"])), "a")["s1"] == "slowly. bend Rivers"
     assert texts(controlled(ReversedWords(["a"]), ZH), "a")["s1"] == "。曲弯流河"

@@ -36,7 +36,7 @@ class RandomCharacters(_Sided):
 
     def __call__(self, population: pd.Series, ids: Sequence[str], language: Language, seed: int) -> list[str]:
         alphabet = np.array([c for c in _characters(population) if c.isprintable() and not foreign(c, language.script)])
-        return [_visible("".join(_generator(seed, i).choice(alphabet, len(population[i])))) for i in ids]
+        return [_visible("".join(_of_text(seed, i, population[i]).choice(alphabet, len(population[i])))) for i in ids]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ class ShuffledWords(_Sided):
     def __call__(self, population: pd.Series, ids: Sequence[str], language: Language, seed: int) -> list[str]:
         parts = [words(population[i], language) for i in ids]
         return [
-            joined([own[j] for j in _generator(seed, i).permutation(len(own))], language) for i, own in zip(ids, parts, strict=True)
+            joined([own[j] for j in _of_text(seed, i, population[i]).permutation(len(own))], language)
+            for i, own in zip(ids, parts, strict=True)
         ]
 
 
@@ -147,6 +148,11 @@ def _visible(text: str) -> str:
 
 def _characters(population: pd.Series) -> list[str]:
     return sorted(Counter("".join(population)))
+
+
+def _of_text(seed: int, item: str, text: str) -> np.random.Generator:
+    """The same for one text on both sides, another for its translation: drawn alike, both would correspond place by place."""
+    return _generator(seed, f"{item} {text}")
 
 
 def _generator(seed: int, name: str) -> np.random.Generator:
