@@ -5,10 +5,13 @@ import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from layeratlas.files.store import Store
 from layeratlas.models import Checkpoint
@@ -275,12 +278,97 @@ def test_a_bug_in_a_stage_without_a_folder_shows_its_traceback(command, capfd, m
     assert shown[-1] == "layeratlas: ZeroDivisionError: division by zero"
 
 
-def test_a_bug_before_a_job_starts_shows_its_traceback(command, tiny, capfd, monkeypatch):
-    monkeypatch.setattr("layeratlas.stages.sweeping.jobs_of", lambda *a, **k: 1 / 0)
+def misuses_omegaconf(*arguments, **options):
+    return OmegaConf.create({"known": 1, "open": "${nowhere}"}).open
+
+
+def misuses_the_disk(*arguments, **options):
+    return Path("/no/such/file").read_text()
+
+
+def is_broken(*arguments, **options):
+    return 1 / 0
+
+
+BUGS = {misuses_omegaconf: "InterpolationKeyError", misuses_the_disk: "FileNotFoundError", is_broken: "ZeroDivisionError"}
+
+
+def launcher_that(bug):
+    return lambda *arguments, **options: SimpleNamespace(launch=bug)
+
+
+@pytest.mark.parametrize(
+    ("place", "bug"),
+    [
+        ("layeratlas.stages.sweeping.jobs_of", is_broken),  # before there is a folder
+        ("layeratlas.stages.sweeping.checked", misuses_omegaconf),
+        ("layeratlas.stages.sweeping._by_model", misuses_the_disk),
+        ("layeratlas.stages.main.make_importable", misuses_omegaconf),  # in a job, before it is at work
+        ("layeratlas.stages.summary.summarize", misuses_the_disk),
+        *(("hydra.core.plugins.Plugins.instantiate_launcher", bug) for bug in BUGS),
+    ],
+)
+def test_a_bug_around_the_jobs_of_a_sweep_keeps_its_traceback(command, tiny, tmp_path, capfd, monkeypatch, place, bug):
+    monkeypatch.setattr("layeratlas.stages.pipeline._run", lambda config, folder, **k: (folder / "result.json").write_text("{}"))
+    monkeypatch.setattr(place, launcher_that(bug) if "launcher" in place else bug)
     assert command("-m", *tiny) == 1
+    shown, trace = lines(capfd), tmp_path / "sweep" / "error.txt"
+    assert shown[-1].startswith(f"layeratlas: {BUGS[bug]}")
+    told = trace.read_text() if trace.exists() else "\n".join(shown)
+    assert f"in {bug.__name__}" in told
+    assert (len(shown) == 1) == trace.exists() == shown[-1].endswith(f" (traceback in {trace})")
+
+
+@pytest.mark.parametrize(
+    ("place", "bug"),
+    [
+        ("layeratlas.runs.at_work._taken", misuses_omegaconf),  # called by Hydra's callback, of which Hydra would warn
+        ("layeratlas.runs.at_work._taken", is_broken),
+        ("layeratlas.stages.main.make_importable", misuses_omegaconf),
+        ("layeratlas.stages.main.make_importable", misuses_the_disk),
+    ],
+)
+def test_a_bug_before_a_run_starts_shows_its_traceback(command, tiny, capfd, monkeypatch, place, bug):
+    monkeypatch.setattr(place, bug)
+    assert command(*tiny) == 1
     shown = lines(capfd)
-    assert "Traceback (most recent call last):" in shown
-    assert shown[-1] == "layeratlas: ZeroDivisionError: division by zero"
+    assert f"in {bug.__name__}" in "\n".join(shown)
+    assert shown[-1].startswith(f"layeratlas: {BUGS[bug]}")
+
+
+@pytest.mark.parametrize(
+    ("place", "bug"),
+    [
+        *(("layeratlas.stages.pipeline.planned", bug) for bug in BUGS),
+        ("layeratlas.analyses.Diagonal.__call__", is_broken),
+        ("layeratlas.analyses.Diagonal.__call__", misuses_the_disk),
+    ],
+)
+def test_a_bug_in_a_stage_or_an_analysis_keeps_its_traceback(command, tiny, tmp_path, capfd, monkeypatch, place, bug):
+    monkeypatch.setattr(place, bug)
+    assert command(*tiny, "statistics=off") == 1
+    trace = tmp_path / "out" / "error.txt"
+    (line,) = lines(capfd)
+    assert line.startswith(f"layeratlas: {BUGS[bug]}")
+    assert line.endswith(f"(traceback in {trace})")
+    assert f"in {bug.__name__}" in trace.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["hydra.run.dir=${nowhere}"], "Interpolation key 'nowhere' not found"),
+        (["hydra.run.dir=null"], "field 'hydra.run.dir' is not Optional"),
+        (["-m", "hydra.sweep.dir=${nowhere}"], "Interpolation key 'nowhere' not found"),
+        (["-m", "hydra.sweeper.max_batch_size=${nowhere}"], "Interpolation key 'nowhere' not found"),
+        (["-m", "seed=1,2", "k=a b,c"], "k.k: expected"),
+        (["-m", "seed=range(1,2,3,4,5)"], "seed"),
+        (["-m", "seed=${nowhere},1"], "seed: Interpolation key 'nowhere' not found"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_hydra_refuses_inside_the_sweeper_or_before_a_run_is_still_a_mistake(command, tiny, capfd, arguments, said):
+    assert said in refused(command, capfd, *tiny, *arguments, where=[])
 
 
 # Stages that compare nothing

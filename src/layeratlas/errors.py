@@ -1,5 +1,9 @@
 """The ways in which a run can refuse to go on."""
 
+from pathlib import Path
+
+_LONGEST = 300  # characters of a message that nobody wrote for a console
+
 
 class ConfigError(ValueError):
     """A mistake in what the user asked for: one line (what, where, expected, available), exit code 2."""
@@ -25,8 +29,17 @@ class JobError(Failure):
     """A job of a sweep that failed, told in one line; unlike its cause it survives the way from one process to another."""
 
 
-class Refused(BaseException):
-    """A run that does not start, and why. No Exception: Hydra turns those of a callback into warnings."""
+class Ended(BaseException):
+    """A command that ends here: why, and the file that keeps the traceback, if there is one.
 
-    def __init__(self, error: ConfigError) -> None:
-        self.error = error
+    No Exception: Hydra would print lines of its own, or turn it into a warning.
+    """
+
+    def __init__(self, error: BaseException, trace: Path | None = None) -> None:
+        self.error, self.trace = error, trace
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong: the message of those errors that people are meant to read, and the class of all others before it."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if isinstance(error, ConfigError | Failure) else f"{type(error).__name__}: {text[:_LONGEST]}"

@@ -1,9 +1,11 @@
 """What people type, as Hydra's grammar wants it, and what Hydra answers, in one line."""
 
 import re
+import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -12,6 +14,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from layeratlas.errors import ConfigError
 from layeratlas.options import meant
 
 _TEXT = re.compile(r"(^|[._])(path|id|revision|mirror|adapter|dir|entry)$|@|^(dataset|metric|pooling)$")
@@ -19,7 +22,9 @@ _SEVERAL = re.compile(r"\w*_dir$")  # sweep_dir=[A,B]
 _SWEEP = ("-m", "--multirun")
 FOLDER = ("--config-dir", "-cd")  # the next argument is a folder of the user's own YAML files
 COMMAND = "LAYERATLAS_COMMAND"  # the environment variable that says how people call the command line
-_LIBRARIES = ("hydra.", "omegaconf.", "yaml.", "antlr4.")
+_READERS = {"hydra", "omegaconf", "yaml", "antlr4"}  # the libraries that read what people type, and their YAML
+_PACKAGE = Path(__file__).resolve().parents[1]
+CONF = next(conf for conf in (_PACKAGE / "conf", _PACKAGE.parents[1] / "conf") if conf.is_dir())  # of a wheel, of a checkout
 
 
 def understood(arguments: Sequence[str], options: Sequence[str] = ()) -> list[str]:
@@ -79,12 +84,41 @@ def _quoted(value: str) -> str:
     return QuotedString(value, Quote.single).with_quotes()
 
 
+def read(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Call a function of Hydra or OmegaConf that reads what people typed. Raises ConfigError where that is refused."""
+    try:
+        return function(*arguments, **options)
+    except Exception as error:
+        if refused(error):
+            raise ConfigError(refusal(error, str(CONF), sys.argv[1:])) from error
+        raise
+
+
 def refused(error: BaseException) -> bool:
-    """Whether an exception is how Hydra, OmegaConf or YAML refuse what they read."""
-    if isinstance(error, HydraException | OmegaConfBaseException):
-        return True
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return str(frame.f_globals.get("__name__")).startswith(_LIBRARIES)
+    """Whether an exception, caught here, is how Hydra, OmegaConf or YAML refuse what they read, and no bug below them."""
+    modules = _modules(error)
+    return only_read(error) and len(modules) > 1 and (modules[-1] in _READERS or isinstance(error, UnicodeError))
+
+
+def only_read(error: BaseException) -> bool:
+    """Whether no code ran below the function that caught it but the readers' own: neither ours nor any plugin's."""
+    ran = _modules(error)[1:]
+    cause = error.__cause__
+    while cause is not None:
+        ran += _modules(cause)
+        cause = cause.__cause__
+    return all(module in _READERS or module in sys.stdlib_module_names for module in ran)
+
+
+def _modules(error: BaseException) -> list[str]:
+    """The packages that an exception passed through, the one where it was caught first."""
+    return [str(frame.f_globals.get("__name__")).partition(".")[0] for frame, _ in traceback.walk_tb(error.__traceback__)]
+
+
+def cannot_write(key: str, error: OSError) -> ConfigError:
+    """What the disk refuses of the folder that a key names."""
+    file = f" {error.filename}" if error.filename else ""
+    return ConfigError(f"{key}: cannot make or write{file} ({error.strerror or error})")
 
 
 def refusal(error: BaseException, config_dir: str, arguments: Sequence[str]) -> str:

@@ -17,29 +17,20 @@ from pathlib import Path
 import hydra
 import platformdirs
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from layeratlas.errors import ConfigError, Failure, JobError, Refused, Skipped
+from layeratlas.errors import ConfigError, Ended, Failure, JobError, Skipped, one_line
 from layeratlas.files.credentials import redacted, refuse_tokens
 from layeratlas.files.inert import inert
 from layeratlas.runs.at_work import AtWork, TimedOut, at_work, keep_trace
-from layeratlas.stages.command_line import COMMAND, refusal, refused, understood
+from layeratlas.stages.command_line import COMMAND, CONF, cannot_write, only_read, refusal, refused, understood
 from layeratlas.stages.cores import limit_threads
 from layeratlas.stages.keys import with_keys
 from layeratlas.stages.user_files import make_importable, typed_folders, user_folders
 
 logger = logging.getLogger(__name__)
-
-_PACKAGE = Path(__file__).resolve().parents[1]
-CONF = next(conf for conf in (_PACKAGE / "conf", _PACKAGE.parents[1] / "conf") if conf.is_dir())  # of a wheel, of a checkout
-
-
-class Ended(BaseException):
-    """A run that failed, of what, and where the traceback is kept. No Exception: Hydra would print lines of its own."""
-
-    def __init__(self, error: Exception, trace: Path | None) -> None:
-        self.error, self.trace = error, trace
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -66,7 +57,8 @@ def _job(config: DictConfig, folder: Path) -> None:
     except AtWork as error:
         logger.warning("job %s is left to the process that does it: %s", folder.name, error)
     except (Exception, TimedOut) as error:
-        logger.error("job %s failed: %s", folder.name, one_line(error))
+        untold = not isinstance(error, ConfigError | Failure) and not (folder / "error.txt").is_file()
+        logger.error("job %s failed: %s", folder.name, one_line(error), exc_info=untold)
         raise (ConfigError if isinstance(error, ConfigError) else JobError)(one_line(error)) from error
 
 
@@ -119,9 +111,7 @@ def main(command: str = "layeratlas") -> int:
         run()
     except Ended as end:
         return _report(end.error, end.trace)
-    except Refused as refusing:
-        return _report(refusing.error, None)
-    except Exception as error:  # before a job starts, or from a sweep
+    except Exception as error:  # before a job starts
         return _report(_mistake(error) or error, None)
     except KeyboardInterrupt:
         print("layeratlas: interrupted; the same command goes on from the last finished shard", file=sys.stderr)
@@ -135,12 +125,11 @@ def _names(group: str) -> list[str]:
 
 
 def _mistake(error: Exception) -> ConfigError | None:
-    """What Hydra refuses, or cannot write, before a job starts; None for what is raised elsewhere."""
-    if isinstance(error, ConfigError | Failure):
-        return None
-    if isinstance(error, OSError) and not refused(error):
-        key = "hydra.sweep.dir" if {"-m", "--multirun"} & set(sys.argv) else "hydra.run.dir"
-        return ConfigError(f"{key}: cannot make or write {error.filename} ({error.strerror})")
+    """What Hydra refuses, or cannot write, before any code of ours runs; None for what is raised elsewhere."""
+    if isinstance(error, OSError) and not isinstance(error, HydraException) and only_read(error):
+        if str(error.filename).endswith(".yaml") and Path(error.filename).parent.name != ".hydra":
+            return ConfigError(f"{error.filename}: cannot be read ({error.strerror})")
+        return cannot_write("hydra.sweep.dir" if {"-m", "--multirun"} & set(sys.argv) else "hydra.run.dir", error)
     return ConfigError(refusal(error, str(CONF), sys.argv[1:])) if refused(error) else None
 
 
@@ -152,8 +141,3 @@ def _report(error: BaseException, trace: Path | None) -> int:
         print(redacted("".join(traceback.format_exception(error))), file=sys.stderr)
     print(f"layeratlas: {inert(redacted(one_line(error)))}{f' (traceback in {trace})' if bug and kept else ''}", file=sys.stderr)
     return 2 if isinstance(error, ConfigError) else 1
-
-
-def one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if isinstance(error, ConfigError | Failure) else f"{type(error).__name__}: {text}"

@@ -1,8 +1,10 @@
 """Hydra's grid, but each pair of sides once, on record before it starts, and to be gone on with where it was left."""
 
+import errno
 import logging
 import os
 import shlex
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -15,15 +17,16 @@ from hydra.plugins.launcher import Launcher
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from layeratlas.errors import ConfigError, Damaged, JobError
+from layeratlas.errors import ConfigError, Damaged, Ended, Failure, JobError, one_line
 from layeratlas.files.credentials import refuse_tokens_in
 from layeratlas.files.identity import fingerprint
 from layeratlas.models import HELD
-from layeratlas.options import require_options
+from layeratlas.options import require, require_options
 from layeratlas.runs import states
+from layeratlas.runs.at_work import keep_trace
 from layeratlas.runs.jobs import JOBS, Job, continued, identified, jobs_of, read_jobs, write_jobs
 from layeratlas.runs.reading import RESULT
-from layeratlas.stages.command_line import COMMAND
+from layeratlas.stages.command_line import COMMAND, cannot_write, read
 from layeratlas.stages.cores import shared_cores
 from layeratlas.stages.factored import Factored
 from layeratlas.stages.schema import built, checked
@@ -31,6 +34,7 @@ from layeratlas.stages.user_files import user_folders
 
 logger = logging.getLogger(__name__)
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)  # of a disk, whatever the file
 _SUBDIR = "${hydra.job.num}"
 _BEGUN = "multirun.yaml"  # the config of the sweep as it was begun
 
@@ -47,12 +51,18 @@ class Sweeping:
         self.pairs: Sequence[Sequence[str]] | None = sweeper.pairs
 
     def __call__(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
-        folder = Path(self.config.hydra.sweep.dir)
-        options = OmegaConf.to_container(self.config.hydra.sweeper, resolve=True)
-        require_options(type(self.sweeper), {key: value for key, value in options.items() if key != "_target_"}, "hydra.sweeper")  # type: ignore[union-attr]
+        typed = read(OmegaConf.select, self.config, "hydra.sweep.dir", throw_on_missing=True)
+        require(str, typed, "hydra.sweep.dir")
+        options = read(OmegaConf.to_container, self.config.hydra.sweeper, resolve=True)
+        require_options(type(self.sweeper), {key: value for key, value in options.items() if key != "_target_"}, "hydra.sweeper")
+        with _kept(Path(typed)):
+            return self._sweep(arguments, Path(typed))
+
+    def _sweep(self, arguments: list[str], folder: Path) -> list[Sequence[JobReturn]]:
         jobs = self._jobs(arguments, folder)
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
+            (folder / states.ERROR).unlink(missing_ok=True)
             if not (folder / JOBS).is_file():
                 OmegaConf.save(self.config, folder / _BEGUN)
             write_jobs(folder, jobs)
@@ -61,14 +71,14 @@ class Sweeping:
         logger.info("sweep %s: %d jobs to run of %d (%s)", folder, len(todo), len(found), states.count(found))
         _say_what_is_damaged(found)
         try:
-            returns, errors = self._launch(todo)
+            returns, errors = self._launch(todo, folder)
         except KeyboardInterrupt:
             _tell(folder, _again(self.config.hydra, folder))
             raise
         HELD.drop()
         _tell(folder, _again(self.config.hydra, folder))
         if self.sweeper.summarize:
-            _summarize(folder, self._studies(folder))
+            errors += self._summarized(folder)
         if errors:
             raise _worst(errors, folder, apart=_apart(self.launcher))
         if elsewhere := [state for state in states.states_of(folder) if state.state == "running"]:
@@ -100,15 +110,31 @@ class Sweeping:
 
     def _studies(self, folder: Path) -> dict[str, Any]:
         """What the sweep is asked: as typed now, or as when it was begun."""
-        typed = any(override.lstrip("+~").startswith("study") for override in self.config.hydra.overrides.task)
+        typed = any(override.lstrip("+~").startswith("study") for override in _overrides(self.config)["task"])
         begun = OmegaConf.load(folder / _BEGUN) if (folder / _BEGUN).is_file() else self.config
         chosen = self.config if typed or "study" not in begun else begun
-        return OmegaConf.to_container(chosen.study, resolve=True)  # type: ignore[return-value]
+        return read(OmegaConf.to_container, chosen.study, resolve=True)
+
+    def _summarized(self, folder: Path) -> list[Exception]:
+        """A convenience: `stage=summarize` does the same at any time, so what goes wrong here costs nothing but the exit code."""
+        if not any((folder / str(state.job.number) / RESULT).is_file() for state in states.states_of(folder)):
+            return []
+        try:
+            from layeratlas.stages.summary import summarize  # statsmodels and matplotlib take seconds to import
+
+            made = {name: built(node, f"study.{name}") for name, node in self._studies(folder).items()}
+            summarize([folder], folder, studies=made, report_missing=False)
+        except ConfigError as error:
+            logger.warning("the sweep is not summarised: %s", error)
+        except Exception as error:
+            logger.exception("the sweep is not summarised; stage=summarize sweep_dir=%s can be run again", folder)
+            return [error]
+        return []
 
     def _combinations(self, arguments: list[str]) -> list[list[str]]:
         parser = OverridesParser.create(config_loader=self.loader)
-        overrides = parser.parse_overrides([*self.sweeper._parse_config(), *arguments])
-        (grid,) = self.sweeper.split_arguments(overrides, None)
+        overrides = read(parser.parse_overrides, [*read(self.sweeper._parse_config), *arguments])
+        (grid,) = read(self.sweeper.split_arguments, overrides, None)
         if self.pairs is None:
             return grid
         if any(len(pair) != 2 for pair in self.pairs) or any("model@model_" in override for override in grid[0]):
@@ -118,27 +144,28 @@ class Sweeping:
         return [[f"model@model_a={a}", f"model@model_b={b}", *rest] for a, b in self.pairs for rest in grid]
 
     def _compose(self, overrides: Sequence[str]) -> dict[str, Any]:
-        config = self.loader.load_sweep_config(self.config, list(overrides))
+        config = read(self.loader.load_sweep_config, self.config, list(overrides))
         ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         resolved = checked(ours)
         refuse_tokens_in(resolved)
         return resolved
 
-    def _launch(self, todo: Sequence[Job]) -> tuple[list[Sequence[JobReturn]], list[Exception]]:
+    def _launch(self, todo: Sequence[Job], folder: Path) -> tuple[list[Sequence[JobReturn]], list[Exception]]:
         """Every batch, whatever became of the one before; what the jobs returned, and what they or the launcher raised."""
-        returns, errors = [], []
+        returns: list[Sequence[JobReturn]] = []
+        errors: list[Exception] = []
         size = self.sweeper.max_batch_size or len(todo) or 1
         for start in range(0, len(todo), size):
             batch = [[*job.overrides, f"hydra.sweep.subdir={job.number}"] for job in todo[start : start + size]]
             try:
-                with _writing(Path(self.config.hydra.sweep.dir)), _cores_of(self.launcher, len(batch)):
-                    returns.append(self.launcher.launch(batch, initial_job_idx=start))
-            except ConfigError as error:
-                errors.append(error)
+                with _writing(folder), _cores_of(self.launcher, len(batch)):
+                    returns.append(read(self.launcher.launch, batch, initial_job_idx=start))
             except Exception as error:  # a job that died takes the answers of its siblings with it; their files tell
-                errors.append(JobError(" ".join(str(error).split())[:300]))
+                errors.append(error)
             else:
                 errors += [job._return_value for job in returns[-1] if job.status == JobStatus.FAILED]
+        for error in errors:
+            _keep(folder, error)
         return returns, errors
 
 
@@ -170,7 +197,12 @@ def _begun(folder: Path, resumed: bool) -> list[Job]:
 
 def _chosen(config: DictConfig) -> bool:
     """Whether the folder of the sweep was typed."""
-    return any(override.startswith("hydra.sweep.dir=") for override in config.hydra.overrides.hydra)
+    return any(override.startswith("hydra.sweep.dir=") for override in _overrides(config)["hydra"])
+
+
+def _overrides(config: DictConfig) -> dict[str, list[str]]:
+    """What was typed, of Hydra's own keys and of ours, its interpolations as they stand."""
+    return OmegaConf.to_container(config.hydra.overrides, resolve=False)  # type: ignore[return-value]
 
 
 def _say_what_is_damaged(found: Sequence[states.JobState]) -> None:
@@ -217,28 +249,33 @@ def _again(hydra_config: DictConfig, folder: Path) -> str:
     return " ".join([os.environ.get(COMMAND, "layeratlas"), *own, "-m", f"hydra.sweep.dir={shlex.quote(str(folder))}"])
 
 
-def _summarize(folder: Path, studies: dict[str, Any]) -> None:
-    """A convenience: `stage=summarize` does the same at any time, so what goes wrong here costs nothing."""
-    if not any((folder / str(state.job.number) / RESULT).is_file() for state in states.states_of(folder)):
-        return
-    try:
-        from layeratlas.stages.summary import summarize  # statsmodels and matplotlib take seconds to import
-
-        made = {name: built(node, f"study.{name}") for name, node in studies.items()}
-        summarize([folder], folder, studies=made, report_missing=False)
-    except ConfigError as error:
-        logger.warning("the sweep is not summarised: %s", error)
-    except Exception:
-        logger.exception("the sweep is not summarised; stage=summarize sweep_dir=%s can be run again", folder)
-
-
 @contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    """What the disk refuses is told as a mistake in where to write."""
+    """What the disk refuses of the sweep's folder is told as a mistake in where to write; no other error of a system call is."""
     try:
         yield
     except OSError as error:
-        raise ConfigError(f"hydra.sweep.dir={folder}: cannot make or write {error.filename} ({error.strerror})") from error
+        file = Path(str(error.filename))
+        if error.errno in _FULL or file.is_relative_to(folder) or folder.is_relative_to(file):
+            raise cannot_write(f"hydra.sweep.dir={folder}", error) from error
+        raise
+
+
+@contextmanager
+def _kept(folder: Path) -> Iterator[None]:
+    """Keep the traceback of a bug in the sweep's folder, if there is one yet."""
+    try:
+        yield
+    except Exception as error:
+        raise Ended(error, _keep(folder, error)) from error
+
+
+def _keep(folder: Path, error: Exception) -> Path | None:
+    """Write the traceback of a bug; returns the file that holds it."""
+    file = folder / states.ERROR
+    if isinstance(error, ConfigError | Failure) or not folder.is_dir():
+        return None
+    return file if keep_trace(file, one_line(error), "".join(traceback.format_exception(error))) else None
 
 
 def _apart(launcher: object) -> bool:
@@ -257,5 +294,6 @@ def _worst(errors: Sequence[Exception], folder: Path, *, apart: bool) -> Excepti
     if not failed:
         return errors[0] if mistakes else next(error for error in errors if not isinstance(error, ConfigError))
     first = f"job {failed[0].job.number}: {failed[0].detail}; " if apart else ""
-    told = f"{len(failed)} of {len(found)} jobs failed; {first}stage=status sweep_dir={shlex.quote(str(folder))} lists why"
+    kept = f"; what the launcher raised is in {folder / states.ERROR}" if (folder / states.ERROR).is_file() else ""
+    told = f"{len(failed)} of {len(found)} jobs failed; {first}stage=status sweep_dir={shlex.quote(str(folder))} lists why{kept}"
     return ConfigError(told) if mistakes else JobError(told)
