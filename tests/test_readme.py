@@ -193,6 +193,8 @@ def dotted(node: object, prefix: str = "") -> set[str]:
 @pytest.mark.parametrize(
     ("group", "page"),
     [
+        ("analysis", "."),
+        ("analysis", "src/layeratlas/statistics"),
         ("dataset", "conf/dataset"),
         ("control", "conf/dataset"),
         ("pooling", "src/layeratlas/extraction"),
