@@ -11,6 +11,7 @@ from comparing import ENGLISH, OFF
 from phase_worlds import LABELS, world
 from phase_worlds import vectors as vectors_of
 
+import layeratlas.analyses.phases_sound as sound
 from layeratlas.affinity.matrix import compare
 from layeratlas.affinity.signatures import Signer
 from layeratlas.analyses import Comparison, Findings, Phases
@@ -18,8 +19,9 @@ from layeratlas.analyses.pair_items import PairItems
 from layeratlas.arrays import Activations
 from layeratlas.layers import all_layers
 from layeratlas.metrics import CKALinear
+from layeratlas.statistics.within_categories import Categories, category_correlations
 
-BLOCKS = 12
+BLOCKS, CATEGORIES = 12, Categories.of(LABELS)
 ASKED = Phases(preference="per_token", stride=4, resamples=200, draws=200, neutral="neutral", structural=["category 0"], seed=0)
 LINE = {"layers": "all", "one_space": True, "likelihoods": True, "two_fields": True}
 
@@ -149,6 +151,53 @@ def test_the_paradox_is_said_as_it_is():
     assert any(said in line for line in findings.sentences)
 
 
+# --- level --------------------------------------------------------------------------------------------------------------------
+
+
+def layers_of(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> dict[str, sound.Layer]:
+    """Blocks of these asymmetries, with all that does not go into phases left out."""
+    nothing = np.zeros(len(weights))
+    z = [np.arctanh(category_correlations(np.tile(row, (len(weights), 1)), y, weights, CATEGORIES.indicators)) for row in x]
+    return {f"block_{i}": sound.Layer(row, nothing, nothing, one, {}) for i, (row, one) in enumerate(zip(x, z, strict=True), 1)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("r", [0.0, 0.4])
+def test_phases_that_do_not_differ_are_told_apart_as_often_as_the_level_says(r):
+    depths, p = np.arange(1, 4) / 3, []
+    for seed in range(400):
+        rng = np.random.default_rng([5, seed])
+        planted = world(np.full(3, r), rng, between=1.0)
+        weights = np.concatenate([np.ones((1, 180)), CATEGORIES.resamples(100, rng)])
+        found = sound.phases(list(layers_of(planted.x, planted.y, weights).values()), depths, CATEGORIES, 0.95)
+        p.append([found[name]["p"] for name in ("early_minus_middle", "middle_minus_late", "early_minus_late", "middle")])
+    sizes = (np.array(p) <= 0.05).mean(axis=0)[: None if r == 0 else 3]
+    assert ((sizes >= 0.025) & (sizes <= 0.08)).all(), sizes
+
+
+@pytest.mark.slow
+def test_neutral_pairs_like_all_others_differ_from_them_as_often_as_the_level_says():
+    rejected = {"neutral": 0, "opposed_minus_neutral": 0}
+    for seed in range(600):
+        rng = np.random.default_rng([6, seed])
+        planted, noise = world([0.0], rng, between=1.0), rng.standard_normal((2, 30))
+        layers = layers_of(planted.x, planted.y, np.ones((2, 180)))
+        sample = sound.Sample.drawn(LABELS, planted.y, {}, np.empty((180, 0)), 1, rng)
+        table = sound.against_neutral(layers, {"block_1": noise[0]}, noise[1], {"block_1": 1.0}, sample, 0.95)
+        assert table["p_fwer"].tolist() == table["p"].tolist()  # of a single block
+        for name in rejected:
+            rejected[name] += int((table.loc[table["estimator"] == name, "p"] <= 0.05).item())
+    sizes = {name: count / 600 for name, count in rejected.items()}
+    assert all(0.025 <= size <= 0.08 for size in sizes.values()), sizes
+
+
+def test_a_third_without_a_block_is_refused():
+    planted = world([0.1] * 2, np.random.default_rng(0))
+    blocks = list(layers_of(planted.x, planted.y, np.ones((3, 180))).values())
+    with pytest.raises(ValueError, match="there is no block in: early"):
+        sound.phases(blocks, np.array([0.5, 1.0]), CATEGORIES, 0.95)
+
+
 # --- pairs --------------------------------------------------------------------------------------------------------------------
 
 
@@ -197,7 +246,18 @@ def test_few_neutral_pairs_and_a_missing_token_at_the_beginning_are_told():
     assert findings.table is not None
     assert "neutral" not in set(findings.table["estimator"])
     assert "3 neutral pairs are too few" in findings.warnings[0]
-    assert "100% of the texts begin without" in findings.warnings[1]
+    assert findings.warnings[1].endswith("100% of the texts begin with a token of their own, whose likelihood is not scored")
+
+
+def test_the_published_pooling_is_named_where_it_is_another_and_where_it_skips_a_word():
+    one = comparison([0.3] * 5, 0, blocks=5)
+    words = pd.Series(["Pair"] * 180, dtype="string")
+    (said,) = ASKED(replace(one, pooling="last")).warnings
+    assert "the published numbers are of pooling=mean_skip_first" in said
+    assert said.endswith("on vectors of pooling=last")
+    assert ASKED(replace(one, pooling="mean_skip_first")).warnings == []
+    skipping = replace(one, pooling="mean_skip_first", items=one.items.assign(first_token_a=words, first_token_b=words))
+    assert "which this pooling leaves out; pooling=mean_content reads it" in ASKED(skipping).warnings[0]
 
 
 def test_the_analysis_says_what_it_needs():

@@ -45,7 +45,7 @@ class Comparison:
     matrix (see `RunNeeds.layers`). `b is a` where both sides are the same. `signer` makes signatures, and `affinity.compare`
     a matrix of them. `items` has a row per item, in the order of the vectors: `id`, `group`, and with the suffixes `_a` and `_b`
     each side's text, counts of tokens and, where asked for, likelihoods. `inference` says how many permutations and groups of
-    items the user wants, and draws them.
+    items the user wants, and draws them. `pooling` is that of the vectors, None where nobody says.
     """
 
     affinity: Affinity
@@ -56,6 +56,7 @@ class Comparison:
     languages: Mapping[str, Language]
     inference: Inference
     seed: int
+    pooling: str | None = None
 
     @property
     def groups(self) -> list[str]:

@@ -18,6 +18,7 @@ from layeratlas.statistics.pair_asymmetry import PUBLISHED, left_out_asymmetry
 from layeratlas.statistics.published_phases import sampled_layers
 
 _FEWEST_NEUTRAL = 10
+_PUBLISHED_POOLING = "mean_skip_first"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,11 +125,15 @@ class _Pairs:
         doubts = []
         if 0 < neutral.sum() < _FEWEST_NEUTRAL:
             doubts.append(f"phases: {neutral.sum()} neutral pairs are too few to compare; {_FEWEST_NEUTRAL} would do")
-        if (unopened := a["first_token"].notna() & b["first_token"].notna()).any():
+        if comparison.pooling not in (None, _PUBLISHED_POOLING):
             doubts.append(
-                f"phases: {unopened.mean():.0%} of the texts begin without a token of the tokenizer's own: the published pooling,"
-                " mean_skip_first, leaves out their first word, whose likelihood is not scored; pooling=mean_content reads all"
+                f"phases: the published numbers are of pooling={_PUBLISHED_POOLING}; what is called published here is their"
+                f" procedure on vectors of pooling={comparison.pooling}"
             )
+        if (unopened := a["first_token"].notna() & b["first_token"].notna()).any():
+            word = f"phases: {unopened.mean():.0%} of the texts begin with a token of their own, whose likelihood is not scored"
+            skips = comparison.pooling == _PUBLISHED_POOLING
+            doubts.append(f"{word}, and which this pooling leaves out; pooling=mean_content reads it" if skips else word)
         return cls(items, comparison.items["id"], labels, neutral, asked.preference, doubts)
 
     @property

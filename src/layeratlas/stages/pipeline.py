@@ -247,6 +247,7 @@ def _comparison(plan: Plan, whole: dict[str, Extracted], affinity: Affinity) -> 
         languages=plan.languages,
         inference=plan.inference,
         seed=plan.resolved["seed"],
+        pooling=plan.pooling,
     )
 
 
