@@ -51,6 +51,7 @@ def refused(command, capfd, *arguments, **options) -> str:
         (["language@language_a=eng"], "language: there is no 'eng'; did you mean 'en'?; available are am, ar,"),
         (["language=de"], "there is no option 'language'; did you mean language@language_a or language@language_b?; --help lists"),
         (["dataset.pth=x"], "there is no option 'dataset.pth'; did you mean 'dataset.path'?; --help lists what can be set"),
+        (["+pooling.nonsense=3"], "pooling.nonsense: a pooling takes no options, as the store knows it by its name"),
         (["metric=null"], "metric=null: a group takes the name of one of its files"),
         (["metric._target_=layeratlas.metrics.Mine"], "metric._target_: layeratlas.metrics has no 'Mine'"),
         (["foo"], "cannot read 'foo'; expected KEY=VALUE"),

@@ -91,6 +91,10 @@ def _require_part(key: str, text: str) -> None:
     elif key == "pooling":
         _require_chosen(node, key)
         pooling_of(node["_target_"], f"{key}._target_")
+        if given := [option for option in node if not option.startswith("_")]:
+            raise ConfigError(
+                f"{key}.{given[0]}: a pooling takes no options, as the store knows it by its name; name another function"
+            )
     else:
         _require_object(node, key, KINDS[key])
 
