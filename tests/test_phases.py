@@ -175,7 +175,7 @@ def test_phases_that_do_not_differ_are_told_apart_as_often_as_the_level_says(r):
     assert ((sizes >= 0.025) & (sizes <= 0.08)).all(), sizes
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_neutral_pairs_like_all_others_differ_from_them_as_often_as_the_level_says():
     rejected = {"neutral": 0, "opposed_minus_neutral": 0}
     for seed in range(600):
