@@ -157,7 +157,7 @@ def test_intervals_hold_the_truth_of_the_world():
 # --- nothing planted ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_size_of_every_p_is_the_level_beside_a_layer_that_says_nothing():
     world, worlds = World(strengths=(0.0,) * 3, n=24, constant=(1,)), 400
     hits: dict[str, list[bool]] = {}
