@@ -14,7 +14,7 @@ from layeratlas import pooling
 from layeratlas.arrays import Tokens
 from layeratlas.errors import ActivationError, ConfigError
 from layeratlas.extraction.batching import Batching
-from layeratlas.extraction.forward import Extracted, Texts, extract
+from layeratlas.extraction.forward import ForwardPass, Texts, extract
 from layeratlas.models import Checkpoint, Needs
 from layeratlas.models import head as head_module
 from layeratlas.models.head import Head, head_of
@@ -43,7 +43,7 @@ ADJUSTED: dict[str, Callable[[], PreTrainedModel]] = {
 }
 
 
-def scored(model: LanguageModel, texts: list[str], size: int = 8) -> Extracted:
+def scored(model: LanguageModel, texts: list[str], size: int = 8) -> ForwardPass:
     read = Texts(texts, model.encoder.encode(texts))
     return extract(model, read, {"last": pooling.last}, Batching(size, 4096), lambda n, tokens: None)
 
@@ -59,7 +59,7 @@ def own_loss(network: PreTrainedModel, model: LanguageModel, text: str) -> tuple
     return float(mean) * n, n
 
 
-def assert_own_losses(found: Extracted, folder: str, model: LanguageModel, texts: list[str]) -> None:
+def assert_own_losses(found: ForwardPass, folder: str, model: LanguageModel, texts: list[str]) -> None:
     network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     assert found.nll is not None
     for text, row in zip(texts, found.nll.itertuples(), strict=True):

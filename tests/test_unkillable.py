@@ -655,13 +655,15 @@ def test_list_shows_model_content_items_size_and_age(command, filled, capfd):
     os.utime(old, (time.time() - 3 * 86_400,) * 2)
     text = told(command, capfd, filled)
     files = list(filled.objects())
-    assert f"store {filled.root}: 6 entries, {sum(f.stat().st_size for f in files) / 1e6:.1f} MB" in text
+    assert f"store {filled.root}: 8 entries, {sum(f.stat().st_size for f in files) / 1e6:.1f} MB" in text
     table = listed(text)
     vectors = table[table["content"] != "items"]
     assert sorted(zip(vectors["model"], vectors["content"], vectors["texts"], vectors["items"], strict=True)) == [
         ("tiny-gpt2", "last", "texts en", "40"),
+        ("tiny-gpt2", "last_content", "texts en", "40"),
         ("tiny-gpt2", "mean", "texts en", "40"),
         ("tiny-llama", "last", "texts en", "40"),
+        ("tiny-llama", "last_content", "texts en", "40"),
         ("tiny-llama", "mean", "texts en", "40"),
     ]
     assert sorted(table["bytes"].astype(int)) == sorted(f.stat().st_size for f in files)
@@ -693,16 +695,16 @@ def test_list_survives_a_file_whose_description_is_damaged(command, filled, capf
     path.write_bytes(content.replace(part.encode(), part.encode().upper(), 1))
     table = listed(told(command, capfd, filled))
     assert "damaged" in table["model"].tolist()
-    assert len(table) == 6
+    assert len(table) == 8
 
 
 def test_remove_removes_just_the_entry_that_is_named(command, filled, capfd):
     gone, stays = entry_of(filled, "tiny-llama"), entry_of(filled, "tiny-gpt2")
     before = bytes_of(filled.root)
     text = told(command, capfd, filled, "store.action=remove", f"store.entry={gone}")
-    assert f"removed 3 objects of {gone}" in text
+    assert f"removed 4 objects of {gone}" in text
     after = bytes_of(filled.root)
-    assert len(after) == 3
+    assert len(after) == 4
     assert after.items() <= before.items()
     assert set(catalogue(filled)["entry"]) == {stays}
 
