@@ -102,7 +102,7 @@ def test_a_filled_store_needs_no_transformers():
         "sys.argv[1:] = ['-sc', 'install=bash']; main.main()",
         "sys.argv[1:] = ['stage=status', 'sweep_dir=sweep']; main.main()",
         "layeratlas.read_run('sweep/0').table('affinity')",
-        "layeratlas.compare_runs(*layeratlas.read_sweep('sweep'))",
+        "layeratlas.read_sweep('sweep')",
     ],
 )
 def test_what_explains_or_reads_finished_work_imports_no_torch(code, tmp_path):

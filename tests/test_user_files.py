@@ -1,6 +1,7 @@
 """YAML files and modules of the user's own, as conf/README.md describes them."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from pages import users_own_files
 from running import last_line
 
 import layeratlas
+import run
 from layeratlas.stages import schema
 from layeratlas.stages.command_line import understood
 
@@ -40,25 +42,27 @@ def test_the_readme_shows_a_model_a_metric_and_a_module():
 @pytest.mark.parametrize("flag", [["--config-dir", "mine"], ["--config-dir=mine"], ["-cd", "mine"], ["hydra.searchpath=[mine]"]])
 def test_a_model_and_a_metric_of_the_users_own_are_chosen_like_the_others(command, tiny, tmp_path, mine, flag):
     assert command(*flag, *without_model_a(tiny), "model@model_a=tuned", "metric=norm_correlation") == 0
-    run = layeratlas.read_run(tmp_path / "out")
-    assert (run.result["metric"]["name"], run.result["a"]["family"]) == ("norm_correlation", "tuned")
-    assert run.affinity.abs().to_numpy().max() <= 1
+    made = layeratlas.read_run(tmp_path / "out")
+    assert (made.result["metric"]["name"], made.result["a"]["family"]) == ("norm_correlation", "tuned")
+    assert made.affinity.abs().to_numpy().max() <= 1
 
 
 def test_they_are_swept_beside_the_others_and_the_rest_is_done_by_the_command_that_is_shown(command, tiny, tmp_path, mine, capfd):
     sweep = [*without_model_a(tiny), "model@model_a=tuned", "metric=norm_correlation,mutual_knn", "dataset.n=20,2"]
     assert command("--config-dir", str(mine), "-m", *sweep) == 2
     assert f"layeratlas --config-dir {mine} -m hydra.sweep.dir={tmp_path / 'sweep'}" in capfd.readouterr().out
-    names = {run.result["metric"]["name"] for run in layeratlas.read_sweep(tmp_path / "sweep")}
+    names = {made.result["metric"]["name"] for made in layeratlas.read_sweep(tmp_path / "sweep")}
     assert names == {"norm_correlation", "mutual_knn"}
 
 
 @pytest.mark.slow
-def test_processes_of_a_launcher_find_them_too(command, tiny, tmp_path, mine):
+def test_processes_of_a_launcher_find_them_too(tiny, tmp_path, mine):
     sweep = [*without_model_a(tiny), "model@model_a=tuned", "metric=norm_correlation", "seed=0,1"]
-    parallel = ["hydra/launcher=local_parallel", "hydra.launcher.n_jobs=2"]
-    assert command("--config-dir", "mine", "-m", *sweep, *parallel) == 0
-    assert [run.result["metric"]["name"] for run in layeratlas.read_sweep(tmp_path / "sweep")] == ["norm_correlation"] * 2
+    parallel = ["hydra/launcher=local_parallel", "hydra.launcher.n_jobs=2", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+    # In a process of its own: what the tests wrap around functions to check their types cannot be sent to workers.
+    command = [sys.executable, str(Path(run.__file__)), "--config-dir", "mine", "-m", *sweep, *parallel]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=300)
+    assert [made.result["metric"]["name"] for made in layeratlas.read_sweep(tmp_path / "sweep")] == ["norm_correlation"] * 2
 
 
 @pytest.mark.parametrize("name", ["metric/mutual_knn.yaml", "config.yaml", "hydra/launcher/slurm_gpu.yaml"])
