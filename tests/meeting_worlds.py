@@ -18,6 +18,7 @@ from layeratlas.corpora import Language
 from layeratlas.metrics import (
     CSLS,
     MEXA,
+    AbstractMetric,
     CKALinearDebiased,
     MutualKNN,
     PairedCosine,
@@ -27,17 +28,16 @@ from layeratlas.metrics import (
 )
 from layeratlas.statistics import Inference
 
-METRICS = (
-    RetrievalAt1(),
-    RetrievalAt1Mutual(),
-    CSLS(k=3),
-    MEXA(),
-    PairedCosineCentred(),
-    PairedCosine(),
-    CKALinearDebiased(),
-    MutualKNN(k=3),
-)
 WIDTH, CONCEPTS, OWN = 24, 8, 4
+
+
+def every_metric(k: int) -> tuple[AbstractMetric, ...]:
+    """All that `alignment` measures by default."""
+    retrieval = (RetrievalAt1(), RetrievalAt1Mutual(), CSLS(k=k), MEXA())
+    return (*retrieval, PairedCosineCentred(), PairedCosine(), CKALinearDebiased(), MutualKNN(k=k))
+
+
+METRICS = every_metric(k=3)
 
 
 @dataclass(frozen=True)

@@ -17,27 +17,16 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from meeting_worlds import inferring
+from meeting_worlds import every_metric, inferring
 
 from layeratlas.affinity.matrix import Affinity
 from layeratlas.affinity.signatures import Signer
 from layeratlas.analyses import Alignment, Comparison
 from layeratlas.arrays import Activations
 from layeratlas.corpora import Language
-from layeratlas.metrics import (
-    CSLS,
-    MEXA,
-    CKALinearDebiased,
-    MutualKNN,
-    PairedCosine,
-    PairedCosineCentred,
-    RetrievalAt1,
-    RetrievalAt1Mutual,
-)
 
 N, LAYERS, WIDTH, PERMUTATIONS, GROUPS = 400, 33, 4096, 200, 20
-METRICS = [RetrievalAt1(), RetrievalAt1Mutual(), CSLS(k=10), MEXA(), PairedCosineCentred(), PairedCosine()]
-METRICS += [CKALinearDebiased(), MutualKNN(k=10)]
+METRICS = every_metric(k=10)
 
 
 class Made(Mapping[str, Tensor]):
