@@ -4,6 +4,7 @@ import shutil
 import time
 from collections import namedtuple
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -44,8 +45,10 @@ def machine(monkeypatch: pytest.MonkeyPatch):
 def estimated(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Estimate]:
     """The estimate in a process of 300 MB, for a small model and whatever else is said."""
     monkeypatch.setattr(psutil, "Process", lambda: SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=RESIDENT)))
-    usual = {"texts": 1000, "shard": 256, "poolings": 2, "signatures": 0, "batch_tokens": 4096, "held": False}
-    return lambda device=CPU, dtype=torch.float32, **changed: estimate(SIZE, **(usual | changed), device=device, dtype=dtype)
+    usual = {"texts": 1000, "shard": 256, "poolings": 2, "signatures": 0, "batch_tokens": 4096, "nll": False, "held": False}
+    return lambda device=CPU, dtype=torch.float32, size=SIZE, **changed: estimate(
+        size, **(usual | changed), device=device, dtype=dtype
+    )
 
 
 def test_an_estimate_by_hand(estimated):
@@ -63,6 +66,21 @@ def test_a_model_in_memory_is_not_counted_twice(estimated):
     gpu = torch.device("cuda", 0)
     assert estimated(gpu).memory == estimated(gpu, held=True).memory == 1_000_000 + 4096 * 32 * 16 * 4
     assert (estimated(gpu).present, estimated(gpu, held=True).present) == (0, 1_000_000)
+
+
+def test_a_token_table_that_stays_in_its_file_is_memory_only_where_all_of_it_is_read(estimated):
+    size = replace(SIZE, left_in_file=400_000)
+    whole = estimated().memory
+    assert estimated(size=size).memory == whole - 400_000
+    assert estimated(size=size, nll=True).memory == whole
+    gpu = torch.device("cuda", 0)
+    assert estimated(gpu, size=size).memory == estimated(gpu).memory
+
+
+def test_a_table_stays_in_its_file_unless_it_is_converted_or_drawn(checkpoint, store):
+    assert checkpoint("llama").size(store).left_in_file == 260 * 32 * 4
+    assert checkpoint("llama", dtype="bfloat16").size(store).left_in_file == 0
+    assert checkpoint("llama", random_init=0).size(store).left_in_file == 0
 
 
 def test_half_precision_halves_the_hidden_states_and_not_what_is_kept(estimated):

@@ -257,6 +257,7 @@ class Extractor:
             batch_tokens=self.batching.tokens,
             device=self.device,
             dtype=getattr(torch, side.model.dtype),
+            nll=self.nll,
             held=held,
         )
         preflight.require(expected, side.model.name, self.store.root, self.device, spread=side.model.device_map is not None)

@@ -43,11 +43,13 @@ def estimate(
     batch_tokens: int,
     device: torch.device,
     dtype: torch.dtype,
+    nll: bool,
     held: bool,
 ) -> Estimate:
     """If no text is cut: `texts` are to be run, `shard` of them are kept in memory until they are written.
 
-    `signatures` are bytes of one layer. A model that is `held` is in memory already.
+    `signatures` are bytes of one layer. A model that is `held` is in memory already. Of a token table that lies in the file as it
+    is wanted, a CPU reads the rows of the texts alone, which are few, unless likelihoods (`nll`) read it as the output's weights.
     """
     vectors = size.layers * size.width * _FLOAT32
     batch = batch_tokens * size.width * _HIDDEN_STATES * dtype.itemsize
@@ -59,6 +61,8 @@ def estimate(
     present = psutil.Process().memory_info().rss
     tokenizer = 0 if held else size.vocabulary * _TOKENIZER
     written = shard * vectors * (poolings + 1)  # one more while it is put into a file's format
+    if not (held or nll):
+        weights -= size.left_in_file
     return Estimate(disk, present + weights + tokenizer + batch + written, present)
 
 

@@ -1,6 +1,6 @@
 """Where the layers of a Hugging Face network are, found by structure and not by name."""
 
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from layeratlas.errors import ConfigError
@@ -50,8 +50,13 @@ def find_blocks(tower: PreTrainedModel) -> nn.ModuleList:
 
 def vocabulary(tower: PreTrainedModel) -> int | None:
     """The number of ids that the network has an embedding for, if it embeds ids by a table."""
+    table = token_table(tower)
+    return None if table is None else len(table)
+
+
+def token_table(tower: PreTrainedModel) -> Tensor | None:
+    """The embedding of each id, (vocabulary, width), if the network embeds ids by a table."""
     try:
-        table = getattr(tower.get_input_embeddings(), "weight", None)
+        return getattr(tower.get_input_embeddings(), "weight", None)
     except (NotImplementedError, AttributeError):
         return None
-    return None if table is None else len(table)

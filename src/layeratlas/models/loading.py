@@ -24,7 +24,7 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from layeratlas.errors import ConfigError
-from layeratlas.models.blocks import find_blocks, text_tower, vocabulary
+from layeratlas.models.blocks import find_blocks, text_tower, token_table, vocabulary
 from layeratlas.models.certificate import Certificate
 from layeratlas.models.head import Head, head_of
 from layeratlas.models.language_model import LanguageModel
@@ -129,17 +129,26 @@ def measure(model: Settings, source: Source) -> Size:
     """Build the network without weights and count."""
     with _explained(model), torch.device("meta"):
         config = AutoConfig.from_pretrained(source.location, **_origin(model, source))
+        in_place = _as_it_lies(model, config)  # before the network is built, which notes its own dtype in the config
         network = AutoModel.from_config(config, dtype=getattr(torch, model.dtype), trust_remote_code=model.trust_remote_code)
     blocks = find_blocks(text_tower(network))
     weights = sum(p.numel() for p in network.parameters())
     bits = {None: 8 * getattr(torch, model.dtype).itemsize, "8bit": 8, "4bit": 4}[model.quantization]
+    table = token_table(text_tower(network))
     return Size(
         bytes=weights * bits // 8,
         block_parameters=sum(p.numel() for p in blocks.parameters()),
         layers=len(blocks) + 2,
         width=config.get_text_config().hidden_size,
         vocabulary=config.get_text_config().vocab_size,
+        left_in_file=table.nbytes if table is not None and in_place else 0,
     )
+
+
+def _as_it_lies(model: Settings, config: PreTrainedConfig) -> bool:
+    """Whether the weights stay memory-mapped on a CPU: nothing converts, draws or changes them."""
+    stored = config.get_text_config().dtype or config.dtype
+    return stored == getattr(torch, model.dtype) and not (model.quantization or model.adapter or model.random_init is not None)
 
 
 @contextmanager

@@ -21,13 +21,17 @@ class Source:
 
 @dataclass(frozen=True)
 class Size:
-    """Bytes of all weights in memory, parameters of the blocks, layers (embedding and final norm included), width, vocabulary."""
+    """Bytes of all weights in memory, parameters of the blocks, layers (embedding and final norm included), width, vocabulary.
+
+    `left_in_file` are the bytes of a token table that a CPU reads out of the checkpoint row by row, as nothing changes its dtype.
+    """
 
     bytes: int
     block_parameters: int
     layers: int
     width: int
     vocabulary: int
+    left_in_file: int = 0
 
 
 @dataclass(frozen=True)
