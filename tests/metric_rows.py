@@ -142,3 +142,13 @@ METRICS = [
     Row(PermutationMatch()),
     Row(SoftMatch()),
 ]
+
+
+def many_layers(row: Row, seed: int, n: int | None = None) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Three layers of a and two of b, all related; of different widths unless the metric needs one space."""
+    rng = np.random.default_rng(seed)
+    n, (d_a, d_b) = n or row.n, row.widths
+    x = rng.standard_normal((n, max(d_a, d_b))) + 2 * rng.standard_normal((n, 1))
+    wider = 0 if row.metric.about.same_space else 1
+    a = [x[:, :d_a] + s * rng.standard_normal((n, d_a)) for s in (0.1, 1, 3)]
+    return a, [x[:, : d_b - wider] + rng.standard_normal((n, d_b - wider)), x[:, :d_b] ** 3]

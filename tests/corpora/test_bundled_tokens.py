@@ -15,7 +15,7 @@ from layeratlas.models import Needs
 from layeratlas.models.tokenization import Encoder
 
 pytestmark = pytest.mark.slow  # the weights are converted where that was not done before
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 CASES = [
     *(("parallel", code) for code in ("hi", "ar", "zh", "en")),
     *(("concepts", code) for code in ("hi", "bn", "ar", "am", "yo")),

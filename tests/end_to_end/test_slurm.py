@@ -24,7 +24,7 @@ from layeratlas.files.store import Store
 
 pytestmark = pytest.mark.slurm
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "src" / "run.py"
 PATIENCE = 420  # seconds; without an end, a launcher that waits for a lost job would wait for ever
 

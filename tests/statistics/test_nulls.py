@@ -4,34 +4,21 @@ import numpy as np
 import pytest
 import torch
 from calibrated_similarity import calibrate
+from comparing import compared, inference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from metric_rows import related
 from scipy import stats
 
-from layeratlas.affinity.matrix import Affinity, with_intervals, with_null
+from layeratlas.affinity.matrix import with_intervals, with_null
 from layeratlas.errors import ConfigError
-from layeratlas.metrics import RSA, AbstractMetric, CKALinear, CKALinearDebiased, JaccardKNN, MutualKNN
+from layeratlas.metrics import RSA, CKALinear, CKALinearDebiased, JaccardKNN, MutualKNN
 from layeratlas.metrics.rdm import CosineDistance
 from layeratlas.metrics.rsa import Spearman
-from layeratlas.statistics import Inference
 from layeratlas.statistics.nulls import add_one_p, attainable_p, calibrated, null_of, orders, published_gaussian_tail, survivable
 
 quick = settings(deadline=None, derandomize=True, max_examples=25)
 seeds = st.integers(0, 2**32 - 1)
-
-
-def inference(**options) -> Inference:
-    defaults = {"permutations": 99, "groups": 10, "alpha": 0.05, "level": 0.95}
-    return Inference(**(defaults | {"within_groups": False, "by_group": False, "block": 1} | options))
-
-
-def compared(metric: AbstractMetric, a: list[np.ndarray], b: list[np.ndarray]) -> Affinity:
-    sides = [[metric.signature(torch.from_numpy(x)) for x in side] for side in (a, b)]
-    names = [[f"block_{k}" for k in range(1, len(side) + 1)] for side in (a, b)]
-    depths = [[(k + 1) / len(side) for k in range(len(side))] for side in (a, b)]
-    chance = metric.chance(*sides).mean.numpy()
-    return Affinity(metric.affinity(*sides).numpy(), chance, *names, *depths, len(a[0]), *sides)
 
 
 # --- orders -----------------------------------------------------------------------------------------------------------------

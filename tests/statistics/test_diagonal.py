@@ -1,22 +1,16 @@
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from itertools import combinations_with_replacement
 
 import numpy as np
 import pytest
-import torch
-from comparing import comparison_of
+from comparing import asked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from layeratlas.affinity.matrix import Affinity
-from layeratlas.affinity.signatures import Signer
-from layeratlas.analyses import Diagonal, Findings
-from layeratlas.arrays import Activations
-from layeratlas.metrics import MutualKNN
 from layeratlas.statistics import Inference
 from layeratlas.statistics.diagonal import (
     best_match_depth_rank,
@@ -35,7 +29,6 @@ from layeratlas.statistics.swaps import swaps
 
 quick = settings(deadline=None, derandomize=True, max_examples=40)
 sizes = st.integers(1, 30)
-DIAGONAL = Diagonal(band=0.1, draws=99, seed=0)
 
 
 def drawn(picture: str) -> np.ndarray:
@@ -51,15 +44,6 @@ def affinity_of(matrix: np.ndarray, rows: list[str], columns: list[str], chance:
     matrix = np.asarray(matrix, dtype=float)
     chance = np.broadcast_to(np.asarray(chance, dtype=float), matrix.shape).copy()
     return Affinity(matrix, chance, rows, columns, depths(rows), depths(columns), 64, list(rows), list(columns))
-
-
-def asked(affinity: Affinity, *, itself: bool = False, same: Sequence[str] = ()) -> Findings:
-    """The analysis reads the matrix, and which layers hold the same vectors on both sides: all of one side, or those named."""
-    a = {name: torch.full((2, 2), float(i)) for i, name in enumerate(affinity.layers_a)}
-    b = {name: a[name].clone() if name in same else torch.full((2, 2), -1.0) for name in affinity.layers_b}
-    sides = Activations(a, 0), Activations(b, 0)
-    signer = Signer(MutualKNN(k=1), torch.device("cpu"))
-    return DIAGONAL(comparison_of(affinity, sides[0], sides[0] if itself else sides[1], signer))
 
 
 def blocks(count: int) -> list[str]:

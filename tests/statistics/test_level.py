@@ -5,13 +5,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
+from comparing import asked, compared, inference
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metric_rows import METRICS, related
+from metric_rows import METRICS, many_layers, related
 from scipy import stats
-from test_diagonal import asked
-from test_metrics import many_layers
-from test_nulls import compared, inference
 
 from layeratlas.affinity.matrix import with_null
 from layeratlas.errors import ConfigError

@@ -50,7 +50,7 @@ def listed(ids_en: Sequence[str], ids_de: Sequence[str] | None = None, n: int | 
     return Listed(n=n, max_length=64, rows=rows)
 
 
-CONFIGS = Path(__file__).parents[1] / "conf" / "dataset"
+CONFIGS = Path(__file__).parents[2] / "conf" / "dataset"
 LETTERS = list("abcdefghijkl")
 id_lists = st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=8), unique=True, min_size=2, max_size=30)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metric_rows import METRICS, Row, affinity, related
+from metric_rows import METRICS, Row, affinity, many_layers, related
 
 from layeratlas import affinity_matrix
 from layeratlas.affinity.matrix import bounded
@@ -39,16 +39,6 @@ def rotation(d: int, rng: np.random.Generator) -> np.ndarray:
 
 def signatures(row: Row, layers: list[np.ndarray]) -> list:
     return [row.metric.signature(torch.from_numpy(layer)) for layer in layers]
-
-
-def many_layers(row: Row, seed: int, n: int | None = None) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Three layers of a and two of b, all related; of different widths unless the metric needs one space."""
-    rng = np.random.default_rng(seed)
-    n, (d_a, d_b) = n or row.n, row.widths
-    x = rng.standard_normal((n, max(d_a, d_b))) + 2 * rng.standard_normal((n, 1))
-    wider = 0 if row.metric.about.same_space else 1
-    a = [x[:, :d_a] + s * rng.standard_normal((n, d_a)) for s in (0.1, 1, 3)]
-    return a, [x[:, : d_b - wider] + rng.standard_normal((n, d_b - wider)), x[:, :d_b] ** 3]
 
 
 # --- what a metric declares ---------------------------------------------------------------------------------------------------

@@ -6,43 +6,20 @@ import torch
 from conftest import byte_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from transformers import ByT5Tokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from tokenizers_by_hand import BOS, EOS, PAD, TEMPLATE, chat, encoder, marked, read_back, sentencepiece
+from transformers import ByT5Tokenizer
 
 from layeratlas.corpora.characters import has_content
 from layeratlas.errors import ConfigError
 from layeratlas.models.tokenization import Encoder, Encoding, collate
 
-BOS, EOS, PAD = 256, 257, 258
-TEMPLATE = (
-    "{{ bos_token }}{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '\n[assistant]' }}{% endif %}"
-)
 OF_ANY_SCRIPT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<"), min_size=1, max_size=20)
-
-
-def encoder(*, bos: bool = True, eos: bool = False, max_length: int = 64) -> Encoder:
-    return Encoder(byte_tokenizer(bos=bos, eos=eos), chat_template=False, max_length=max_length)
-
-
-def chat(template: str = TEMPLATE, max_length: int = 256) -> Encoder:
-    tokenizer = byte_tokenizer(bos=True)
-    tokenizer.chat_template = template
-    return Encoder(tokenizer, chat_template=True, max_length=max_length)
-
-
-def read_back(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
-    return tokenizer.decode(ids, clean_up_tokenization_spaces=False)
 
 
 def own_text(encoder: Encoder, text: str) -> str:
     """What the tokens that are not special say."""
     (e,) = encoder.encode([text])
     return read_back(encoder.tokenizer, [i for i, special in zip(e.ids, e.special, strict=True) if not special])
-
-
-def marked(mask: list[bool]) -> list[int]:
-    return [i for i, m in enumerate(mask) if m]
 
 
 def test_masks_of_a_text_by_hand():
@@ -133,18 +110,6 @@ def test_marks_emoji_and_what_stands_for_the_unknown_are_content_and_what_has_no
 def test_a_token_is_punctuation_if_its_characters_are(text):
     (found,) = encoder(max_length=200).encode([text])
     assert found.punctuation[1:] == [not has_content(c) for c in text for _ in c.encode()]
-
-
-def sentencepiece(*, scheme: str = "always") -> PreTrainedTokenizerFast:
-    """A tokenizer of SentencePiece's kind: a blank before the text, characters folded, bytes for what it does not know."""
-    pieces = ["<unk>", "<s>", "</s>", "▁", *"abcdefghijklmnopqrstuvwxyz.", "▁ab", *(f"<0x{i:02X}>" for i in range(256))]
-    tokenizer = Tokenizer(models.Unigram([(piece, -float(min(i, 9))) for i, piece in enumerate(pieces)], 0, byte_fallback=True))
-    tokenizer.normalizer = normalizers.NFKC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
-    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(prepend_scheme=scheme)])
-    tokenizer.add_special_tokens(["<s>", "</s>", "<unk>"])
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
 
 
 @pytest.mark.parametrize(("text", "last"), [("ab。", "▁ab"), ("ﬁ .", "i"), ("नदी।", "<0x80>"), ("a\u200b", "a"), ("ab ।", "▁ab")])

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from layeratlas.runs.jobs import jobs_of
 from layeratlas.stages.factored import Factored
 
-CONF = str(Path(__file__).parent.parent / "conf")
+CONF = str(Path(__file__).parents[2] / "conf")
 
 
 def grid(**values: list) -> list[list[str]]:

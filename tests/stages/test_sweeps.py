@@ -24,7 +24,7 @@ from layeratlas.runs.matrices import write_arrays
 from layeratlas.runs.writing import write_result
 from layeratlas.stages.sweeping import _symmetric
 
-CONF = Path(__file__).parent.parent / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 
 
 def grid(models_a, models_b, **constants):

@@ -15,7 +15,7 @@ import layeratlas
 from layeratlas.corpora import AbstractCorpus, Kolibri, Language, Local, PairedItems, Stimuli, draw
 from layeratlas.errors import ConfigError
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 FOLDER = Path(layeratlas.__file__).parent / "corpora" / "stimuli"
 TRANSLATED = {
     "concepts": ("en", "hi", "bn", "sw", "am", "fr", "es", "ar", "yo", "ta"),

@@ -19,7 +19,7 @@ from layeratlas.models import Checkpoint
 from layeratlas.models.card import read_card
 from layeratlas.models.tokenization import Encoder
 
-CONF = Path(__file__).parents[1] / "conf" / "language"
+CONF = Path(__file__).parents[2] / "conf" / "language"
 PIECES = ["▁", *"abcdefghijklmnopqrstuvwxyz."]
 UNIGRAM = [(piece, 0.0) for piece in ("<s>", "<pad>", "</s>", "<unk>")] + [(piece, -2.0) for piece in PIECES]
 MBART_CODES = transformers.models.mbart.tokenization_mbart.FAIRSEQ_LANGUAGE_CODES

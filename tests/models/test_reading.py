@@ -4,7 +4,7 @@ import pytest
 from conftest import byte_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_tokenization import BOS, EOS, TEMPLATE, chat, encoder, marked, read_back, sentencepiece
+from tokenizers_by_hand import BOS, EOS, TEMPLATE, chat, encoder, marked, read_back, sentencepiece
 
 from layeratlas.errors import ConfigError
 from layeratlas.models.tokenization import Encoder, Encoding

@@ -17,7 +17,7 @@ import layeratlas
 from layeratlas.stages.cores import limit_threads, own_cores, shared_cores
 from layeratlas.stages.sweeping import _cores_of
 
-SCRIPT = Path(__file__).parent.parent / "src" / "run.py"
+SCRIPT = Path(__file__).parents[2] / "src" / "run.py"
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from comparing import compared, inference
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_nulls import compared, inference
 
 from layeratlas import affinity_matrix
 from layeratlas.affinity.matrix import Affinity, clustered, with_intervals

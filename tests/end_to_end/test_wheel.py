@@ -15,7 +15,7 @@ from conftest import TEXTS
 
 from layeratlas.files.packages import BUNDLED, package_files
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 

@@ -5,8 +5,8 @@ import textwrap
 from functools import cache
 
 import pytest
+from composing import composed
 from omegaconf import OmegaConf, open_dict
-from test_configs import composed
 
 from layeratlas.errors import ConfigError
 from layeratlas.stages.keys import KEYS

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from composing import CONF
 from golden_layers import golden_layers
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
@@ -14,7 +15,6 @@ from metric_rows import related
 from rsatoolbox.rdm import RDMs, compare
 from scipy.spatial.distance import pdist
 from scipy.stats import kendalltau, pearsonr, rankdata, spearmanr
-from test_configs import CONF
 
 from layeratlas import affinity_matrix
 from layeratlas.metrics import RSA, CKALinear, rdm, rsa

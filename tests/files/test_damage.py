@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import test_summary
 from running import last_line
+from sweeps_by_hand import write_run
 
 import layeratlas
 from layeratlas.errors import ConfigError, Damaged
@@ -24,7 +24,6 @@ from layeratlas.runs.matrices import write_arrays
 from layeratlas.runs.reading import damage, read_run, read_sweep
 from layeratlas.stages.summary import summarize
 
-write_run, sweep = test_summary.write_run, test_summary.sweep
 NUMBERS = ("result.json", "affinity.npz", "affinity.parquet", "diagonal.parquet")
 
 

@@ -19,7 +19,7 @@ from layeratlas.corpora import AbstractCorpus, Language, PairedItems, draw
 from layeratlas.corpora.hub import published_order
 from layeratlas.errors import ConfigError, Skipped
 
-CONF = Path(__file__).parent.parent / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 EN, DE, HI, ZH = (Language(**OmegaConf.load(CONF / "language" / f"{code}.yaml")) for code in ("en", "de", "hi", "zh"))  # type: ignore[arg-type]
 

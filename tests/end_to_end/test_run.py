@@ -19,7 +19,7 @@ from layeratlas.errors import ConfigError
 from layeratlas.runs.jobs import read_jobs
 from layeratlas.runs.states import states_of
 
-SCRIPT = Path(__file__).parent.parent / "src" / "run.py"
+SCRIPT = Path(__file__).parents[2] / "src" / "run.py"
 
 
 @pytest.mark.pictures

@@ -3,17 +3,16 @@
 import inspect
 import re
 import unicodedata
-from pathlib import Path
 
 import pytest
+from composing import CONF, composed
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_class, get_method
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from scripts import share_of_script
 
 from layeratlas.corpora import Language
 
-CONF = Path(__file__).parent.parent / "conf"
 GROUPS = ("model", "dataset", "control", "language", "pooling", "normalization", "metric", "k", "statistics", "analysis", "stage")
 NAMES = {group: [path.stem for path in sorted((CONF / group).glob("*.yaml"))] for group in GROUPS}
 FILES = [(group, name) for group, names in NAMES.items() for name in names]
@@ -26,11 +25,6 @@ SIDED = {"model": "model@model_a", "language": "language@language_a"}
 def _environment(monkeypatch):
     monkeypatch.setenv("LAYERATLAS_STORE", "unused")
     monkeypatch.setenv("LAYERATLAS_RUN_ID", "unused")
-
-
-def composed(*overrides: str) -> DictConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("config", list(overrides))
 
 
 def targets(node: object) -> list[dict]:
