@@ -19,8 +19,8 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from layeratlas import pooling
 from layeratlas.errors import ConfigError
+from layeratlas.extraction import pooling
 from layeratlas.extraction.activations import Extracted, Extractor, Side
 from layeratlas.extraction.batching import Batching
 from layeratlas.files.store import Store

@@ -19,7 +19,6 @@ ORDER = (
     "corpora",
     "models",
     "metrics",
-    "pooling",
     "extraction",
     "affinity",
     "analyses",

@@ -25,9 +25,8 @@ from omegaconf import OmegaConf
 from race import race
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from layeratlas import pooling
 from layeratlas.corpora import Language, Speeches, draw
-from layeratlas.extraction import forward
+from layeratlas.extraction import forward, pooling
 from layeratlas.extraction.activations import Extractor, Side
 from layeratlas.extraction.batching import Batching
 from layeratlas.extraction.forward import Texts, extract, extract_batch, unchecked

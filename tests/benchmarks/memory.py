@@ -34,7 +34,7 @@ def measure(layers: int, texts: int) -> float:
     from conftest import byte_tokenizer
     from transformers import LlamaConfig, LlamaModel
 
-    from layeratlas import pooling
+    from layeratlas.extraction import pooling
     from layeratlas.extraction.activations import Extractor, Side
     from layeratlas.extraction.batching import Batching
     from layeratlas.files.store import Store

@@ -147,7 +147,7 @@ def test_a_sweep_of_six_pairs_lands_complete_with_two_jobs_at_once(cluster, laun
 
 
 def test_a_job_that_raises_leaves_its_traceback_and_its_siblings(cluster, launch, tmp_path):
-    launched = launch("pooling._target_=layeratlas.pooling.last,os.path.join")
+    launched = launch("pooling._target_=layeratlas.extraction.pooling.last,os.path.join")
     assert launched.ends() == 1
     assert "layeratlas: 1 of 2 jobs failed; job 1: TypeError: " in launched.told()
     error = (tmp_path / "sweep" / "1" / "error.txt").read_text(encoding="utf-8")

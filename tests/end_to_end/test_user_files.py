@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from pages import users_own_files
 from running import last_line
+from safetensors.torch import load_file
 
 import layeratlas
 import run
@@ -53,6 +55,21 @@ def test_they_are_swept_beside_the_others_and_the_rest_is_done_by_the_command_th
     assert f"layeratlas --config-dir {mine} -m hydra.sweep.dir={tmp_path / 'sweep'}" in capfd.readouterr().out
     names = {made.result["metric"]["name"] for made in layeratlas.read_sweep(tmp_path / "sweep")}
     assert names == {"norm_correlation", "mutual_knn"}
+
+
+def test_a_pooling_of_the_users_own_is_kept_under_its_options(command, tiny, tmp_path, mine):
+    (mine / "part.py").write_text("def part(hidden, tokens, share: float):\n    return share * hidden.float().mean(dim=1)\n")
+    (mine / "pooling").mkdir()
+    (mine / "pooling" / "part.yaml").write_text("_target_: part.part\n_partial_: true\nshare: 0.5\n")
+    vectors = {}
+    for share in (0.5, 0.25):
+        assert command("--config-dir", str(mine), *tiny, "pooling=part", f"pooling.share={share}") == 0
+        kept_as = f"part.part(share={share})"
+        assert layeratlas.read_run(tmp_path / "out").result["pooling"] == kept_as
+        (tmp_path / "out").rename(tmp_path / str(share))
+        file = min((tmp_path / "store" / "activations").glob(f"*/{kept_as}/*.safetensors"))
+        vectors[share] = load_file(file)["block_1"]
+    torch.testing.assert_close(vectors[0.5], 2 * vectors[0.25])
 
 
 @pytest.mark.slow

@@ -8,10 +8,9 @@ import pandas as pd
 import pytest
 import torch
 
-from layeratlas import pooling
 from layeratlas.arrays import Activations
 from layeratlas.errors import ConfigError
-from layeratlas.extraction import activations, forward, preflight
+from layeratlas.extraction import activations, forward, pooling, preflight
 from layeratlas.extraction.activations import SHARD, Extracted, Extractor, Side, record_of
 from layeratlas.extraction.batching import Batching
 from layeratlas.files.store import Store

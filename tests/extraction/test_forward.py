@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 
-from layeratlas import pooling
 from layeratlas.arrays import Tokens
 from layeratlas.errors import ActivationError, ConfigError
-from layeratlas.extraction import forward
+from layeratlas.extraction import forward, pooling
 from layeratlas.extraction.batching import Batching, longest_first
 from layeratlas.extraction.forward import Texts, extract, token_table
 from layeratlas.models.language_model import LanguageModel

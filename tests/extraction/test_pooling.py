@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -6,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from layeratlas import pooling
 from layeratlas.arrays import Tokens
+from layeratlas.errors import ConfigError
+from layeratlas.extraction import pooling
 
 # Two items of three and four tokens, padded on the right with what must not be read. The first token of each is special, the
 # last of the first item is punctuation; marked spans are its second token, and the last two of the second item.
@@ -163,3 +165,41 @@ def test_attention_need_not_sum_to_one():
 def test_pooling_by_attention_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match="this model has no attention weights to pool by"):
         pooled("attention_weighted", HIDDEN, replace(TOKENS, attention=None))
+
+
+# --- poolings of a config ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("node", "name"),
+    [
+        ({"_target_": "layeratlas.extraction.pooling.mean", "_partial_": True}, "mean"),
+        ({"_target_": "mine.pool", "_partial_": True}, "mine.pool"),
+        ({"_target_": "mine.Top", "share": 0.5, "k": 3}, "mine.Top(k=3,share=0.5)"),
+        ({"_target_": "mine.Top", "k": 3, "share": 0.5}, "mine.Top(k=3,share=0.5)"),
+        ({"_target_": "mine.Top", "of": "a/b c"}, "mine.Top(of=%22a%2Fb%20c%22)"),
+    ],
+)
+def test_a_pooling_is_called_by_all_that_tells_it_from_others(node, name):
+    assert pooling.name_of(node) == name
+
+
+def test_what_a_pooling_reads_is_said_by_itself_also_with_options():
+    @pooling.reads("attention", "span")
+    def mine(hidden, tokens, k):
+        return hidden[:, k]
+
+    assert pooling.read_by(partial(mine, k=3)) == {"attention", "span"}
+    assert {name: pooling.read_by(getattr(pooling, name)) for name in pooling.__all__ if name[0] in "ams"} == {
+        "attention_weighted": {"attention"},
+        "max": set(),
+        "mean": set(),
+        "mean_content": set(),
+        "mean_skip_first": set(),
+        "span": {"span"},
+    }
+
+
+def test_what_cannot_be_called_with_states_and_tokens_is_refused():
+    with pytest.raises(ConfigError, match=r"^pooling: expected a function of hidden states and tokens "):
+        pooling.require_pooling(lambda hidden: hidden, "pooling")

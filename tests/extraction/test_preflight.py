@@ -12,9 +12,8 @@ import psutil
 import pytest
 import torch
 
-from layeratlas import pooling
 from layeratlas.errors import ConfigError
-from layeratlas.extraction import preflight
+from layeratlas.extraction import pooling, preflight
 from layeratlas.extraction.activations import Extractor, Side
 from layeratlas.extraction.batching import Batching
 from layeratlas.extraction.preflight import Estimate, duration, estimate, operations, require, sample

@@ -3,7 +3,7 @@ import pytest
 import torch
 from conftest import TEXTS
 
-from layeratlas import pooling
+from layeratlas.extraction import pooling
 from layeratlas.extraction.drift import BATCH_SIZES, DTYPES, drift_table
 from layeratlas.files.store import Store
 from layeratlas.models import Checkpoint, Needs

@@ -13,10 +13,9 @@ import pytest
 import safetensors.torch
 import torch
 
-from layeratlas import pooling
 from layeratlas.corpora import Language
 from layeratlas.errors import ConfigError
-from layeratlas.extraction import forward
+from layeratlas.extraction import forward, pooling
 from layeratlas.extraction.activations import Extractor, Side
 from layeratlas.extraction.batching import Batching
 from layeratlas.files.identity import fingerprint

@@ -17,8 +17,8 @@ from conftest import TEXTS, byte_tokenizer
 from torch import Tensor
 from transformers import PreTrainedModel, dynamic_module_utils
 
-from layeratlas import pooling
 from layeratlas.errors import ConfigError
+from layeratlas.extraction import pooling
 from layeratlas.extraction.activations import Extractor, Side
 from layeratlas.extraction.batching import Batching
 from layeratlas.files.store import Store

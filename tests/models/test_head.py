@@ -10,9 +10,9 @@ from conftest import TEXTS, byte_tokenizer
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from layeratlas import pooling
 from layeratlas.arrays import Tokens
 from layeratlas.errors import ActivationError, ConfigError
+from layeratlas.extraction import pooling
 from layeratlas.extraction.batching import Batching
 from layeratlas.extraction.forward import ForwardPass, Texts, extract
 from layeratlas.models import Checkpoint, Needs

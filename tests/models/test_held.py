@@ -9,8 +9,8 @@ import pytest
 import torch
 from conftest import TEXTS
 
-from layeratlas import pooling
 from layeratlas.errors import ConfigError
+from layeratlas.extraction import pooling
 from layeratlas.extraction.activations import Extractor, Side
 from layeratlas.extraction.batching import Batching
 from layeratlas.models import Checkpoint, Held, Needs, verification

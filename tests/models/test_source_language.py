@@ -10,9 +10,9 @@ import transformers
 from omegaconf import OmegaConf
 from transformers import PreTrainedTokenizerBase
 
-from layeratlas import pooling
 from layeratlas.corpora import Language
 from layeratlas.errors import ConfigError
+from layeratlas.extraction import pooling
 from layeratlas.extraction.activations import Extractor, Side
 from layeratlas.extraction.batching import Batching
 from layeratlas.models import Checkpoint

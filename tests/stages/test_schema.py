@@ -9,8 +9,9 @@ from composing import composed
 from omegaconf import OmegaConf, open_dict
 
 from layeratlas.errors import ConfigError
+from layeratlas.extraction import pooling
 from layeratlas.stages.keys import KEYS
-from layeratlas.stages.schema import checked, pooling_of
+from layeratlas.stages.schema import checked, named_pooling
 
 
 @pytest.fixture(autouse=True)
@@ -116,7 +117,20 @@ def test_the_default_config_is_sound_and_comes_back_resolved():
         ("metric", {"k": 3}, "metric._target_: has no value; it names the class"),
         ("metric", {"_target_": "builtins.dict"}, "metric._target_: expected a AbstractMetric; builtins.dict makes a dict"),
         ("metric", {"_target_": "layeratlas.metrics.MutualKNN"}, "metric.k: has no value, and MutualKNN needs one"),
-        ("pooling._target_", "layeratlas.pooling.lst", "pooling._target_: there is no 'lst'; did you mean 'last'?"),
+        (
+            "pooling._target_",
+            "layeratlas.extraction.pooling.lst",
+            "pooling._target_: layeratlas.extraction.pooling has no 'lst'; did you mean 'last'?",
+        ),
+        ("pooling.nonsense", 3, "pooling.nonsense: last_content has no such option"),
+        ("pooling._partial_", False, "pooling.hidden: has no value"),
+        ("pooling", {"_target_": "builtins.str"}, "pooling._target_: "),
+        (
+            "pooling",
+            {"_target_": "layeratlas.layers.all_layers", "_partial_": True},
+            "pooling: expected a function of hidden states and tokens",
+        ),
+        ("extract.poolings", ["layeratlas.layers.all_layers"], "extract.poolings: expected a function of hidden states"),
         ("pooling._target_", "mine.pool", "pooling._target_: there is no module 'mine'"),
         ("dataset.n", "${nothing}", "dataset.n: Interpolation key 'nothing' not found"),
         ("dataset.n", "???", "dataset.n: has no value; give one as dataset.n=..."),
@@ -191,6 +205,4 @@ def test_keys_of_a_users_own_group_and_class_work(tmp_path, monkeypatch):
 
 
 def test_a_pooling_of_ours_needs_no_dots():
-    from layeratlas import pooling
-
-    assert pooling_of("last", "pooling") is pooling_of("layeratlas.pooling.last", "pooling") is pooling.last
+    assert named_pooling("last", "x") is named_pooling("layeratlas.extraction.pooling.last", "x") is pooling.last

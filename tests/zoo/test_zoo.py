@@ -9,8 +9,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.models.auto import configuration_auto, modeling_auto
 
-from layeratlas import pooling
 from layeratlas.errors import ConfigError
+from layeratlas.extraction import pooling
 from layeratlas.extraction.activations import Extractor, Side
 from layeratlas.extraction.batching import Batching
 from layeratlas.files.store import Store

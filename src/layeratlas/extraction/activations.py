@@ -22,13 +22,13 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from layeratlas import pooling as poolings_of_ours
 from layeratlas.arrays import Activations, Pooling
 from layeratlas.corpora import Language
 from layeratlas.errors import ConfigError
 from layeratlas.extraction import preflight
 from layeratlas.extraction.balance import per_unit
 from layeratlas.extraction.batching import Batching
+from layeratlas.extraction.pooling import ATTENTION, read_by
 from layeratlas.extraction.progress import Progress
 from layeratlas.files.identity import fingerprint
 from layeratlas.files.store import Store, discard
@@ -242,7 +242,7 @@ class Extractor:
             table.to_parquet(path)
 
     def _needs(self, side: Side) -> Needs:
-        attention = poolings_of_ours.attention_weighted in self.poolings.values()
+        attention = any(ATTENTION in read_by(pool) for pool in self.poolings.values())
         return side.needs(nll=self.nll, attention=attention)
 
     def _preflight(self, side: Side, missing: Sequence[Shard]) -> Size:

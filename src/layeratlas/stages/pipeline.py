@@ -14,14 +14,14 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from layeratlas import pooling
 from layeratlas.affinity.matrix import Affinity, clustered, compare, diagnoses, with_intervals, with_null
 from layeratlas.analyses import Comparison, Findings
 from layeratlas.errors import ActivationError, ConfigError, Failure
-from layeratlas.extraction import preflight
+from layeratlas.extraction import pooling, preflight
 from layeratlas.extraction.activations import Extracted, Extractor, Side
 from layeratlas.extraction.catalogue import catalogue, damaged, remove
 from layeratlas.extraction.drift import drift_table
+from layeratlas.extraction.pooling import read_by
 from layeratlas.metrics import AbstractNeighborMetric
 from layeratlas.models import AbstractModel, StoredActivations
 from layeratlas.runs import matrices, reading, writing
@@ -105,8 +105,9 @@ def selftest(config: DictConfig, folder: Path) -> None:
     if not isinstance(model, AbstractModel):
         raise ConfigError("stage=selftest: model_a is a file of vectors; there is nothing to run")
     side = plan.side("a", model)
-    unmarked = {name: getattr(pooling, name) for name in pooling.__all__ if name not in ("span", "attention_weighted")}
-    table = drift_table(model, side.texts[:16], unmarked, side.needs(), plan.extractor.store, plan.extractor.device)
+    every = {name: getattr(pooling, name) for name in pooling.__all__}
+    of_any_text = {name: pool for name, pool in every.items() if not read_by(pool)}
+    table = drift_table(model, side.texts[:16], of_any_text, side.needs(), plan.extractor.store, plan.extractor.device)
     logger.info("selftest %s, largest relative difference over layers\n%s", model.name, table.to_string(index=False))
 
 

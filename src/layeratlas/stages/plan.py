@@ -10,17 +10,19 @@ from omegaconf import DictConfig, OmegaConf
 from layeratlas.affinity.normalization import DropTopDimensions
 from layeratlas.affinity.signatures import Signer
 from layeratlas.analyses import AbstractAnalysis, RunNeeds
+from layeratlas.arrays import Pooling
 from layeratlas.corpora import AbstractControl, AbstractCorpus, Language, PairedItems, draw
 from layeratlas.errors import ConfigError
 from layeratlas.extraction.activations import Extracted, Extractor, Side
 from layeratlas.extraction.batching import Batching
+from layeratlas.extraction.pooling import SPAN, name_of, read_by
 from layeratlas.files.paths import expanded
 from layeratlas.files.store import Store
 from layeratlas.layers import require_names
 from layeratlas.metrics import AbstractMetric, AbstractNeighborMetric
 from layeratlas.models import HELD, AbstractModel, StoredActivations, pick_device
 from layeratlas.stages.keys import resolved
-from layeratlas.stages.schema import built, pooling_of
+from layeratlas.stages.schema import built, named_pooling
 from layeratlas.statistics import Inference
 
 
@@ -72,7 +74,7 @@ def planned(config: DictConfig, *, compares: bool = True) -> Plan:
     device = pick_device(config.device)
     extractor = Extractor(
         store=store_of(config),
-        poolings={_short(name): pooling_of(name, "pooling") for name in [config.pooling._target_, *config.extract.poolings]},
+        poolings=_poolings(config),
         batching=Batching(config.extract.batch_size, config.extract.batch_tokens),
         device=device,
         nll=config.extract.nll or any(analysis.needs.likelihoods for analysis in analyses.values()),
@@ -100,7 +102,7 @@ def planned(config: DictConfig, *, compares: bool = True) -> Plan:
         items=items,
         metric=metric,
         analyses=analyses,
-        pooling=_short(config.pooling._target_),
+        pooling=name_of(config.pooling),
         models=models,
         languages=languages_of(config),
         extractor=extractor,
@@ -109,9 +111,32 @@ def planned(config: DictConfig, *, compares: bool = True) -> Plan:
         inference=inference,
     )
     _require_one_space(plan, config)
+    _require_spans(plan)
     for name, analysis in analyses.items():
         _require_needs(plan, name, analysis.needs)
     return plan
+
+
+def _poolings(config: DictConfig) -> dict[str, Pooling]:
+    """By name: the run's own, and those that the same forward pass keeps for later runs."""
+    kept = {name_of({"_target_": name}): named_pooling(name, "extract.poolings") for name in config.extract.poolings}
+    return {name_of(config.pooling): built(config.pooling, "pooling")} | kept
+
+
+def _require_spans(plan: Plan) -> None:
+    """Refuse texts without a marked span where a pooling reads one."""
+    reading = [name for name, pool in plan.extractor.poolings.items() if SPAN in read_by(pool)]
+    if not reading:
+        return
+    for side in (side for side, model in plan.models.items() if isinstance(model, AbstractModel)):
+        drawn = plan.items.sides[side]
+        unmarked = [text for text, (_, end) in zip(drawn.texts, drawn.spans, strict=True) if not end]
+        if unmarked:
+            raise ConfigError(
+                f"pooling={reading[0]}: {len(unmarked)} of {plan.items.n} texts of side {side} have no marked span, such as"
+                f" {unmarked[0][:60]!r}; dataset=concepts marks one in each text, a file of your own does in a column"
+                f" {plan.languages[side].code}_span"
+            )
 
 
 def _require_needs(plan: Plan, name: str, needs: RunNeeds) -> None:
@@ -196,7 +221,3 @@ def _same_model(config: DictConfig) -> str:
         return f"model@model_b={chosen['model@model_a']}"
     fields = {key: (config.model_a.get(key), config.model_b.get(key)) for key in ("id", "revision", "adapter", "random_init")}
     return " ".join(f"model_b.{key}={'null' if a is None else a}" for key, (a, b) in fields.items() if a != b)
-
-
-def _short(name: str) -> str:
-    return name.removeprefix("layeratlas.pooling.")

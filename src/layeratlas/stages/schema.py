@@ -12,11 +12,12 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig
 
-from layeratlas import pooling
 from layeratlas.analyses import AbstractAnalysis
 from layeratlas.arrays import Pooling
 from layeratlas.corpora import AbstractControl, AbstractCorpus, Language
 from layeratlas.errors import ConfigError
+from layeratlas.extraction import pooling
+from layeratlas.extraction.pooling import require_pooling
 from layeratlas.layers import require_names
 from layeratlas.metrics import AbstractMetric
 from layeratlas.models import AbstractModel, StoredActivations
@@ -33,6 +34,7 @@ KINDS: dict[str, tuple[type, ...]] = {
     "model_a": (AbstractModel, StoredActivations),
     "model_b": (AbstractModel, StoredActivations),
     "statistics": (Inference,),
+    "pooling": (Callable,),  # type: ignore[dict-item]
     "normalization": (Callable,),  # type: ignore[dict-item]
     "stage": (Callable,),  # type: ignore[dict-item]
 }
@@ -46,8 +48,8 @@ def checked(config: DictConfig) -> dict[str, Any]:
     whole = with_keys(config)
     require_names(whole["layers"])
     for name in whole["extract"]["poolings"]:
-        pooling_of(name, "extract.poolings")
-    for key in (*KINDS, *ASKED, "pooling", "language_a", "language_b"):
+        named_pooling(name, "extract.poolings")
+    for key in (*KINDS, *ASKED, "language_a", "language_b"):
         _require_part(key, json.dumps(whole.get(key), default=str))
     return whole
 
@@ -65,11 +67,12 @@ def built(node: Any, where: str) -> Any:
         raise cause from None
 
 
-def pooling_of(path: str, where: str) -> Pooling:
-    """A pooling by its dotted path, or by its bare name if it is one of ours."""
-    name = path.removeprefix("layeratlas.pooling.")
+def named_pooling(name: str, where: str) -> Pooling:
+    """A pooling without options by its dotted path, or by its bare name if it is one of ours."""
     if "." in name:
-        return _located(path, where)
+        pool = _located(name, where)
+        require_pooling(pool, where)
+        return pool
     if name not in pooling.__all__:
         raise ConfigError(
             f"{where}: there is no {name!r}{meant(name, pooling.__all__)}; available are {', '.join(pooling.__all__)}"
@@ -89,12 +92,7 @@ def _require_part(key: str, text: str) -> None:
         require_options(Language, node, key)
         require_complete(Language, node, key)
     elif key == "pooling":
-        _require_chosen(node, key)
-        pooling_of(node["_target_"], f"{key}._target_")
-        if given := [option for option in node if not option.startswith("_")]:
-            raise ConfigError(
-                f"{key}.{given[0]}: a pooling takes no options, as the store knows it by its name; name another function"
-            )
+        require_pooling(_require_object(node, key, KINDS[key]), key)
     else:
         _require_object(node, key, KINDS[key])
 
@@ -107,16 +105,17 @@ def _require_chosen(node: Any, where: str) -> dict[str, Any]:
     return node
 
 
-def _require_object(node: Any, where: str, kinds: tuple[type, ...]) -> None:
-    """Raises ConfigError unless the node makes an object of one of the kinds."""
+def _require_object(node: Any, where: str, kinds: tuple[type, ...]) -> Any:
+    """The object that the node makes. Raises ConfigError unless it is of one of the kinds."""
     if node is None and type(None) in kinds:
-        return
+        return None
     chosen = _require_chosen(node, where)
     _require_options(chosen, where)
     made = built(chosen, where)
     if not isinstance(made, kinds):
         names = " or ".join(kind.__name__ for kind in kinds)
         raise ConfigError(f"{where}._target_: expected a {names}; {chosen['_target_']} makes a {type(made).__name__}")
+    return made
 
 
 def _require_options(node: dict[str, Any], where: str) -> None:

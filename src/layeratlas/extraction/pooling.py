@@ -3,13 +3,24 @@
 Each is a function of the hidden states (b, t, d) of one layer and the batch's `Tokens`, and reads positions from masks only,
 so padding on either side makes no difference. An item without any token to pool becomes a vector that is not finite: to
 look whether there is one would make a GPU wait at each layer, so `forward.py` looks once per batch.
+
+A pooling that reads more than the texts' tokens says so with `@reads`. A file of conf/pooling names the function with
+`_partial_: true` and the values of its further parameters, or a class whose objects are called in the same way.
 """
+
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Literal, TypeVar
+from urllib.parse import quote
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from layeratlas.arrays import HiddenStates, PooledVectors, Tokens
+from layeratlas.arrays import HiddenStates, PooledVectors, Pooling, Tokens
+from layeratlas.errors import ConfigError
 
 __all__ = [
     "attention_weighted",
@@ -23,6 +34,48 @@ __all__ = [
     "span",
     "weighted_mean",
 ]
+
+
+ATTENTION, SPAN = "attention", "span"
+_OURS = f"{__name__}."
+_Pool = TypeVar("_Pool", bound=Callable[..., Any])
+
+
+def reads(*extra: Literal["attention", "span"]) -> Callable[[_Pool], _Pool]:
+    """Marks a pooling, a function or a class, that reads `Tokens.attention` or `Tokens.span`.
+
+    Attention weights are only there for those who ask, as they need unfused kernels; spans have to be marked by the dataset.
+    """
+
+    def marked(pool: _Pool) -> _Pool:
+        pool.reads = frozenset(extra)  # type: ignore[attr-defined]
+        return pool
+
+    return marked
+
+
+def read_by(pool: Pooling) -> frozenset[str]:
+    """What a pooling reads beside the texts' tokens: `attention`, `span`, or nothing."""
+    return getattr(pool.func if isinstance(pool, partial) else pool, "reads", frozenset())
+
+
+def name_of(node: Mapping[str, Any]) -> str:
+    """What a pooling of a config is called, in results and in the store: all that tells it from others.
+
+    One of ours goes by its bare name, and the options follow in the order of their names: `mean`, `mine.pool(share=0.5)`.
+    """
+    options = {key: value for key, value in sorted(node.items()) if not key.startswith("_")}
+    written = ",".join(f"{key}={quote(json.dumps(value, sort_keys=True), safe=',:')}" for key, value in options.items())
+    name = node["_target_"].removeprefix(_OURS)
+    return f"{name}({written})" if options else name
+
+
+def require_pooling(pool: Any, where: str) -> None:
+    """Raises ConfigError unless it can be called with the hidden states and the tokens of a batch."""
+    try:
+        inspect.signature(pool).bind(None, None)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{where}: expected a function of hidden states and tokens (and `_partial_: true`); {error}") from None
 
 
 def last(hidden: HiddenStates, tokens: Tokens) -> PooledVectors:
@@ -65,11 +118,13 @@ def max(hidden: HiddenStates, tokens: Tokens) -> PooledVectors:
     return hidden.float().masked_fill(~tokens.mask[:, :, None], -torch.inf).amax(dim=1)
 
 
+@reads(SPAN)
 def span(hidden: HiddenStates, tokens: Tokens) -> PooledVectors:
     """The mean over the tokens of the item's marked span."""
     return _weighted(hidden, (tokens.mask & tokens.span).float())
 
 
+@reads(ATTENTION)
 def attention_weighted(hidden: HiddenStates, tokens: Tokens) -> PooledVectors:
     """The mean over real tokens weighted by the attention each receives in this block, over all heads and real queries.
 
