@@ -9,6 +9,13 @@ class ConfigError(ValueError):
     """A mistake in what the user asked for: one line (what, where, expected, available), exit code 2."""
 
 
+class Undefined(ValueError):
+    """A quantity that does not exist for these data, such as the similarity of a constant layer: which, and why.
+
+    It costs what was asked for and nothing else. Any other error of a computation is a bug.
+    """
+
+
 class Damaged(ConfigError):
     """A finished run, or what tells of a sweep, that is no longer what was written."""
 

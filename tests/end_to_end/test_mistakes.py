@@ -266,6 +266,18 @@ def test_a_value_error_of_our_own_code_is_a_bug_and_not_the_users_mistake(comman
     assert "in broken" in trace.read_text()
 
 
+def test_a_value_error_within_an_analysis_or_an_interval_is_a_bug_and_no_warning(command, tiny, tmp_path, capfd, monkeypatch):
+    def broken(*arguments, **options):
+        raise ValueError("operands could not be broadcast")
+
+    for place in ("layeratlas.analyses.Diagonal.__call__", "layeratlas.stages.pipeline.with_intervals"):
+        with monkeypatch.context() as patched:
+            patched.setattr(place, broken)
+            assert command(*tiny) == 1
+        assert lines(capfd)[-1].startswith("layeratlas: ValueError: operands could not be broadcast (traceback in ")
+        assert "in broken" in (tmp_path / "out" / "error.txt").read_text()
+
+
 def test_a_key_that_our_own_code_misspells_is_a_bug_and_not_the_users_mistake(command, tiny, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(pipeline, "_run", lambda config, *a, **k: config.dataset.misspelt)
     assert command(*tiny) == 1

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from layeratlas.affinity.matched import LayerPair, Matched, over_partners, paired, ranks
 from layeratlas.affinity.normalization import Lengths, length_residual
 from layeratlas.arrays import Activations, LayerActivations
-from layeratlas.errors import ActivationError, ConfigError
+from layeratlas.errors import ActivationError, Undefined
 from layeratlas.metrics import AbstractMetric
 from layeratlas.metrics.base import require_different_items
 from layeratlas.statistics.commitment import CommittedShare
@@ -136,7 +136,7 @@ def curves(
         pair, residual = LayerPair(x, y), _without_length(x, y, a.lengths, b.lengths)
         try:
             cosines = pair.raw
-        except ValueError as error:
+        except Undefined as error:
             raise ActivationError(f"alignment, {name}: {error}") from error
         for metric in metrics:
             matched, why = _defined(pair, metric)
@@ -168,7 +168,7 @@ def _of_one_vector(x: LayerActivations) -> str | None:
     """How many items have the commonest vector, if these are most: all of them where they differ by rounding alone."""
     try:
         require_different_items(x)
-    except ValueError:
+    except Undefined:
         return "all items"
     generator = torch.Generator().manual_seed(0)
     marks = (x.double() * torch.randn(x.shape[1], dtype=torch.float64, generator=generator).to(x.device)).sum(dim=1)
@@ -188,9 +188,7 @@ def _defined(pair: LayerPair, metric: AbstractMetric) -> tuple[Matched | None, s
     """None, and why, where a layer has no similarity by this metric, as where all its items have one vector."""
     try:
         return pair.of(metric), None
-    except ConfigError:
-        raise
-    except ValueError as error:
+    except Undefined as error:
         return None, str(error)
 
 
@@ -217,5 +215,5 @@ def _add_items(items: Mapping[str, list[np.ndarray]], pair: LayerPair) -> None:
 def _centred_scores(pair: LayerPair) -> Float[np.ndarray, " n"] | None:
     try:
         return pair.centred.scores
-    except ValueError:
+    except Undefined:
         return None

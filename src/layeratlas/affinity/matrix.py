@@ -13,7 +13,7 @@ from torch import Tensor
 
 from layeratlas.affinity.signatures import Signer
 from layeratlas.arrays import Activations
-from layeratlas.errors import ConfigError
+from layeratlas.errors import ConfigError, Undefined
 from layeratlas.metrics.base import AbstractMetric
 from layeratlas.options import require, shown
 from layeratlas.statistics import Inference
@@ -242,7 +242,7 @@ def _require_variation(affinity: Affinity, left_out: Matrices) -> None:
     slack = ROUNDING * np.maximum(affinity.scale, np.abs(affinity.matrix))
     stuck = np.ptp(left_out, axis=0) <= slack
     if stuck.all() and (np.abs(left_out[0] - affinity.matrix) > slack).any():
-        raise ValueError("the values are the same whichever group of items is left out, as too few remain")
+        raise Undefined("the values are the same whichever group of items is left out, as too few remain")
 
 
 def _without(metric: AbstractMetric, a: Sequence[Any], b: Sequence[Any], subsets: Sequence[np.ndarray]) -> Matrices:

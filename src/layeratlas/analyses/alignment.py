@@ -12,7 +12,7 @@ from annotated_types import Interval
 from layeratlas.affinity.curves import Curves, Pairings, curves
 from layeratlas.analyses.alignment_tables import commitment, of_commitment, of_items, of_layers
 from layeratlas.analyses.base import AbstractAnalysis, Comparison, Findings, Headline, RunNeeds
-from layeratlas.errors import ConfigError
+from layeratlas.errors import ConfigError, Undefined
 from layeratlas.metrics import AbstractMetric
 from layeratlas.options import Seed
 from layeratlas.statistics import Inference
@@ -50,7 +50,7 @@ class Alignment(AbstractAnalysis):
 
     def __call__(self, comparison: Comparison) -> Findings:
         if comparison.a.names != comparison.b.names:
-            raise ValueError("it compares the same layer on both sides, and the sides have different layers")
+            raise Undefined("it compares the same layer on both sides, and the sides have different layers")
         pairings = self._pairings(comparison)
         measured = curves(
             comparison.a,

@@ -158,7 +158,7 @@ class AbstractAnalysis(abc.ABC):
 
     @abc.abstractmethod
     def __call__(self, comparison: Comparison) -> Findings:
-        """Raises ValueError or ActivationError where the run cannot answer the question: a warning, which costs nothing else."""
+        """Raises Undefined or ActivationError where the run cannot answer the question: a warning, which costs nothing else."""
 
     def require(self, metric: AbstractMetric, n: int) -> None:
         """Raises ConfigError, before a model is loaded, where no run with this metric on n items can answer the question."""

@@ -7,6 +7,7 @@ import pandas as pd
 
 from layeratlas.analyses.base import AbstractAnalysis, Comparison, Findings
 from layeratlas.arrays import Activations
+from layeratlas.errors import Undefined
 from layeratlas.metrics import geometry
 from layeratlas.options import Positive
 
@@ -41,7 +42,7 @@ class Geometry(AbstractAnalysis):
             x = side.layers[layer]
             try:
                 found = {measure: of(x) for measure, of in measures.items()}
-            except ValueError as error:
-                raise ValueError(f"side {name}, {layer}: {error}") from error
+            except Undefined as error:
+                raise Undefined(f"side {name}, {layer}: {error}") from error
             rows.append({"side": name, "layer": layer, "depth": depth, **found})
         return pd.DataFrame(rows)

@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from layeratlas.errors import Undefined
+
 PREFERENCES = ("total", "per_token", "per_character", "after_shared_beginning")
 
 
@@ -30,7 +32,7 @@ class PairItems:
         """From the columns of either side. Raises ValueError for a pair of equal texts."""
         beginnings = [_shared_words(*pair) for pair in zip(a["text"], b["text"], strict=True)]
         if same := [str(i) for i, first, second in zip(ids, a["text"], b["text"], strict=True) if first == second]:
-            raise ValueError(f"a pair needs two different texts; {', '.join(same[:5])} has one on both sides")
+            raise Undefined(f"a pair needs two different texts; {', '.join(same[:5])} has one on both sides")
         characters = (a["characters"] + b["characters"]) / 2
         preferences = {
             "total": b["nll"] - a["nll"],

@@ -12,6 +12,7 @@ import layeratlas.analyses.phases_published as published
 import layeratlas.analyses.phases_sound as sound
 from layeratlas.analyses.base import AbstractAnalysis, Comparison, Findings, Headline, RunNeeds
 from layeratlas.analyses.pair_items import PairItems
+from layeratlas.errors import Undefined
 from layeratlas.layers import depth, select
 from layeratlas.options import Positive, Seed
 from layeratlas.statistics.pair_asymmetry import PUBLISHED, left_out_asymmetry
@@ -121,7 +122,7 @@ class _Pairs:
         items = PairItems.of(a, b, comparison.items["id"])
         neutral = labels == asked.neutral
         if neutral.all():
-            raise ValueError(f"phases: all pairs are of the group {asked.neutral!r}, which is the control")
+            raise Undefined(f"phases: all pairs are of the group {asked.neutral!r}, which is the control")
         doubts = []
         if 0 < neutral.sum() < _FEWEST_NEUTRAL:
             doubts.append(f"phases: {neutral.sum()} neutral pairs are too few to compare; {_FEWEST_NEUTRAL} would do")

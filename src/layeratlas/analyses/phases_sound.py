@@ -9,6 +9,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
+from layeratlas.errors import Undefined
 from layeratlas.statistics.change_point import change_point
 from layeratlas.statistics.multiplicity import corrected
 from layeratlas.statistics.nulls import attainable_p, null_of
@@ -56,7 +57,7 @@ class Sample:
     ) -> "Sample":
         categories = Categories.of(groups)
         if len(categories.names) < 2:
-            raise ValueError(f"phases pools over two categories (groups) of pairs or more; got {', '.join(categories.names)}")
+            raise Undefined(f"phases pools over two categories (groups) of pairs or more; got {', '.join(categories.names)}")
         given = np.concatenate([categories.indicators, lengths], axis=1)
         weights = categories.resamples(draws, rng)
         orders = np.concatenate([np.arange(categories.n)[None], categories.orders(draws, rng)])
@@ -97,7 +98,7 @@ def layer_of(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "n d"], sample: S
         z = np.arctanh(category_correlations(x, y, weights, categories.indicators))
     if not np.isfinite(z).all():
         bad = categories.names[int((~np.isfinite(z)).any(axis=0).argmax())]
-        raise ValueError(f"{name}: the pairs of {bad}, or a resample of them, have no correlation: they are all alike")
+        raise Undefined(f"{name}: the pairs of {bad}, or a resample of them, have no correlation: they are all alike")
     regressions = Regressions.on(sample.given, sample.one)
     partial = np.concatenate([regressions.partial_correlations(x[:1], y), sample.resampled.partial_correlations(x[1:], y)])
     return Layer(x[0], weighted_correlations(x, y, weights), partial, z, _without(a, b, sample))
@@ -252,7 +253,7 @@ def phases(blocks: Sequence[Layer], depths: Float[np.ndarray, " blocks"], catego
     """
     third = np.minimum(np.ceil(depths * 3 - 1e-9).astype(int), 3) - 1
     if empty := [name for place, name in enumerate(PHASES) if not (third == place).any()]:
-        raise ValueError(f"phases are thirds of depth; there is no block in: {', '.join(empty)}")
+        raise Undefined(f"phases are thirds of depth; there is no block in: {', '.join(empty)}")
     z = np.stack([layer.z for layer in blocks], axis=1)
     means = {name: z[:, third == place].mean(axis=1) for place, name in enumerate(PHASES)}
     found = {name: _effect(values, categories, level, np.tanh) for name, values in means.items()}

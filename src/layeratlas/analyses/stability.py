@@ -11,7 +11,7 @@ from annotated_types import Interval
 
 from layeratlas.affinity.matrix import Affinity, compare
 from layeratlas.analyses.base import AbstractAnalysis, Comparison, Findings
-from layeratlas.errors import ActivationError, ConfigError
+from layeratlas.errors import ActivationError, ConfigError, Undefined
 from layeratlas.metrics import AbstractMetric, AbstractNeighborMetric
 from layeratlas.options import Fraction, Positive, Seed
 from layeratlas.statistics.diagonal import contrast, generalised_diagonal
@@ -47,7 +47,7 @@ class Stability(AbstractAnalysis):
         halves = [self._halves(comparison, rng) for _ in range(self.splits)]
         between = [pearson(first.matrix.ravel(), second.matrix.ravel()) for first, second in halves]
         if not np.isfinite(between).all():
-            raise ValueError("stability needs a matrix of different values: that of a half of the items is constant")
+            raise Undefined("stability needs a matrix of different values: that of a half of the items is constant")
         reliability = spearman_brown(float(np.mean(between)))
         rows = [_row("n", whole, whole)]
         rows += [_row("n", part, whole) for part in self._nested(comparison, rng)]

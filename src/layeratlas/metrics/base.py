@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from layeratlas.arrays import AffinityMatrix, LayerActivations
+from layeratlas.errors import Undefined
 from layeratlas.options import parameters, require_options
 
 Signature = TypeVar("Signature")
@@ -157,9 +158,9 @@ def checked(x: LayerActivations, min_n: int) -> LayerActivations:
     if x.ndim != 2 or 0 in x.shape:
         raise ValueError(f"activations must be of shape (n, d); got {tuple(x.shape)}")
     if len(x) < min_n:
-        raise ValueError(f"needs at least {min_n} items; got {len(x)}")
+        raise Undefined(f"needs at least {min_n} items; got {len(x)}")
     if not x.isfinite().all():
-        raise ValueError("activations hold NaN or infinite values")
+        raise Undefined("activations hold NaN or infinite values")
     require_different_items(x)
     return x if x.dtype == torch.float64 else x.float()
 
@@ -172,9 +173,9 @@ def require_different_items(x: LayerActivations) -> None:
     dimension farther than 2 epsilon of the largest number there (as half precision rounds what it stores).
     """
     if bool((x == x[0]).all()):
-        raise ValueError("every item has the same vector, so there is nothing to compare")
+        raise Undefined("every item has the same vector, so there is nothing to compare")
     if _roundings(x[:_FEW], x.dtype) and _roundings(x, x.dtype):
-        raise ValueError("every item has the same vector up to rounding, so there is nothing to compare")
+        raise Undefined("every item has the same vector up to rounding, so there is nothing to compare")
 
 
 def _roundings(x: LayerActivations, dtype: torch.dtype) -> bool:

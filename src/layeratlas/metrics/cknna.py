@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from layeratlas.arrays import AffinityMatrix
+from layeratlas.errors import Undefined
 from layeratlas.metrics.base import About
 from layeratlas.metrics.nearest import COSINE_INVARIANCES, Listed
 from layeratlas.metrics.neighbors import AbstractNeighborMetric
@@ -60,7 +61,7 @@ class CKNNA(AbstractNeighborMetric):
         entries_a, entries_b = ([self._entries(layer) for layer in side] for side in (a, b))
         own = [torch.tensor([self._own(e, self.items(a[0])) for e in side], dtype=torch.float64) for side in (entries_a, entries_b)]
         if min(values.min() for values in own) < _ROUNDING:
-            raise ValueError("a layer's neighbours are all equally near: its CKNNA with itself is zero, so undefined")
+            raise Undefined("a layer's neighbours are all equally near: its CKNNA with itself is zero, so undefined")
         found = torch.tensor([[self._common(x, y, self.items(a[0])) for y in entries_b] for x in entries_a], dtype=torch.float64)
         return found / torch.outer(*(values.sqrt() for values in own))
 

@@ -11,7 +11,7 @@ from scipy.sparse.linalg import eigsh
 from torch import Tensor
 
 from layeratlas.arrays import AffinityMatrix, LayerActivations
-from layeratlas.errors import ConfigError
+from layeratlas.errors import ConfigError, Undefined
 from layeratlas.metrics.base import About, AbstractMetric, Doubt, centred, checked
 from layeratlas.metrics.gram import Gaussian, blocks, median_gaussian
 
@@ -83,7 +83,7 @@ class DiffusionNMIPublished(AbstractMetric[PublishedMap]):
         order = values.real.argsort(descending=True, stable=True)
         kept = order[1 : self.dimensions + 1]
         if values.real[kept].min() <= _ROUNDING:
-            raise ValueError(
+            raise Undefined(
                 f"fewer than {self.dimensions + 1} eigenvalues of its kernel are positive, so that powers of them are undefined:"
                 f" sigma={self.sigma} is too wide, or items repeat"
             )
@@ -107,7 +107,7 @@ class DiffusionNMIPublished(AbstractMetric[PublishedMap]):
         joint = torch.cat([upper, torch.cat([cross.mT, own_b.expand(shape)], dim=3)], dim=2)
         h_a, h_b = _entropy(own_a)[:, None], _entropy(own_b)
         if (h_a * h_b < 0).any():
-            raise ValueError(
+            raise Undefined(
                 "the entropies of two layers' embeddings differ in sign, so that the root of their product, which the published"
                 f" formula divides by, is undefined; alpha={self.alpha} makes one of the embeddings larger than a unit vector"
             )
@@ -191,7 +191,7 @@ class DiffusionNMI(AbstractMetric[DiffusionMap]):
         walk.addr_(constant, constant, alpha=-1)  # leaves 0 for its eigenvalue 1, which has no unique eigenvector if others are 1
         values, vectors = _largest(walk, self.dimensions + 1)
         if values[-2] <= _ROUNDING:
-            raise ValueError(f"its kernel has fewer than {self.dimensions} dimensions beside the constant one: items repeat")
+            raise Undefined(f"its kernel has fewer than {self.dimensions} dimensions beside the constant one: items repeat")
         coordinates = weights[:, None] * vectors[:, :-1]
         basis = torch.linalg.qr(coordinates - coordinates.mean(dim=0)).Q
         return DiffusionMap(basis, effective_rank, 1 - values[-1] / values[-2])
@@ -203,7 +203,7 @@ class DiffusionNMI(AbstractMetric[DiffusionMap]):
         return signature._replace(basis=signature.basis[order.to(signature.basis.device)])
 
     def subset(self, signature: DiffusionMap, kept: Int[Tensor, " m"]) -> DiffusionMap:
-        raise ValueError("the diffusion map of some items does not follow from that of all: it needs their activations")
+        raise Undefined("the diffusion map of some items does not follow from that of all: it needs their activations")
 
     def affinity(self, a: Sequence[DiffusionMap], b: Sequence[DiffusionMap]) -> AffinityMatrix:
         bases_a, bases_b = (torch.stack([layer.basis for layer in side]) for side in (a, b))

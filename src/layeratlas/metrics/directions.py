@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from layeratlas.arrays import LayerActivations
+from layeratlas.errors import Undefined
 
 _ROWS = 256  # in float64 a block of rows stays in a processor's cache
 _SHARED = 1e-3  # unit vectors that differ more than this are not taken for rounding errors
@@ -54,14 +55,14 @@ def differing(found: Directions, size: Float[Tensor, "n _"] | None = None) -> La
     if deviations.max() < _SHARED:
         size = found.unit.abs() if size is None else size
         if bool((deviations <= 10 * torch.finfo(deviations.dtype).eps * size).all()):
-            raise ValueError("all items point in the same direction, so that there is nothing to compare")
+            raise Undefined("all items point in the same direction, so that there is nothing to compare")
     return found.deviations
 
 
 def _largest(x: Float[Tensor, "n d"]) -> Float[Tensor, "n 1"]:
     largest = x.abs().amax(dim=1, keepdim=True)  # squares of very large or small values leave the range of float32
     if bool((largest == 0).any()):
-        raise ValueError(f"item {int((largest == 0).nonzero()[0, 0])} is the zero vector, which has no direction")
+        raise Undefined(f"item {int((largest == 0).nonzero()[0, 0])} is the zero vector, which has no direction")
     return largest
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from layeratlas.arrays import LayerActivations
-from layeratlas.errors import ConfigError
+from layeratlas.errors import ConfigError, Undefined
 from layeratlas.metrics.base import checked
 from layeratlas.metrics.directions import unit_vectors
 from layeratlas.metrics.gram import blocks
@@ -45,11 +45,11 @@ def intrinsic_dimension(x: LayerActivations) -> float:
     """
     distinct = checked(x, 2).unique(dim=0).double()
     if len(distinct) < _LEAST_DISTINCT:
-        raise ValueError(f"needs at least {_LEAST_DISTINCT} distinct items; got {len(distinct)}")
+        raise Undefined(f"needs at least {_LEAST_DISTINCT} distinct items; got {len(distinct)}")
     squared = EuclideanNeighbors()(distinct, 2).similarities.neg().clamp(min=torch.finfo(torch.float64).tiny)
     log_mu = (squared[:, 1] / squared[:, 0]).log().div(2).sort().values[: int(len(distinct) * (1 - _DISCARDED))]
     if log_mu[-1] < _ROUNDING:
-        raise ValueError("each item has two equally near neighbours, as on a grid, so that the dimension is undefined")
+        raise Undefined("each item has two equally near neighbours, as on a grid, so that the dimension is undefined")
     below = torch.arange(1, len(log_mu) + 1, dtype=torch.float64, device=x.device) / len(distinct)
     return float(log_mu @ -torch.log1p(-below) / log_mu.square().sum())
 
@@ -70,7 +70,7 @@ def kurtosis(x: LayerActivations) -> float:
     deviations = x - x.mean(dim=1, keepdim=True)
     second = deviations.square().mean(dim=1)
     if bool((second == 0).any()):
-        raise ValueError(f"item {int((second == 0).nonzero()[0, 0])} has the same value in every dimension: no kurtosis")
+        raise Undefined(f"item {int((second == 0).nonzero()[0, 0])} has the same value in every dimension: no kurtosis")
     return float((deviations.pow(4).mean(dim=1) / second.square()).mean())
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from layeratlas.arrays import LayerActivations
+from layeratlas.errors import Undefined
 from layeratlas.metrics.mantel import Sums, centred_sums
 
 _NUMBERS_AT_ONCE = 2**26  # in all layers' blocks of rows together: 256 MB in float32
@@ -155,7 +156,7 @@ def u_centred(x: LayerActivations, kernel: Kernel) -> Gram:
     gram = Gram(x, kernel, torch.zeros_like(sums), sums / (n - 2), constant).with_norms()
     size = float((kernel.itself(x).abs() + sums.abs() / n).double().sum())
     if gram.norm < 10 * torch.finfo(x.dtype).eps * size:
-        raise ValueError("all pairs of items are equally far apart: the U-centred Gram matrix is zero, its similarity undefined")
+        raise Undefined("all pairs of items are equally far apart: the U-centred Gram matrix is zero, its similarity undefined")
     return gram
 
 
@@ -208,7 +209,7 @@ def median_gaussian(x: LayerActivations, multiple: float) -> Gaussian:
     """With a bandwidth of `multiple` times the median distance. Raises ValueError where that is 0."""
     median = median_squared_distance(x)
     if median <= 0:
-        raise ValueError("more than half of all pairs of items are equal, so that the median distance is no bandwidth")
+        raise Undefined("more than half of all pairs of items are equal, so that the median distance is no bandwidth")
     return Gaussian(multiple**2 * median)
 
 

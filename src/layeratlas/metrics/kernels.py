@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from layeratlas.arrays import AffinityMatrix, LayerActivations
-from layeratlas.errors import ConfigError
+from layeratlas.errors import ConfigError, Undefined
 from layeratlas.metrics.base import RIGID, About, AbstractMetric, Chance, centred, checked, in_few_dimensions
 from layeratlas.metrics.gram import (
     Gaussian,
@@ -78,7 +78,7 @@ class AbstractGramMetric(AbstractMetric[Gram], abc.ABC):
         if groups is None:
             return super().subset_affinity(a, b, subsets)
         if groups.fewest_kept < self.min_n:
-            raise ValueError(f"needs at least {self.min_n} items; got {groups.fewest_kept}")
+            raise Undefined(f"needs at least {self.min_n} items; got {groups.fewest_kept}")
         kept = self.products_without(a, b, groups)
         norms_a, norms_b = (self.norms_without(side, found, groups) for side, found in ((a, kept.squares_a), (b, kept.squares_b)))
         counts = kept.items.tolist()
@@ -94,7 +94,7 @@ class AbstractGramMetric(AbstractMetric[Gram], abc.ABC):
         del groups
         noise = [100 * torch.finfo(gram.x.dtype).eps * gram.squares / gram.n for gram in grams]
         if bool((squares <= torch.tensor(noise, dtype=torch.float64)).any()):
-            raise ValueError("without a group of items, all pairs are equally far apart, so that their similarity is undefined")
+            raise Undefined("without a group of items, all pairs are equally far apart, so that their similarity is undefined")
         return squares.sqrt()
 
     def chance(self, a: Sequence[Gram], b: Sequence[Gram]) -> Chance:

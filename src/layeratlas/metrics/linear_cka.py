@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from layeratlas.arrays import AffinityMatrix, LayerActivations
-from layeratlas.errors import ConfigError
+from layeratlas.errors import ConfigError, Undefined
 from layeratlas.metrics.base import RIGID, About, AbstractMetric, AnyLayer, Chance, centred, checked, in_few_dimensions
 from layeratlas.metrics.gram import Gram, Linear, double_centred, u_centred
 from layeratlas.metrics.kernels import AbstractBiased, AbstractDebiased, AbstractGramMetric, Norms, Products
@@ -128,7 +128,7 @@ class CKADepCols(AbstractGramMetric):
     def gram(self, x: LayerActivations) -> Gram:
         gram = u_centred(x, Linear())
         if self._structure(gram) <= 0:
-            raise ValueError("its dimensions have nothing in common, so that CKA corrected for dimensions is undefined")
+            raise Undefined("its dimensions have nothing in common, so that CKA corrected for dimensions is undefined")
         return gram
 
     def norms(self, grams: Sequence[Gram]) -> Norms:
@@ -147,7 +147,7 @@ class CKADepCols(AbstractGramMetric):
                 second, fourth = _central_sums(powers.sum(dim=0) - of_group, n)
                 structures[group, layer] = _structure(float(squares[group, layer]), second, fourth, n)
         if bool((structures <= 0).any()):
-            raise ValueError("without a group of items its dimensions have nothing in common, so that its CKA is undefined")
+            raise Undefined("without a group of items its dimensions have nothing in common, so that its CKA is undefined")
         return structures.sqrt()
 
     @staticmethod

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from layeratlas.arrays import LayerActivations
+from layeratlas.errors import Undefined
 from layeratlas.metrics.base import centred
 from layeratlas.metrics.directions import Directions, differing, directions
 from layeratlas.metrics.gram import squared_distances
@@ -159,7 +160,7 @@ class CorrelationDistance(AbstractDissimilarity):
         deviations = (wide - wide.mean(dim=1, keepdim=True)) * differs  # of equal numbers, the mean can be off by a rounding error
         if not bool(differs.all()):
             item = int((~differs).nonzero()[0, 0])
-            raise ValueError(f"item {item} has the same value in each dimension, so no correlation with any other item")
+            raise Undefined(f"item {item} has the same value in each dimension, so no correlation with any other item")
         norms = deviations.abs().amax(dim=1, keepdim=True)
         unit = directions(deviations / norms)
         size = (x.abs().amax(dim=1, keepdim=True) / norms).to(x.dtype)

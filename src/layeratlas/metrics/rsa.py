@@ -11,6 +11,7 @@ from scipy.stats import kendalltau
 from torch import Tensor
 
 from layeratlas.arrays import AffinityMatrix, LayerActivations
+from layeratlas.errors import Undefined
 from layeratlas.metrics.base import About, AbstractMetric, Chance, checked
 from layeratlas.metrics.mantel import Sums, permutation_moments
 from layeratlas.metrics.rdm import PAIRS_AT_ONCE, AbstractDissimilarity, PairMatrix, Pairs, pair_blocks
@@ -225,7 +226,7 @@ class Ranking(NamedTuple):
         ranks = (ranks.double() - (total + 1) / 2) * present
         norm = ranks.norm()
         if not norm > 0:
-            raise ValueError("all pairs of items are equally far apart: the RDM is constant, its correlation undefined")
+            raise Undefined("all pairs of items are equally far apart: the RDM is constant, its correlation undefined")
         return torch.empty(len(kept), dtype=dtype, device=kept.device).index_copy_(0, self.places.long(), (ranks / norm).to(dtype))
 
 
@@ -270,7 +271,7 @@ def _sorted(values: Pairs) -> tuple[Tensor, Int[Tensor, " pairs"]]:
 def _require_different(pairs: Pairs) -> None:
     low, high = torch.aminmax(pairs)
     if high - low <= 100 * torch.finfo(pairs.dtype).eps * torch.maximum(-low, high):
-        raise ValueError("all pairs of items are equally far apart: the RDM is constant, its correlation undefined")
+        raise Undefined("all pairs of items are equally far apart: the RDM is constant, its correlation undefined")
 
 
 def _squares(values: Float[Tensor, " _"]) -> float:

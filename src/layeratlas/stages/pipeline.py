@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from layeratlas.affinity.matrix import Affinity, clustered, compare, diagnoses, with_intervals, with_null
 from layeratlas.analyses import Comparison, Findings
-from layeratlas.errors import ActivationError, ConfigError, Failure
+from layeratlas.errors import ActivationError, ConfigError, Failure, Undefined
 from layeratlas.extraction import pooling, preflight
 from layeratlas.extraction.activations import Extracted, Extractor, Side
 from layeratlas.extraction.catalogue import catalogue, damaged, remove
@@ -270,9 +270,7 @@ def _infer(plan: Plan, affinity: Affinity, notes: _Notes) -> Affinity:
         if doubt := clustered(metric, affinity, inference, groups):
             notes.warn(doubt)
         return affinity
-    except ConfigError:
-        raise
-    except ValueError as error:
+    except Undefined as error:
         notes.warn(f"no intervals: {error}; statistics.groups=0 does without, more groups or metric.listed=N may do with")
         return affinity
 
@@ -283,7 +281,7 @@ def _analyse(plan: Plan, comparison: Comparison, notes: _Notes) -> dict[str, Fin
     for name, analysis in plan.analyses.items():
         try:
             findings[name] = analysis(comparison.reading(analysis.needs.layers or plan.resolved["layers"]))
-        except (ValueError, ActivationError) as error:
+        except (Undefined, ConfigError, ActivationError) as error:
             notes.warn(f"analysis {name} was not made: {error}")
         else:
             for warning in findings[name].warnings:

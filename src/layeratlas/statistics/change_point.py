@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from layeratlas.errors import Undefined
 from layeratlas.statistics.nulls import add_one_p, attainable_p
 
 FEWEST = 5  # layers: two on either side of the jump, and one more, or a straight line and a jump fit anything
@@ -44,7 +45,7 @@ def change_point(
     Raises ValueError for fewer than five layers.
     """
     if len(curve) < FEWEST:
-        raise ValueError(f"a change over depth is looked for in {FEWEST} layers or more; got {len(curve)}")
+        raise Undefined(f"a change over depth is looked for in {FEWEST} layers or more; got {len(curve)}")
     parabola = np.stack([np.ones_like(positions), positions, positions**2], axis=1)
     line = parabola[:, :2]
     steps = np.arange(_SIDE - 1, len(curve) - _SIDE)

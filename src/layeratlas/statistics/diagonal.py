@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
+from layeratlas.errors import Undefined
 from layeratlas.statistics.nulls import ROUNDING, add_one_p, attainable_p, unrestricted
 
 FloatMatrix = Float[np.ndarray, "rows columns"]
@@ -54,7 +55,7 @@ def diagonal_means(matrix: FloatMatrix) -> tuple[float, float]:
     """Mean on the generalised diagonal and mean off it; needs at least one cell in each."""
     on = generalised_diagonal(*matrix.shape)
     if on.all():
-        raise ValueError(f"every cell of a {matrix.shape[0]} x {matrix.shape[1]} matrix lies on its generalised diagonal")
+        raise Undefined(f"every cell of a {matrix.shape[0]} x {matrix.shape[1]} matrix lies on its generalised diagonal")
     return float(matrix[on].mean()), float(matrix[~on].mean())
 
 
@@ -63,7 +64,7 @@ def on_off_diagonal(matrix: FloatMatrix) -> OnOffDiagonal:
     mask = generalised_diagonal(*matrix.shape)
     on, off = matrix[mask], matrix[~mask]
     if len(on) < 2 or len(off) < 2:
-        raise ValueError(f"a {matrix.shape[0]} x {matrix.shape[1]} matrix is too small to compare its diagonal with the rest")
+        raise Undefined(f"a {matrix.shape[0]} x {matrix.shape[1]} matrix is too small to compare its diagonal with the rest")
     origin = matrix[0, 0]  # equal cells then have a mean and a deviation of exactly 0, not of rounding error
     moments_on, moments_off = ((cells.mean(), cells.std(ddof=1), len(cells)) for cells in (on - origin, off - origin))
     student = stats.ttest_ind_from_stats(*moments_on, *moments_off, alternative="greater")
@@ -90,7 +91,7 @@ def contrast(matrices: Float[np.ndarray, "*draws rows columns"], on: Bool[np.nda
     """Mean on the marked cells minus mean off them, of each matrix. Raises ValueError where nothing is left on one side."""
     if on.all() or not on.any():
         which = "every cell" if on.all() else "no cell"
-        raise ValueError(f"{which} of a {on.shape[0]} x {on.shape[1]} matrix lies on its diagonal, so there is nothing to contrast")
+        raise Undefined(f"{which} of a {on.shape[0]} x {on.shape[1]} matrix lies on its diagonal, so there is nothing to contrast")
     return np.asarray(matrices[..., on].mean(axis=-1) - matrices[..., ~on].mean(axis=-1))
 
 

@@ -7,6 +7,7 @@ constant 1e-10 are those of D'Elia (2026, uniformity asymmetry), computed in flo
 import numpy as np
 from jaxtyping import Float
 
+from layeratlas.errors import Undefined
 from layeratlas.statistics.nulls import ROUNDING
 
 Vectors = Float[np.ndarray, "n d"]
@@ -60,7 +61,7 @@ PUBLISHED = {  # in the published order, which is also the order in which their 
 def uniformity(x: Vectors) -> float:
     """Mean cosine over all pairs of different rows, in [-1, 1]; larger = less spread. Raises ValueError for fewer than two."""
     if len(x) < 2:
-        raise ValueError(f"uniformity is a mean over pairs of texts; got {len(x)}")
+        raise Undefined(f"uniformity is a mean over pairs of texts; got {len(x)}")
     unit = x / (np.linalg.norm(x, axis=1, keepdims=True) + _TINY)
     total, squares = unit.sum(axis=0), (unit**2).sum()
     return float((total @ total - squares) / (len(x) * (len(x) - 1)))
@@ -75,7 +76,7 @@ def left_out_asymmetry(a: Vectors, b: Vectors, weights: Weights) -> Float[np.nda
     copy of an item is left out of its own. Raises ValueError where nothing but the item itself has weight.
     """
     if ((weights > 0).sum(axis=1) < 2).any():
-        raise ValueError("a centroid without the text itself needs another text")
+        raise Undefined("a centroid without the text itself needs another text")
     return _left_out_cosines(a, weights) - _left_out_cosines(b, weights)
 
 
@@ -88,7 +89,7 @@ def _left_out_cosines(x: Vectors, weights: Weights) -> Float[np.ndarray, "draws 
     length = (centroids**2).sum(axis=1)[:, None] - 2 * weights * products - weights**2 * squares
     smallest = ROUNDING * (centroids**2).sum(axis=1)[:, None]
     if (length <= smallest).any():
-        raise ValueError("texts cancel out: their centroid has no direction")
+        raise Undefined("texts cancel out: their centroid has no direction")
     return products / np.sqrt(length * squares)
 
 

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from layeratlas.errors import Undefined
+
 SEED = 42
 _LEVEL = 0.95
 _CHUNK = 500  # resamples whose counts stay in a processor's cache
@@ -40,7 +42,7 @@ class Phases(NamedTuple):
 def phase_means(r: Float[np.ndarray, " layers"]) -> Phases:
     """Raises ValueError for fewer than three layers, which have no thirds."""
     if (m := len(r)) < 3:
-        raise ValueError(f"phases are thirds of three sampled layers or more; got {m}")
+        raise Undefined(f"phases are thirds of three sampled layers or more; got {m}")
     return Phases(*(float(part.mean()) for part in (r[: m // 3], r[m // 3 : 2 * m // 3], r[2 * m // 3 :])))
 
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from layeratlas.errors import Undefined
+
 Matrices = Float[np.ndarray, "*draws rows columns"]
 Squares = Float[np.ndarray, "*draws depths depths"]
 Depths = Float[np.ndarray, " _"]
@@ -73,7 +75,7 @@ def swaps(squares: Matrices) -> Swaps:
     """
     size = squares.shape[-1]
     if squares.shape[-2] != size or size < 2:
-        raise ValueError(f"a swap needs the same two depths or more on both sides; got {squares.shape[-2]} x {size}")
+        raise Undefined(f"a swap needs the same two depths or more on both sides; got {squares.shape[-2]} x {size}")
     s, t = np.triu_indices(size, 1)
     own = squares[..., s, s], squares[..., t, t]
     crossed = squares[..., s, t], squares[..., t, s]

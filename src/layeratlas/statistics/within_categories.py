@@ -11,6 +11,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
 
+from layeratlas.errors import Undefined
+
 _NOTHING = 1e-12  # of a sum of squares: what is left of it is rounding
 FEWEST = 10  # pairs of a category: fewer could be drawn so often that no two different ones are left
 
@@ -31,7 +33,7 @@ class Categories:
         names = list(dict.fromkeys(labels))
         members = [np.flatnonzero(column == name) for name in names]
         if small := [f"{name} has {len(places)}" for name, places in zip(names, members, strict=True) if len(places) < FEWEST]:
-            raise ValueError(f"a correlation within categories needs {FEWEST} pairs of each; {', '.join(small)}")
+            raise Undefined(f"a correlation within categories needs {FEWEST} pairs of each; {', '.join(small)}")
         return cls(names, members)
 
     @property
@@ -157,7 +159,7 @@ def random_effects(
     Raises ValueError for fewer than two effects, which say nothing of how effects differ.
     """
     if (k := len(effects)) < 2:
-        raise ValueError(f"effects are pooled over two categories or more; got {k}")
+        raise Undefined(f"effects are pooled over two categories or more; got {k}")
     u = 1 / variances
     q = float(u @ (effects - u @ effects / u.sum()) ** 2)
     tau2 = max(0.0, (q - (k - 1)) / float(u.sum() - u @ u / u.sum()))

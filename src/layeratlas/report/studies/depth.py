@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from layeratlas.errors import Undefined
 from layeratlas.report.sweep_figures import LINE, TICKS, Condition, PairMatrix, condition_of, title
 from layeratlas.report.views import SweepView
 from layeratlas.statistics.diagonal import diagonal_means
@@ -113,7 +114,7 @@ def _on_off(pair: PairMatrix) -> tuple[float, float] | None:
     """None where every cell lies on the diagonal, or both sides are the same."""
     try:
         return None if pair.itself else diagonal_means(pair.matrix)
-    except ValueError:
+    except Undefined:
         return None
 
 
