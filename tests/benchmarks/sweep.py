@@ -31,7 +31,6 @@ import layeratlas
 from layeratlas.extraction.activations import ITEMS, Side
 from layeratlas.files.store import Store
 from layeratlas.layers import all_layers
-from layeratlas.models import AbstractModel
 from layeratlas.stages.plan import planned
 
 SCRIPT = Path(__file__).resolve().parents[2] / "src" / "run.py"
@@ -182,9 +181,9 @@ class Study:
         os.environ |= {"LAYERATLAS_STORE": str(self.folder / "store"), "LAYERATLAS_RUN_ID": "benchmark"}
         with initialize_config_dir(str(SCRIPT.parents[1] / "conf"), version_base="1.3"):
             plan = planned(compose("config", self.run([name, name], dataset)))
-        model = plan.models["a"]
-        assert isinstance(model, AbstractModel)
-        return plan.side("a", model)
+        side = plan.sides["a"]
+        assert isinstance(side, Side)
+        return side
 
 
 def extracted(side: Side, store: Path, blocks: int) -> None:

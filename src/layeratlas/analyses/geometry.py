@@ -7,7 +7,7 @@ import pandas as pd
 
 from layeratlas.analyses.base import AbstractAnalysis, Comparison, Findings
 from layeratlas.arrays import Activations
-from layeratlas.errors import Undefined
+from layeratlas.errors import ConfigError, Undefined
 from layeratlas.metrics import geometry
 from layeratlas.options import Positive
 
@@ -42,7 +42,7 @@ class Geometry(AbstractAnalysis):
             x = side.layers[layer]
             try:
                 found = {measure: of(x) for measure, of in measures.items()}
-            except Undefined as error:
+            except (Undefined, ConfigError) as error:
                 raise Undefined(f"side {name}, {layer}: {error}") from error
             rows.append({"side": name, "layer": layer, "depth": depth, **found})
         return pd.DataFrame(rows)

@@ -108,6 +108,18 @@ class Side:
         """Kind of the store's objects that hold this model's `content`: a pooling's vectors, the token table, likelihoods."""
         return f"activations/{fingerprint(self.identity)}/{content}"
 
+    def extracted(self, extractor: "Extractor", pooling: str) -> "Extracted":
+        """All layers under one pooling; what the store lacks is extracted first."""
+        return extractor(self, pooling, "all")
+
+    def fill(self, extractor: "Extractor") -> None:
+        """Extract what the store lacks under any of the extractor's poolings."""
+        extractor.fill(self, list(extractor.poolings))
+
+    def in_memory(self, extractor: "Extractor") -> bool:
+        """Whether the model is loaded already."""
+        return extractor.holds(self)
+
 
 @dataclass(frozen=True)
 class Extracted:

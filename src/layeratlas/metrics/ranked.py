@@ -150,7 +150,7 @@ class _Kind(NamedTuple):
 def _kinds(shared: Shared) -> list[_Kind]:
     ones, kinds = torch.ones_like(shared.certain).double(), []
     shares = {True: (ones, ones)}
-    shares[False] = (shared.places_a / shared.tied_a.clamp(min=1), shared.places_b / shared.tied_b.clamp(min=1))
+    shares[False] = (shared.places_a / shared.tied_a.clamp(min=1).double(), shared.places_b / shared.tied_b.clamp(min=1).double())
     names = {(True, True): "certain", (True, False): "first", (False, True): "second", (False, False): "both"}
     for (certain_a, certain_b), name in names.items():
         others = shared._replace(**{name: getattr(shared, name) - 1})

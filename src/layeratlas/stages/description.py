@@ -15,7 +15,6 @@ from layeratlas.extraction.activations import Extracted
 from layeratlas.extraction.balance import Commonest, balance, commonest, imbalances
 from layeratlas.files.identity import placeless
 from layeratlas.metrics import AbstractMetric
-from layeratlas.models import AbstractModel
 from layeratlas.runs import reading, writing
 from layeratlas.stages.plan import Plan
 
@@ -169,8 +168,8 @@ def _same_token(where: str, plan: Plan, token: Commonest, tokens: pd.DataFrame) 
 
 def _one_sided(plan: Plan) -> Iterator[str]:
     """What stands around the texts of one side only."""
-    wrapped = {side: model for side, model in plan.models.items() if isinstance(model, AbstractModel) and model.chat_template}
-    others = {side: model for side, model in plan.models.items() if isinstance(model, AbstractModel) and not model.chat_template}
+    wrapped = {side: model for side, model in plan.readers.items() if model.chat_template}
+    others = {side: model for side, model in plan.readers.items() if not model.chat_template}
     for side, model in wrapped.items():
         for other, plain in others.items():
             yield (
@@ -181,9 +180,7 @@ def _one_sided(plan: Plan) -> Iterator[str]:
 
 def offers(plan: Plan) -> Iterator[str]:
     """What the models' own files say of how texts are to be read, where they are read otherwise; what to type."""
-    for side, model in plan.models.items():
-        if not isinstance(model, AbstractModel):
-            continue
+    for side, model in plan.readers.items():
         card = model.card()
         if card.prompts and not model.prefix:
             first = card.prompts.get(card.default or "") or next(iter(card.prompts.values()))

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +23,6 @@ from layeratlas.extraction.catalogue import catalogue, damaged, remove
 from layeratlas.extraction.drift import drift_table
 from layeratlas.extraction.pooling import read_by
 from layeratlas.metrics import AbstractNeighborMetric
-from layeratlas.models import AbstractModel, StoredActivations
 from layeratlas.runs import matrices, reading, writing
 from layeratlas.stages.description import described, doubtful_texts, k_of, log_summary, offers
 from layeratlas.stages.keys import resolved
@@ -50,10 +49,8 @@ def extraction(config: DictConfig, folder: Path) -> None:
     for offer in offers(plan):
         notes.warn(offer)
     for name in _order(plan):
-        model = plan.models[name]
-        if isinstance(model, AbstractModel):
-            with notes.timed(name):
-                plan.extractor.fill(plan.side(name, model), list(plan.extractor.poolings))
+        with notes.timed(name):
+            plan.sides[name].fill(plan.extractor)
     sides = {side: {"model": model.name, "language": plan.languages[side].code} for side, model in plan.models.items()}
     writing.write_json(folder, writing.EXTRACTED, {**sides, "n": plan.items.n, "timing": notes.timing})
 
@@ -74,9 +71,8 @@ def prefetch(config: DictConfig, folder: Path) -> None:
     logger.info("prefetch %s: on this machine (%d items drawn)", corpus.name, items.n)
     for name in "ab":
         model = instantiate(config[f"model_{name}"], _convert_="all")
-        if isinstance(model, AbstractModel):
-            model.prefetch(store_of(config))
-            logger.info("prefetch %s: on this machine (%s)", model.name, model.fingerprint())
+        model.prefetch(store_of(config))
+        logger.info("prefetch %s: on this machine (%s)", model.name, model.fingerprint())
     writing.write_json(folder, writing.PREFETCHED, {f"model_{name}": config[f"model_{name}"].get("id") for name in "ab"})
 
 
@@ -101,14 +97,13 @@ def inspect_store(config: DictConfig, folder: Path) -> None:
 def selftest(config: DictConfig, folder: Path) -> None:
     """Measure how far batch sizes and dtypes move model a's activations, on 16 texts of the dataset."""
     plan = planned(config, compares=False)
-    model = plan.models["a"]
-    if not isinstance(model, AbstractModel):
+    side = plan.sides["a"]
+    if not isinstance(side, Side):
         raise ConfigError("stage=selftest: model_a is a file of vectors; there is nothing to run")
-    side = plan.side("a", model)
     every = {name: getattr(pooling, name) for name in pooling.__all__}
     of_any_text = {name: pool for name, pool in every.items() if not read_by(pool)}
-    table = drift_table(model, side.texts[:16], of_any_text, side.needs(), plan.extractor.store, plan.extractor.device)
-    logger.info("selftest %s, largest relative difference over layers\n%s", model.name, table.to_string(index=False))
+    table = drift_table(side.model, side.texts[:16], of_any_text, side.needs(), plan.extractor.store, plan.extractor.device)
+    logger.info("selftest %s, largest relative difference over layers\n%s", side.model.name, table.to_string(index=False))
 
 
 @dataclass
@@ -169,18 +164,9 @@ def _extract(plan: Plan, extractor: Extractor, layers: Any) -> dict[str, Extract
     Raises ConfigError as soon as a side turns out to lack one of the `layers` that are to be compared.
     """
     extracted: dict[str, Extracted] = {}
-    sides: list[tuple[Side, Extracted]] = []
     for name in _order(plan):
-        model = plan.models[name]
-        drawn = plan.items.sides[name]
-        if isinstance(model, StoredActivations) and name == "b" and model == plan.models["a"] and drawn == plan.items.sides["a"]:
-            extracted[name] = extracted["a"]
-        elif isinstance(model, StoredActivations):
-            preflight.require_memory(model.memory(plan.items.n), f"model path={model.path}", extractor.device)
-            activations = model.activations(drawn.population, drawn.rows)
-            extracted[name] = Extracted(activations, pd.DataFrame(index=range(plan.items.n)), {"path": model.path})
-        else:
-            extracted[name] = _once(sides, plan.side(name, model), lambda side: extractor(side, plan.pooling, "all"))
+        twin = next((other for other in extracted if plan.sides[other] == plan.sides[name]), None)
+        extracted[name] = extracted[twin] if twin else plan.sides[name].extracted(extractor, plan.pooling)
         extracted[name].activations.select(layers)
     return {name: extracted[name] for name in plan.models}
 
@@ -193,8 +179,7 @@ def _of_layers(extracted: dict[str, Extracted], layers: Any) -> dict[str, Extrac
 
 def _order(plan: Plan) -> list[str]:
     """Both sides, first the one whose model the job before has left in memory."""
-    models = {name: model for name, model in plan.models.items() if isinstance(model, AbstractModel)}
-    return sorted(plan.models, key=lambda name: not (name in models and plan.extractor.holds(plan.side(name, models[name]))))
+    return sorted(plan.sides, key=lambda name: not plan.sides[name].in_memory(plan.extractor))
 
 
 def _make_way(extractor: Extractor) -> None:
@@ -202,14 +187,6 @@ def _make_way(extractor: Extractor) -> None:
     held, device = extractor.held, extractor.device
     if HydraConfig.get().mode != RunMode.MULTIRUN or held.bytes > preflight.free_memory(device):
         held.drop()
-
-
-def _once(done: list[tuple[Side, Extracted]], side: Side, extract: Callable[[Side], Extracted]) -> Extracted:
-    for before, extracted in done:
-        if before == side:
-            return extracted
-    done.append((side, extract(side)))
-    return done[-1][1]
 
 
 def _write_arrays(folder: Path, plan: Plan, extracted: dict[str, Extracted], affinity: Affinity) -> list[Path]:

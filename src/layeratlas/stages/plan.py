@@ -1,6 +1,7 @@
 """A config's objects, built and checked against each other before anything expensive starts."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -16,6 +17,7 @@ from layeratlas.errors import ConfigError
 from layeratlas.extraction.activations import Extracted, Extractor, Side
 from layeratlas.extraction.batching import Batching
 from layeratlas.extraction.pooling import SPAN, name_of, read_by
+from layeratlas.extraction.stored_side import StoredSide
 from layeratlas.files.paths import expanded
 from layeratlas.files.store import Store
 from layeratlas.layers import require_names
@@ -56,8 +58,19 @@ class Plan:
             return f"metric {self.metric.name}"
         return next((f"analysis {name}" for name, analysis in self.analyses.items() if analysis.needs.one_space), None)
 
-    def side(self, name: str, model: AbstractModel) -> Side:
+    @property
+    def readers(self) -> dict[str, AbstractModel]:
+        """The models of sides whose texts are read, and not taken from a file of vectors."""
+        return {name: model for name, model in self.models.items() if isinstance(model, AbstractModel)}
+
+    @cached_property
+    def sides(self) -> dict[str, Side | StoredSide]:
+        return {name: self._side(name, model) for name, model in self.models.items()}
+
+    def _side(self, name: str, model: AbstractModel | StoredActivations) -> Side | StoredSide:
         drawn = self.items.sides[name]
+        if isinstance(model, StoredActivations):
+            return StoredSide(model, drawn.population, drawn.rows)
         label = f"{self.dataset} {self.languages[name]}"
         spans = drawn.spans if any(end for _, end in drawn.spans) else None
         language = self.languages[name] if model.card().marks_languages else None
@@ -128,7 +141,7 @@ def _require_spans(plan: Plan) -> None:
     reading = [name for name, pool in plan.extractor.poolings.items() if SPAN in read_by(pool)]
     if not reading:
         return
-    for side in (side for side, model in plan.models.items() if isinstance(model, AbstractModel)):
+    for side in plan.readers:
         drawn = plan.items.sides[side]
         unmarked = [text for text, (_, end) in zip(drawn.texts, drawn.spans, strict=True) if not end]
         if unmarked:
@@ -152,7 +165,7 @@ def _require_needs(plan: Plan, name: str, needs: RunNeeds) -> None:
             f"analysis {name} compares two languages or two text fields: both sides read {fields[0]!r} in"
             f" {plan.languages['a'].code}; give side b another, e.g. language@language_b=de"
         )
-    stored = [side for side, model in plan.models.items() if isinstance(model, StoredActivations)]
+    stored = sorted(set(plan.models) - set(plan.readers))
     if needs.likelihoods and stored:
         raise ConfigError(f"analysis {name} needs likelihoods: model_{stored[0]} is a file of vectors, which has none")
     if needs.layers is not None:
@@ -193,14 +206,13 @@ def store_of(config: DictConfig) -> Store:
 
 def _require_one_space(plan: Plan, config: DictConfig) -> None:
     """Refuse different models, or dimensions left out layer by layer, where vectors of both sides are compared directly."""
-    a, b = plan.models.values()
     if not plan.in_one_space:
         return
     if isinstance(plan.signer.normalization, DropTopDimensions):
         raise ConfigError(
             f"{plan.in_one_space} compares vectors of one space: normalization may not drop dimensions; choose another"
         )
-    if isinstance(a, AbstractModel) and isinstance(b, AbstractModel) and a.weights != b.weights:
+    if len({model.weights for model in plan.readers.values()}) > 1:
         typed = _same_model(config)
         raise ConfigError(f"{plan.in_one_space} compares vectors of one space: give both sides the same model, e.g. {typed}")
 
