@@ -14,6 +14,7 @@ ORDER = (
     "options",
     "layers",
     "arrays",
+    "findings",
     "files",
     "statistics",
     "corpora",

@@ -12,8 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from layeratlas.analyses.base import Findings
 from layeratlas.errors import ConfigError
+from layeratlas.findings import Findings
 from layeratlas.report.figures import save, unwritten
 from layeratlas.report.sweep_figures import condition_of, draw_condition
 from layeratlas.report.views import of_study

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from layeratlas.analyses.base import Findings
+from layeratlas.findings import Findings
 from layeratlas.options import Positive, Repetitions, Seed
 from layeratlas.studies.base import AbstractStudy
 from layeratlas.studies.families import conditions, corrected_over

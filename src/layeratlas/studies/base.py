@@ -3,7 +3,7 @@
 import abc
 from typing import ClassVar
 
-from layeratlas.analyses.base import Findings
+from layeratlas.findings import Findings
 from layeratlas.studies.sweep import Sweep
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from layeratlas.analyses.base import Findings
+from layeratlas.findings import Findings
 from layeratlas.studies.base import AbstractStudy
 from layeratlas.studies.families import corrected_over
 from layeratlas.studies.sweep import Sweep

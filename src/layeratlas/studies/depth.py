@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from layeratlas.analyses.base import Findings
+from layeratlas.findings import Findings
 from layeratlas.runs.reading import Run
 from layeratlas.statistics.over_models import over_models
 from layeratlas.studies.base import AbstractStudy
