@@ -18,7 +18,7 @@ from layeratlas.files.store import Store
 from layeratlas.models import HELD, Checkpoint, Needs
 from layeratlas.models.language_model import LanguageModel
 
-pytest_plugins = ["running", "sweeps_by_hand"]
+pytest_plugins = ["running", "sweeps_by_hand", "pages_by_hand"]
 
 SIZES = {"vocab_size": 260, "hidden_size": 32, "num_hidden_layers": 3}
 ATTENTION = {"num_attention_heads": 4, "intermediate_size": 48, "max_position_embeddings": 512}

@@ -14,7 +14,6 @@ matplotlib.use("Agg")  # a compute node has no display
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -25,6 +24,10 @@ from layeratlas.runs.reading import Run
 logger = logging.getLogger(__name__)
 
 _TICKS = 10
+_OPTIONS: dict[str, dict[str, Any]] = {
+    ".png": {"dpi": 200},
+    ".pdf": {"metadata": {"CreationDate": None}},
+}  # undated: the same again
 _CHARACTERS = 13  # of small print an inch
 
 
@@ -58,23 +61,16 @@ def affinity_figure(run: Run) -> Figure:
     """Heat map of the affinity matrix, with the best match of each row and column."""
     result, matrix = run.result, run.affinity
     rows, columns = matrix.shape
-    figure, axes = plt.subplots(figsize=(2.8 + 0.16 * columns, 2.1 + 0.16 * rows), layout="constrained")
-    low, high = min(0.0, float(matrix.to_numpy().min())), max(float(matrix.to_numpy().max()), 1e-9)
-    sns.heatmap(
-        matrix.to_numpy(),
-        ax=axes,
-        vmin=low,
-        vmax=high,
-        cmap="mako",
-        square=True,
-        xticklabels=False,  # seaborn would draw the picture to see whether they overlap
-        yticklabels=False,
-        cbar_kws={"label": f"{result['metric']['name']} (larger = more alike)", "shrink": 0.8},
+    figure, axes = plt.subplots(figsize=(max(4.6, 2.8 + 0.16 * columns), 2.1 + 0.16 * rows), layout="constrained")
+    cells = matrix.to_numpy()
+    low, high = min(0.0, float(np.nanmin(cells))), max(float(np.nanmax(cells)), 1e-9)
+    image = axes.imshow(
+        cells, "viridis", origin="lower", interpolation="nearest", extent=(0, columns, 0, rows), vmin=low, vmax=high
     )
-    axes.invert_yaxis()
+    figure.colorbar(image, ax=axes, label=f"{result['metric']['name']} (larger = more alike)", shrink=0.8)
     axes.set_xticks(*_ticks(matrix.columns))
     axes.set_yticks(*_ticks(matrix.index))
-    _best_matches(axes, matrix.to_numpy())
+    _best_matches(axes, cells)
     axes.set(xlabel=_side(result["b"]), ylabel=_side(result["a"]))
     axes.set_title(caption(result, run.arrays["chance"]), fontsize="small")
     figure.suptitle(sentence_of(result, figure), fontsize="x-small")
@@ -88,25 +84,12 @@ def sentence_of(result: dict[str, Any], figure: Figure) -> str:
 
 
 def _best_matches(axes: Axes, matrix: np.ndarray) -> None:
+    """White dots and black rings: they are told apart, and seen on every colour."""
     rows, columns = (np.arange(size) + 0.5 for size in matrix.shape)
-    axes.plot(
-        matrix.argmax(axis=1) + 0.5,
-        rows,
-        color="tab:orange",
-        linewidth=1.2,
-        marker=".",
-        markersize=3,
-        label="best match of each row",
-    )
-    axes.scatter(
-        columns,
-        matrix.argmax(axis=0) + 0.5,
-        s=14,
-        facecolors="none",
-        edgecolors="tab:red",
-        linewidths=0.9,
-        label="best match of each column",
-    )
+    dots = {"facecolors": "white", "edgecolors": "black", "linewidths": 0.5}
+    rings = {"facecolors": "none", "edgecolors": "black", "linewidths": 1.0}
+    axes.scatter(matrix.argmax(axis=1) + 0.5, rows, s=9, label="best match of each row", **dots)
+    axes.scatter(columns, matrix.argmax(axis=0) + 0.5, s=30, label="best match of each column", **rings)
 
 
 def _ticks(layers: pd.Index) -> tuple[np.ndarray, list[str]]:
@@ -139,7 +122,7 @@ def save(figure: Figure, folder: Path, name: str) -> None:
         figure.set_layout_engine(None)
         for file in _files(folder, name):
             with replacing(file) as unfinished:
-                figure.savefig(unfinished, dpi=200 if file.suffix == ".png" else "figure")
+                figure.savefig(unfinished, **_OPTIONS[file.suffix])
     finally:
         plt.close(figure)
 

@@ -8,32 +8,37 @@ import importlib
 import importlib.util
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from layeratlas.report.charts import Chart
 from layeratlas.runs.reading import Run
-from layeratlas.studies import Sweep
 
 
 @dataclass(frozen=True)
 class View:
-    """One picture of a run, `figures/<name>.png` and `.pdf`, which reads these of the run's `tables`."""
+    """One picture of a run, `figures/<name>.png` and `.pdf`, which reads these of the run's `tables`.
+
+    `charts` are the same as the run's page draws them; without, the page shows the picture.
+    """
 
     name: str
     tables: Sequence[str]
     figure: Callable[[Run], Figure]
+    charts: Callable[[Run], Sequence[Chart]] | None = None
 
 
 @dataclass(frozen=True)
 class SweepView:
     """Pictures of a sweep: `figures(sweep, tables)` yields each with its path below `figures/`, without suffix.
 
-    `tables` are those of the study by the names of their files, as the study wrote them.
+    `sweep` is a `layeratlas.studies.Sweep`, whose statistics a page of one run need not import; `tables` are those of the study by
+    the names of their files, as the study wrote them.
     """
 
-    figures: Callable[[Sweep, Mapping[str, pd.DataFrame]], Iterable[tuple[str, Figure]]]
+    figures: Callable[[Any, Mapping[str, pd.DataFrame]], Iterable[tuple[str, Figure]]]
 
 
 AnyView = TypeVar("AnyView", View, SweepView)
@@ -41,8 +46,13 @@ AnyView = TypeVar("AnyView", View, SweepView)
 
 def of_run(run: Run) -> list[View]:
     """Every view of the run's analyses that the run has the tables for."""
-    found = [view for name, said in run.result["analyses"].items() for view in _views("analyses", name, said.get("views"), View)]
-    return [view for view in found if set(view.tables) <= set(run.tables)]
+    return [view for name in run.result["analyses"] for view in of_analysis(run, name)]
+
+
+def of_analysis(run: Run, name: str) -> list[View]:
+    """The views of one of the run's analyses that the run has the tables for."""
+    views = _views("analyses", name, run.result["analyses"][name].get("views"), View)
+    return [view for view in views if set(view.tables) <= set(run.tables)]
 
 
 def of_study(name: str, module: str | None) -> list[SweepView]:

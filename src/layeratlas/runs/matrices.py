@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from layeratlas.affinity.matrix import Affinity
-from layeratlas.runs.reading import ARRAYS
+from layeratlas.runs.reading import ARRAYS, NEIGHBORS
 from layeratlas.runs.writing import write_file
 
 
@@ -34,7 +34,7 @@ def write_neighbors(folder: Path, affinity: Affinity, k: int) -> Path:
         f"neighbors_{side}": np.stack([signature.indices[:, :k].cpu().numpy() for signature in signatures]).astype(smallest)
         for side, signatures in (("a", affinity.signatures_a), ("b", affinity.signatures_b))
     }
-    return write_file(folder / "neighbors.npz", lambda path: np.savez(path, allow_pickle=False, **lists))
+    return write_file(folder / NEIGHBORS, lambda path: np.savez(path, allow_pickle=False, **lists))
 
 
 def tidy(affinity: Affinity, constants: Mapping[str, Any]) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from layeratlas.runs.older import completed
 
 _UNSEALED = 1  # the last schema without checksums
 ARRAYS = "affinity.npz"
+NEIGHBORS = "neighbors.npz"
 RESULT = "result.json"
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,13 @@ class Run:
         except Exception as error:  # what a damaged file of an old schema makes pyarrow raise has no end
             raise _damaged(self.folder, f"{name}.parquet", error) from error
 
+    def neighbors(self) -> dict[str, np.ndarray] | None:
+        """Of each side (layers, n, k): rows of `items`, nearest first; None where the metric has no lists of neighbours."""
+        if NEIGHBORS not in _files(self.folder, self.result):
+            return None
+        lists = _arrays(self.folder, self.result, NEIGHBORS)
+        return {side: lists[f"neighbors_{side}"] for side in "ab"}
+
 
 def read_run(folder: str | Path) -> Run:
     """Read a finished run. Raises ConfigError if there is none, and Damaged if its bytes are not those that were written.
@@ -71,12 +79,7 @@ def read_run(folder: str | Path) -> Run:
         result = completed(said)
     except (OSError, ValueError) as error:
         raise _damaged(folder, RESULT, error) from error
-    content = _content(folder, result, ARRAYS)
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return Run(folder, result, dict(arrays))
-    except Exception as error:  # what a damaged file of an old schema makes NumPy and zipfile raise has no end
-        raise _damaged(folder, ARRAYS, error) from error
+    return Run(folder, result, _arrays(folder, result, ARRAYS))
 
 
 def read_sweep(folder: str | Path) -> list[Run]:
@@ -119,6 +122,15 @@ def _files(folder: Path, result: Mapping[str, Any]) -> list[str]:
     if CHECKSUMS in result:
         return [name for name in result[CHECKSUMS] if name != RESULT]
     return sorted(path.name for path in folder.iterdir() if path.suffix in (".npz", ".parquet"))
+
+
+def _arrays(folder: Path, result: Mapping[str, Any], name: str) -> dict[str, np.ndarray]:
+    content = _content(folder, result, name)
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return dict(arrays)
+    except Exception as error:  # what a damaged file of an old schema makes NumPy and zipfile raise has no end
+        raise _damaged(folder, name, error) from error
 
 
 def _content(folder: Path, result: Mapping[str, Any], name: str) -> bytes:

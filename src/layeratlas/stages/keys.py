@@ -20,11 +20,14 @@ KEYS: dict[str, Any] = {
     "extract.exact": bool,
     "extract.nll": bool,
     "store.dir": str,
+    "report.enabled": bool,
+    "report.texts": bool,
 }
 STAGE_KEYS: dict[str, Any] = {
     "store.action": Literal["list", "verify", "remove"],
     "store.entry": str,
-    "sweep_dir": str | list[str],
+    "run_dir": str | list[str] | None,
+    "sweep_dir": str | list[str] | None,
     "summary_dir": str | None,
     "summary_family": list[str] | None,
 }

@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from layeratlas.errors import ConfigError
 from layeratlas.runs import states
+from layeratlas.runs.reading import read_run
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ def status(config: DictConfig, folder: Path) -> None:
 def summarize(config: DictConfig, folder: Path) -> None:
     """Write one sweep's tables and figures, or those of several sweeps together."""
     from layeratlas.stages.schema import built
-    from layeratlas.stages.summary import summarize  # statsmodels, seaborn and torch take seconds to import
+    from layeratlas.stages.summary import summarize  # statsmodels and matplotlib take seconds to import
 
     found = _sweeps(config)
     if len(found) > 1 and config.summary_dir is None:
@@ -32,5 +33,24 @@ def summarize(config: DictConfig, folder: Path) -> None:
     summarize(found, Path(config.summary_dir or found[0]), studies=studies, family=config.summary_family)
 
 
+def report(config: DictConfig, folder: Path) -> None:
+    """Draw the figures and write the page of finished runs, or of summarised sweeps, from their saved files."""
+    from layeratlas.report.again import run_again
+
+    runs = _folders(config, "run_dir")
+    if not runs:
+        raise ConfigError("run_dir: has no value; give one as run_dir=... or sweep_dir=...")
+    for run in runs:
+        run_again(read_run(run), page=config.report.enabled, texts=config.report.texts)
+
+
 def _sweeps(config: DictConfig) -> list[Path]:
-    return [Path(sweep) for sweep in ([config.sweep_dir] if isinstance(config.sweep_dir, str) else config.sweep_dir)]
+    if not (found := _folders(config, "sweep_dir")):
+        raise ConfigError("sweep_dir: has no value; give one as sweep_dir=...")
+    return found
+
+
+def _folders(config: DictConfig, key: str) -> list[Path]:
+    """The folders that a key names, one or several."""
+    given = config[key] or []
+    return [Path(folder) for folder in ([given] if isinstance(given, str) else given)]

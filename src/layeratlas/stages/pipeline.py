@@ -127,7 +127,7 @@ class _Notes:
 def _run(config: DictConfig, folder: Path, *, only_stored: bool) -> None:
     if reading.finished_with(folder, resolved(config)):
         logger.info("%s holds this run already; kept as it is", folder)
-        _draw(folder, only_lacking=True)
+        _draw(folder, config, only_lacking=True)
         return
     writing.clean(folder)
     store_of(config).clean()
@@ -154,7 +154,7 @@ def _run(config: DictConfig, folder: Path, *, only_stored: bool) -> None:
     for doubt in doubtful_texts(plan, extracted):
         notes.warn(doubt)
     writing.write_result(folder, described(plan, extracted, affinity, findings) | vars(notes), files)
-    _draw(folder)
+    _draw(folder, config)
     log_summary(reading.read_run(folder))
 
 
@@ -266,8 +266,7 @@ def _analyse(plan: Plan, comparison: Comparison, notes: _Notes) -> dict[str, Fin
     return findings
 
 
-def _draw(folder: Path, *, only_lacking: bool = False) -> None:
-    from layeratlas.report import figures  # seaborn takes a second to import
+def _draw(folder: Path, config: DictConfig, *, only_lacking: bool = False) -> None:
+    from layeratlas.report.again import run_again  # matplotlib takes a second to import
 
-    run = reading.read_run(folder)
-    figures.draw(run, figures.lacking(run) if only_lacking else figures.possible(run))
+    run_again(reading.read_run(folder), page=config.report.enabled, texts=config.report.texts, only_lacking=only_lacking)

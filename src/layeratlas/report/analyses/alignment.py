@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from layeratlas.report.charts import Chart, Series
 from layeratlas.report.figures import name_of, sentence_of
 from layeratlas.report.views import View
 from layeratlas.runs.reading import Run
@@ -72,4 +73,22 @@ def _curves(axes: Axes, rows: pd.DataFrame, statistic: str, alpha: float) -> Non
     axes.set_xlabel("block", fontsize="x-small")
 
 
-VIEWS = [View("alignment", ["alignment"], alignment_figure)]
+def charts(run: Run) -> list[Chart]:
+    """A chart for each statistic, layer by layer."""
+    table = run.table("alignment")
+    return [_chart(str(statistic), rows) for statistic, rows in table.groupby("statistic", sort=False)]
+
+
+def _chart(statistic: str, rows: pd.DataFrame) -> Chart:
+    places = range(len(rows))
+    lines = [Series("translations", places, rows["value"], rows["ci_low"], rows["ci_high"])]
+    for column, (label, style) in _LINES.items():
+        if rows[column].notna().any():
+            lines.append(Series(label, places, rows[column], style="dotted" if style.get("linestyle") == ":" else "dashed"))
+    silent = rows["layer"][rows["flag"] != ""].tolist()
+    flagged = f" Most items have one vector at {', '.join(silent)}, which say nothing." if silent else ""
+    note = f"Larger is more alike; band: interval over items.{flagged}"
+    return Chart(statistic, "layer", statistic, lines, ticks=rows["layer"].tolist(), note=note)
+
+
+VIEWS = [View("alignment", ["alignment"], alignment_figure, charts)]

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from layeratlas.report.charts import Chart, Series
 from layeratlas.report.figures import caption, name_of, sentence_of
 from layeratlas.report.views import View
 from layeratlas.runs.reading import Run
@@ -54,4 +55,15 @@ def _curve(axes: Axes, rows: pd.DataFrame, column: str, **style: Any) -> None:
     axes.plot(rows["depth"], rows[column], **style)
 
 
-VIEWS = [View("depth_curves", ["diagonal"], depth_curves_figure)]
+def charts(run: Run) -> list[Chart]:
+    """The swap margin of each depth; how well and where layers match is drawn beside the matrix."""
+    curve = (run.result["statistics"]["diagonal"].get("swap") or {}).get("by_depth")
+    if not curve:
+        return []
+    series = Series("swap margin", curve["depth"], curve["margin"], curve.get("ci_low"), curve.get("ci_high"))
+    note = "Above 0: layers at this depth prefer each other to layers at other depths. Band: interval over items."
+    name = run.result["metric"]["name"]
+    return [Chart("Do layers prefer their own depth", "depth", f"swap margin ({name})", [series], rules=[0.0], note=note)]
+
+
+VIEWS = [View("depth_curves", ["diagonal"], depth_curves_figure, charts)]

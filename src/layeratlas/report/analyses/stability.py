@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from layeratlas.report.charts import Chart, Series, Style
 from layeratlas.report.figures import caption
 from layeratlas.report.views import View
 from layeratlas.runs.reading import Run
@@ -27,4 +28,18 @@ def stability_figure(run: Run) -> Figure:
     return figure
 
 
-VIEWS = [View("stability", ["stability"], stability_figure)]
+def charts(run: Run) -> list[Chart]:
+    """The same, a chart for items and one for neighbours."""
+    table, metric = run.table("stability"), run.result["metric"]["name"]
+    labels = {"mean_affinity": "mean over layer pairs", "contrast": "on minus off the diagonal", "mean_chance": "chance"}
+    drawn = []
+    for varied, name in {"n": "items", "k": "neighbours"}.items():
+        rows = table[(table["varied"] == varied) & table["split"].isna()].sort_values(varied)
+        series = [Series(label, rows[varied], rows[column], style=_STYLES.get(column, "line")) for column, label in labels.items()]
+        if len(rows):
+            drawn.append(Chart(f"What fewer {name} give", name, metric, series, note="Larger is more alike."))
+    return drawn
+
+
+_STYLES: dict[str, Style] = {"mean_chance": "dotted"}
+VIEWS = [View("stability", ["stability"], stability_figure, charts)]

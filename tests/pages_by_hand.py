@@ -1,0 +1,182 @@
+"""A run of made-up numbers with everything that a page shows, and pages in a real browser."""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from layeratlas.affinity.matrix import Affinity
+from layeratlas.files.atomic import replacing
+from layeratlas.layers import block
+from layeratlas.runs import writing
+from layeratlas.runs.matrices import tidy, write_arrays
+
+OUTPUTS = Path(__file__).parents[1] / "outputs"
+HINTS = ("willReadFrequently", "GPU stall due to ReadPixels")  # Chromium's own advice on speed
+
+HOSTILE = [
+    "</script><script>document.title = 'owned'</script>",
+    '<img src=x onerror="alert(1)">{{ 7 * 7 }}',
+    "\"'><svg onload=alert(2)>`${1}`\u202eright to left\x1b[31m",
+    '=HYPERLINK("http://127.0.0.1")',
+    "שלום " + "x" * 10_000,
+]
+
+
+def paged_run(
+    folder: Path,
+    *,
+    rows=6,
+    columns=4,
+    n=40,
+    k=3,
+    texts: Sequence[str] | None = None,
+    names=("ant", "bee"),
+    languages=("en", "de"),
+    seed=0,
+) -> Path:
+    """A finished run whose lists of neighbours, matrix and null belong together as little as any made-up ones."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    shape = (rows, columns)
+    matrix, chance = rng.uniform(0.1, 0.6, shape), np.full(shape, k / (n - 1))
+    p = rng.uniform(0, 0.3, shape)
+    inferred = {
+        **{"null_mean": chance, "null_sd": np.full(shape, 0.01), "z": (matrix - chance) / 0.01, "p_value": p / 2, "p_fwer": p},
+        **{"p_fdr": p / 1.5, "calibrated": matrix - 0.05, "ci_low": matrix - 0.03, "ci_high": matrix + 0.03},
+    }
+    layers = {side: [block(i) for i in range(1, size + 1)] for side, size in (("a", rows), ("b", columns))}
+    depths = {side: [i / len(layers[side]) for i in range(1, len(layers[side]) + 1)] for side in "ab"}
+    affinity = Affinity(matrix, chance, layers["a"], layers["b"], depths["a"], depths["b"], n, [], [], inferred)
+    drawn = list(texts or ["A text."]) * n
+    items = pd.DataFrame(
+        {
+            "id": [f"item-{i}" for i in range(n)],
+            "group": [str(i % 5) for i in range(n)],
+            **{f"text_{side}": [f"{text} {side} {i}" for i, text in enumerate(drawn[:n])] for side in "ab"},
+            **{f"tokens_{side}": rng.integers(3, 60, n) for side in "ab"},
+        }
+    )
+    best = matrix.argmax(axis=1)
+    matches = pd.DataFrame(
+        {
+            **{"side": "a", "layer": layers["a"], "depth": depths["a"], "best_layer": [layers["b"][j] for j in best]},
+            **{"best_depth": np.array(depths["b"])[best], "best_affinity": matrix.max(axis=1)},
+            **{"monotone_layer": [layers["b"][j] for j in np.sort(best)], "monotone_depth": np.array(depths["b"])[np.sort(best)]},
+        }
+    )
+    lists = {f"neighbors_{side}": _lists(rng, len(layers[side]), n, k) for side in "ab"}
+    constants = {**{f"model_{side}": name for side, name in zip("ab", names, strict=True)}, "dataset": "texts", "n": n, "k": k}
+    with replacing(folder / "neighbors.npz") as unfinished, unfinished.open("wb") as file:
+        np.savez(file, **lists)
+    files = [
+        write_arrays(folder, affinity),
+        folder / "neighbors.npz",
+        writing.write_table(folder, "affinity", tidy(affinity, constants)),
+        writing.write_table(folder, "items", items),
+        writing.write_table(folder, "diagonal", matches),
+    ]
+    writing.write_result(folder, _result(layers, n, k, names, languages), files)
+    return folder
+
+
+def _lists(rng: np.random.Generator, layers: int, n: int, k: int) -> np.ndarray:
+    """For each layer and item its k nearest others, none twice."""
+    steps = (
+        1 + rng.random((layers, n, n - 1)).argsort(axis=2)[:, :, :k]
+        if n < 500
+        else 1 + np.arange(k) * rng.integers(1, 50, (layers, n, 1))
+    )
+    return ((np.arange(n)[None, :, None] + steps) % n).astype("u2")
+
+
+def _result(layers, n, k, names, languages) -> dict:
+    sides = {
+        side: {
+            **{"model": name, "revision": "r1", "language": language, "field": "text", "control": None, "layers": layers[side]},
+            **{
+                "width": 8,
+                "dtype": "float32",
+                "tokens": 900,
+                "certificate": {"weights": "checkpoint", "absent": []},
+                "extraction": {},
+            },
+        }
+        for side, name, language in zip("ab", names, languages, strict=True)
+    }
+    sentence = "layers at equal depth prefer each other by at least 0.025"
+    headline = {
+        "text": "swap margin",
+        "value": 0.0366,
+        "chance": 0.0,
+        "ci_low": 0.0249,
+        "ci_high": 0.0484,
+        "p": 3e-06,
+        "attainable_p": None,
+    }
+    config = {
+        **{f"model_{side}": {"id": name} for side, name in zip("ab", names, strict=True)},
+        **{"dataset": {"field_a": "text", "field_b": "text"}, "seed": 0, "statistics": {"alpha": 0.05, "level": 0.95}},
+    }
+    return {
+        "metric": {"name": "mutual_knn", "estimator": "mean overlap of neighbour lists", "k": k, "symmetric": True},
+        "pooling": "last",
+        **sides,
+        "dataset": {"name": "texts", "corpus": "texts", "control": None, "same_texts": False, "n": n},
+        "balance": {side: {"items": n, "characters": 20 * n} for side in "ab"},
+        "inference": {"orders": 201, "attainable_p": 1 / 201},
+        "headline": headline | {"sided": "two", "sentence": sentence, "caution": "holds for these items and models"},
+        "statistics": {"diagonal": {"contrast": 0.08, "swap": {"margin": {"value": 0.0366, "p": 3e-06}}}},
+        "analyses": {
+            "diagonal": {
+                "tables": ["diagonal"],
+                "tests": [],
+                "ordered_tests": [],
+                "sentences": ["on minus off the diagonal 0.081"],
+                "views": None,
+            }
+        },
+        "warnings": ["a: 3 of 40 texts are cut at 512 tokens"],
+        "timing": {"compare": 0.1},
+        "provenance": {"config": config, "command": ["src/run.py", "k=3"], "versions": {"python": "3.11"}, "seed": 0},
+    }
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[object]:
+    from playwright.sync_api import sync_playwright
+
+    place = shutil.which("chromium") or shutil.which("google-chrome")
+    assert place, "apt-get install chromium fonts-noto-core"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=place, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(chromium) -> Iterator[Callable]:
+    """`opened(file)` is the page as a person sees it; every message, error, dialog and request it makes fails the test."""
+
+    @contextmanager
+    def call(file: Path, *, width=1280, height=900):
+        heard: list[str] = []
+        context = chromium.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
+        page = context.new_page()
+        page.on("console", lambda message: heard.append(message.text) if not any(hint in message.text for hint in HINTS) else None)
+        page.on("pageerror", lambda error: heard.append(str(error)))
+        page.on("dialog", lambda dialog: (heard.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        page.on("request", lambda request: heard.append(f"request {request.url}") if request.url != file.as_uri() else None)
+        page.goto(file.as_uri())
+        page.wait_for_selector("html[data-ready=true]", state="attached", timeout=20_000)
+        try:
+            yield page
+            assert heard == []
+        finally:
+            context.close()
+
+    return call

@@ -1,0 +1,229 @@
+"""report.html as people use it, in Chromium: pointed at, clicked, by keyboard alone, in both themes; it may fetch nothing."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from pages_by_hand import HOSTILE, OUTPUTS, paged_run
+
+import layeratlas
+from layeratlas.report.page.run_page import write_run_page
+
+pytestmark = pytest.mark.browser
+
+MATRIX = "#matrix-picture [role=application]"
+SERIOUS = ("serious", "critical")
+
+
+@pytest.fixture
+def page_of(tmp_path):
+    def call(**options):
+        run = layeratlas.read_run(paged_run(tmp_path / "run", **options))
+        return run, write_run_page(run, texts=True)
+
+    return call
+
+
+def told(page) -> dict[str, str]:
+    """What stands beside the matrix."""
+    return {cell.get_attribute("data-key"): cell.inner_text() for cell in page.locator("#matrix-readout td").all()}
+
+
+def click_cell(page, run, i, j):
+    """Click the middle of a cell, from where the picture's axes say that it lies."""
+    rows, columns = run.affinity.shape
+    box = page.locator("#matrix-picture canvas").first.bounding_box()
+    cell = (box["width"] - 52 - 8) / columns
+    page.locator("#matrix-picture canvas").first.click(position={"x": 52 + (j + 0.5) * cell, "y": 8 + (rows - 1 - i + 0.5) * cell})
+
+
+def three(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def test_a_clicked_cell_tells_its_own_numbers(opened, page_of):
+    run, file = page_of()
+    with opened(file) as page:
+        for i, j in [(0, 0), (4, 1), (5, 3)]:
+            click_cell(page, run, i, j)
+            said, cell = told(page), {name: array[i, j] for name, array in run.arrays.items() if array.ndim == 2}
+            assert f"a block_{i + 1} and b block_{j + 1}" in page.inner_text("#matrix-readout h3")
+            assert said["affinity"] == three(cell["affinity"])
+            assert said["chance"] == three(cell["chance"])
+            assert said["interval"] == f"{three(cell['ci_low'])} to {three(cell['ci_high'])}"
+            assert [said[name] for name in ("p_value", "p_fwer", "p_fdr")] == [
+                three(cell[name]) for name in ("p_value", "p_fwer", "p_fdr")
+            ]
+
+
+def test_a_clicked_cell_lists_the_texts_whose_neighbourhoods_agree_most_and_least(opened, page_of):
+    run, file = page_of(n=60, k=6)
+    lists = run.neighbors()
+    shared = np.array([len(set(a) & set(b)) for a, b in zip(lists["a"][2], lists["b"][1], strict=True)])
+    with opened(file) as page:
+        click_cell(page, run, 2, 1)
+        said = [entry.inner_text() for entry in page.locator(".agree .shared").all()]
+        ranked = np.sort(shared)
+        assert said[:6] == [f"{count} of 6 shared" for count in ranked[::-1][:6]]
+        assert said[6:] == [f"{count} of 6 shared" for count in ranked[:6]]
+        page.locator(".agree button").nth(7).click()
+        item = int(page.locator("#texts-of-cell blockquote .id").inner_text().removeprefix("item-"))
+        a, b = set(lists["a"][2][item]), set(lists["b"][1][item])
+        for place, expected in enumerate((a - b, a & b, b - a)):
+            column = page.locator(".venn-lists > div").nth(place)
+            assert {entry.inner_text() for entry in column.locator(".id").all()} == {f"item-{one}" for one in expected}
+        assert page.get_by_role("img", name=f"Only in a block_3: {len(a - b)}; in both: {len(a & b)}").count() == 1
+
+
+def test_the_keyboard_alone_reaches_a_cell_its_value_and_its_texts(opened, page_of):
+    run, file = page_of()
+    with opened(file) as page:
+        for _ in range(40):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.getAttribute('aria-roledescription')") == "heat map":
+                break
+        for key in ("ArrowRight", "ArrowUp", "ArrowUp", "ArrowRight"):
+            page.keyboard.press(key)
+        assert page.inner_text("#spoken") == f"a block_3, b block_2: {three(run.arrays['affinity'][2, 1])}"
+        page.keyboard.press("Enter")
+        assert page.locator(".agree button").count() == 12
+        page.keyboard.press("ArrowDown")
+        assert told(page)["affinity"] == three(run.arrays["affinity"][1, 1])
+
+
+def test_at_its_edge_the_matrix_is_not_left(opened, page_of):
+    _, file = page_of()
+    with opened(file) as page:
+        page.focus(MATRIX)
+        for key in ["ArrowLeft"] * 3 + ["ArrowUp"] * 30:
+            page.keyboard.press(key)
+        assert "a block_6 and b block_1" in page.inner_text("#matrix-readout")
+
+
+def test_cells_above_the_level_of_the_chosen_p_are_struck_and_said_to_be(opened, page_of):
+    run, file = page_of()
+    i, j = np.argwhere(run.arrays["p_fwer"] > 0.05)[0]
+    with opened(file) as page:
+        page.focus(MATRIX)
+        before = page.locator("#matrix-picture canvas").first.screenshot()
+        page.get_by_label("Strike out cells with").select_option("p_fwer")
+        assert page.locator("#matrix-picture canvas").first.screenshot() != before
+        page.keyboard.press("Tab")
+        page.focus(MATRIX)
+        for key in ["ArrowRight"] * (j + 1) + ["ArrowUp"] * i:
+            page.keyboard.press(key)
+        assert page.inner_text("#spoken").endswith(", masked")
+        assert "family-wise p above 0.05" in page.inner_text("#matrix-picture")
+
+
+@pytest.mark.parametrize("view", ["above", "calibrated", "z"])
+def test_another_view_speaks_its_own_values(view, opened, page_of):
+    run, file = page_of()
+    expected = run.arrays["affinity"] - run.arrays["chance"] if view == "above" else run.arrays[view]
+    with opened(file) as page:
+        page.get_by_label("Show").select_option(view)
+        page.focus(MATRIX)
+        page.keyboard.press("ArrowRight")
+        value = expected[0, 0]
+        assert page.inner_text("#spoken").endswith(three(value) if abs(value) < 1 else f"{value:.4g}")
+
+
+def test_a_kept_cell_has_its_row_and_its_column_drawn_and_they_lead_back(opened, page_of):
+    run, file = page_of()
+    with opened(file) as page:
+        click_cell(page, run, 3, 2)
+        assert page.locator("#profiles .name").all_inner_texts() == [
+            "a block_4 against every layer of b",
+            "b block_3 against every layer of a",
+        ]
+        page.focus("#profiles .chart:nth-child(1) svg[role=application]")
+        page.keyboard.press("ArrowRight")
+        assert f"mutual_knn {three(run.arrays['affinity'][3, 0])}" in page.inner_text("#profiles .chart:nth-child(1) .said")
+        assert "a block_4 and b block_1" in page.inner_text("#matrix-readout")
+
+
+@pytest.mark.parametrize("width", [1280, 800])
+def test_nothing_is_wider_than_the_page(width, opened, page_of):
+    run, file = page_of(rows=80, columns=80, n=64, k=4)
+    with opened(file, width=width) as page:
+        click_cell(page, run, 40, 40)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_both_themes_pass_axe(opened, page_of):
+    from axe_playwright_python.sync_playwright import Axe
+
+    run, file = page_of()
+    with opened(file) as page:
+        click_cell(page, run, 1, 1)
+        for details in page.locator("details").all():
+            details.evaluate("(one) => { one.open = true; }")
+        for theme in ("light", "dark"):
+            assert page.evaluate("document.documentElement.dataset.theme") == theme
+            faults = Axe().run(page).response["violations"]
+            assert [(fault["id"], fault["nodes"][0]["target"]) for fault in faults if fault["impact"] in SERIOUS] == []
+            page.click("#theme")
+
+
+def test_a_saved_table_is_the_runs_own(opened, page_of):
+    run, file = page_of()
+    with opened(file) as page:
+        with page.expect_download() as saving:
+            page.get_by_role("button", name="affinity.csv").click()
+        saved = pd.read_csv(io.BytesIO(saving.value.path().read_bytes()))
+        own = run.table("affinity")
+        pd.testing.assert_frame_equal(saved[own.columns.tolist()], own, check_dtype=False, check_exact=True)
+        with page.expect_download() as saving:
+            page.get_by_role("button", name="diagonal.csv").click()
+        pd.testing.assert_frame_equal(
+            pd.read_csv(io.BytesIO(saving.value.path().read_bytes())), run.table("diagonal"), check_dtype=False, check_exact=True
+        )
+
+
+def test_a_table_is_sorted_and_filtered(opened, page_of):
+    run, file = page_of()
+    with opened(file) as page:
+        place = page.locator("[data-matches]")
+        place.get_by_role("button", name="best_affinity", exact=True).click()
+        first = place.locator("tbody tr:not([aria-hidden]) td:nth-child(2)").first
+        assert first.inner_text() == run.table("diagonal").sort_values("best_affinity")["layer"].iloc[0]
+        place.get_by_role("searchbox").fill("block_6")
+        assert first.inner_text() == "block_6"
+        assert "1 of 6 rows" in place.inner_text()
+
+
+def test_hostile_texts_and_names_do_nothing(opened, page_of):
+    run, file = page_of(texts=HOSTILE, names=(HOSTILE[0], HOSTILE[1]), languages=(HOSTILE[2], "de"), n=40)
+    with opened(file) as page:
+        click_cell(page, run, 0, 0)
+        assert page.title() != "owned"
+        assert HOSTILE[0] in page.inner_text("h1")
+        assert "<img src=x" in page.inner_text("h1")
+        assert page.locator("img, svg[onload]").count() == 0
+        with page.expect_download() as saving:
+            page.get_by_role("button", name="texts.csv").click()
+        assert "'=HYPERLINK" in saving.value.path().read_text(encoding="utf-8")
+
+
+def test_a_page_cannot_fetch_even_if_it_tried(chromium, page_of):
+    _, file = page_of()
+    page = chromium.new_page()
+    page.goto(file.as_uri())
+    tried = "fetch('http://127.0.0.1:9/').then(() => 'fetched', () => 'refused')"
+    heard = []
+    page.on("console", lambda message: heard.append(message.text))
+    assert page.evaluate(tried) == "refused"
+    assert any("Content Security Policy" in text for text in heard)
+    page.close()
+
+
+@pytest.mark.parametrize("width", [1280, 800])
+def test_a_person_can_look_at_the_page(width, opened, page_of, tmp_path):
+    run, file = page_of(rows=30, columns=18, n=100, k=10, texts=["The committee met twice.", "Snow covers the road."])
+    OUTPUTS.mkdir(exist_ok=True)
+    with opened(file, width=width) as page:
+        page.screenshot(path=OUTPUTS / f"report-{width}-first.png")
+        click_cell(page, run, 12, 8)
+        page.screenshot(path=OUTPUTS / f"report-{width}.png", full_page=True)
+    assert (OUTPUTS / f"report-{width}.png").stat().st_size > 50_000

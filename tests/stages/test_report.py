@@ -1,0 +1,133 @@
+"""stage=report, and the page that a run writes last."""
+
+import hashlib
+import logging
+import resource
+import subprocess
+import sys
+
+import pytest
+from pages_by_hand import paged_run
+from running import last_line
+
+import layeratlas
+from layeratlas.report import again
+from layeratlas.report.again import run_again
+
+
+def digests(folder) -> dict[str, str]:
+    return {
+        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.rglob("*") if file.is_file()
+    }
+
+
+def of_run(folder) -> dict[str, str]:
+    """Apart from the log and Hydra's record of the last command."""
+    return {name: digest for name, digest in digests(folder).items() if "run.log" not in name and not name.startswith(".hydra")}
+
+
+@pytest.mark.slow
+def test_a_run_writes_its_page_last_and_a_stage_writes_the_same_again(command, tiny, tmp_path):
+    folder = tmp_path / "out"
+    page = folder / "report.html"
+    assert command(*tiny, "report.enabled=false") == 0
+    numbers = of_run(folder)
+    assert not page.exists()
+    assert command(*tiny) == 0
+    assert of_run(folder) == numbers | {"report.html": hashlib.sha256(page.read_bytes()).hexdigest()}
+    assert page.stat().st_mtime_ns >= max(file.stat().st_mtime_ns for file in (folder / "figures").iterdir())
+    whole = of_run(folder)
+    page.unlink()
+    assert command("stage=report", f"run_dir={folder}", where=()) == 0
+    assert of_run(folder) == whole
+
+
+@pytest.fixture
+def run(tmp_path):
+    return layeratlas.read_run(paged_run(tmp_path / "run"))
+
+
+def test_a_page_that_is_there_is_kept_and_one_that_is_lacking_is_made(run):
+    page = run.folder / "report.html"
+    for before in (None, ""):  # absent, or what a full disk has left
+        if before is not None:
+            page.write_text(before)
+        run_again(run, page=True, texts=True, only_lacking=True)
+        assert page.stat().st_size > 10_000
+    page.write_text("kept")
+    run_again(run, page=True, texts=True, only_lacking=True)
+    assert page.read_text() == "kept"
+
+
+def test_no_page_is_made_where_none_is_wanted(run, command):
+    assert command("stage=report", f"run_dir={run.folder}", "report.enabled=false", where=()) == 0
+    assert not (run.folder / "report.html").exists()
+    assert (run.folder / "figures" / "affinity.png").exists()
+
+
+def test_several_runs_are_drawn_at_once(command, tmp_path):
+    folders = [paged_run(tmp_path / name) for name in ("one", "two")]
+    assert command("stage=report", f"run_dir=[{','.join(map(str, folders))}]", where=()) == 0
+    assert all((folder / "report.html").is_file() for folder in folders)
+
+
+def test_a_page_that_cannot_be_made_costs_no_number(run, monkeypatch, caplog):
+    def broken(_, *, texts):
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr(again, "write_run_page", broken)
+    run_again(run, page=True, texts=True)
+    assert "report.html is not written; the numbers in" in caplog.text
+    assert "no ink" in caplog.text
+
+
+def test_a_full_disk_is_one_line(run, monkeypatch, caplog):
+    def full(_, *, texts):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(again, "write_run_page", full)
+    with caplog.at_level(logging.WARNING):
+        run_again(run, page=True, texts=True)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "[Errno 28] No space left on device; the numbers are complete, and the same command writes it"
+    ]
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["stage=report"], "layeratlas: run_dir: has no value; give one as run_dir=... or sweep_dir=..."),
+        (["stage=report", "run_dir=nowhere"], "layeratlas: nowhere: no finished run here (no result.json)"),
+        (["stage=report", "run_dir=5"], "layeratlas: 5: no finished run here (no result.json)"),
+        (["report.enabled=perhaps"], "layeratlas: report.enabled: expected true or false; got 'perhaps'"),
+        (["report.texts=null"], "layeratlas: report.texts: expected true or false; got null"),
+        (["stage=status", "sweep_dir=null"], "layeratlas: sweep_dir: has no value; give one as sweep_dir=..."),
+    ],
+)
+def test_what_the_report_cannot_use_is_one_line(arguments, message, command, capfd):
+    assert command(*arguments, where=()) == 2
+    assert last_line(capfd) == message
+
+
+def test_a_damaged_run_is_named_and_nothing_of_it_is_drawn(command, tmp_path, capfd):
+    folder = paged_run(tmp_path / "run")
+    content = bytearray((folder / "affinity.npz").read_bytes())
+    content[100] ^= 1
+    (folder / "affinity.npz").write_bytes(content)
+    assert command("stage=report", f"run_dir={folder}", where=()) != 0
+    assert "affinity.npz is damaged" in last_line(capfd)
+    assert not (folder / "report.html").exists()
+
+
+@pytest.mark.slow
+def test_a_page_needs_no_torch_and_less_than_five_seconds(tmp_path):
+    folder = paged_run(tmp_path / "run", rows=80, columns=80, n=512, k=10)
+    code = "import sys; from layeratlas.stages import main; code = main.main(); print('torch' in sys.modules); sys.exit(code)"
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    arguments = [sys.executable, "-c", code, "stage=report", f"run_dir={folder}"]
+    done = subprocess.run(arguments, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1] == "False"
+    assert (folder / "report.html").stat().st_size < 6e6
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 5  # of the processor: others may be at work beside
