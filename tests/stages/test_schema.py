@@ -101,7 +101,7 @@ def test_the_default_config_is_sound_and_comes_back_resolved():
         ("analysis.diagonal", None, "analysis.diagonal: expected a file of conf/analysis, chosen as analysis=NAME; got null"),
         ("store.dir", None, "store.dir: expected text; got null"),
         ("store.action", "burn", "store.action: expected 'list', 'verify' or 'remove'; got 'burn'"),
-        ("sweep_dir", 5, "sweep_dir: expected text or a list; got 5"),
+        ("sweep_dir", 5, "sweep_dir: expected text or a list or null; got 5"),
         ("metric._target_", "layeratlas.metrics.MutualKN", "metric._target_: layeratlas.metrics has no 'MutualKN'; did you mean"),
         ("metric._target_", "layeratlas.metric.MutualKNN", "metric._target_: layeratlas has no 'metric'; did you mean 'metrics'?"),
         ("metric._target_", "nowhere.Mine", "metric._target_: there is no module 'nowhere'; PYTHONPATH=DIR has Python search"),
