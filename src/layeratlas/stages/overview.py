@@ -23,6 +23,8 @@ def status(config: DictConfig, folder: Path) -> None:
 
 def summarize(config: DictConfig, folder: Path) -> None:
     """Write one sweep's tables and figures, or those of several sweeps together."""
+    from layeratlas.stages.plan import store_of
+    from layeratlas.stages.reopening import opener_of
     from layeratlas.stages.schema import built
     from layeratlas.stages.summary import summarize  # statsmodels and matplotlib take seconds to import
 
@@ -30,7 +32,8 @@ def summarize(config: DictConfig, folder: Path) -> None:
     if len(found) > 1 and config.summary_dir is None:
         raise ConfigError("summary_dir: has no value; several sweeps are summarised in a folder of their own")
     studies = {name: built(node, f"study.{name}") for name, node in config.study.items()}
-    summarize(found, Path(config.summary_dir or found[0]), studies=studies, family=config.summary_family)
+    opener = opener_of(store_of(config))
+    summarize(found, Path(config.summary_dir or found[0]), studies=studies, family=config.summary_family, opener=opener)
 
 
 def report(config: DictConfig, folder: Path) -> None:

@@ -136,8 +136,8 @@ def _run(config: DictConfig, folder: Path, *, only_stored: bool) -> None:
         notes.warn(offer)
     extractor = replace(plan.extractor, only_stored=only_stored)
     with notes.timed("extract"):
-        whole = _extract(plan, extractor, config.layers)
-        extracted = _of_layers(whole, config.layers)
+        whole = extracted_sides(plan, extractor, config.layers)
+        extracted = of_layers(whole, config.layers)
         _make_way(extractor)
     with notes.timed("compare"):
         require_one_width(plan, extracted)
@@ -158,7 +158,7 @@ def _run(config: DictConfig, folder: Path, *, only_stored: bool) -> None:
     log_summary(reading.read_run(folder))
 
 
-def _extract(plan: Plan, extractor: Extractor, layers: Any) -> dict[str, Extracted]:
+def extracted_sides(plan: Plan, extractor: Extractor, layers: Any) -> dict[str, Extracted]:
     """All stored layers of both sides, one model in memory at a time; a side that equals the other is read once.
 
     Raises ConfigError as soon as a side turns out to lack one of the `layers` that are to be compared.
@@ -171,7 +171,7 @@ def _extract(plan: Plan, extractor: Extractor, layers: Any) -> dict[str, Extract
     return {name: extracted[name] for name in plan.models}
 
 
-def _of_layers(extracted: dict[str, Extracted], layers: Any) -> dict[str, Extracted]:
+def of_layers(extracted: dict[str, Extracted], layers: Any) -> dict[str, Extracted]:
     """Both sides with these layers alone; a side that equals the other stays the same object."""
     chosen = {side: replace(whole, activations=whole.activations.select(layers)) for side, whole in extracted.items()}
     return {**chosen, "b": chosen["a"]} if extracted["b"] is extracted["a"] else chosen

@@ -193,7 +193,8 @@ def languages_of(config: DictConfig) -> dict[str, Language]:
 def _model(config: DictConfig, side: str) -> AbstractModel | StoredActivations:
     """A side's model; what its file says of developer and family does not hold for another id given in its place."""
     model = instantiate(config[f"model_{side}"], _convert_="all")
-    given = {override.lstrip("+").split("=")[0] for override in HydraConfig.get().overrides.task}
+    typed = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    given = {override.lstrip("+").split("=")[0] for override in typed}
     if isinstance(model, AbstractModel) and f"model_{side}.id" in given:
         unknown = [key for key in ("developer", "family") if f"model_{side}.{key}" not in given]
         return replace(model, **dict.fromkeys(unknown))

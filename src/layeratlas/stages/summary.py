@@ -22,6 +22,7 @@ from layeratlas.runs.reading import RESULT, Run
 from layeratlas.runs.states import JobState, count, listing, states_of
 from layeratlas.studies import AbstractStudy, Sweep, sweep_of
 from layeratlas.studies.families import conditions, headline, hopeless
+from layeratlas.studies.opened import Opener, unopened
 from layeratlas.studies.sweep import labelled, name_of
 
 logger = logging.getLogger(__name__)
@@ -38,11 +39,13 @@ def summarize(
     studies: Mapping[str, AbstractStudy],
     family: Sequence[str] | None = None,
     report_missing: bool = True,
+    opener: Opener = unopened,
 ) -> pd.DataFrame:
     """Write the summary of all jobs below these sweep folders; returns its table, one row per finished run.
 
     `studies` are what is asked of all runs together, by name. `family`: the columns within which p-values are corrected, for wider
-    families than those of `families.conditions`. `report_missing`: say which jobs are not done, and why.
+    families than those of `families.conditions`. `report_missing`: say which jobs are not done, and why. `opener` reads the
+    runs' vectors for studies that ask for them.
     """
     found = [(folder, states_of(folder)) for folder in folders]
     runs = [run for folder, states in found for run in _runs(folder, states)]
@@ -54,7 +57,7 @@ def summarize(
     if not runs:
         logger.warning("summary: no job has finished with a result, so there is nothing to summarise yet")
         return pd.DataFrame()
-    sweep = sweep_of(runs, family).with_corrections()
+    sweep = sweep_of(runs, family, opener).with_corrections()
     for doubt in hopeless(sweep.table, sweep.tests):
         logger.warning(doubt)
     writing.write_table(into, "summary", sweep.table)

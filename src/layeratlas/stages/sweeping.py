@@ -120,10 +120,13 @@ class Sweeping:
         if not any((folder / str(state.job.number) / RESULT).is_file() for state in states.states_of(folder)):
             return []
         try:
+            from layeratlas.stages.plan import store_of
+            from layeratlas.stages.reopening import opener_of
             from layeratlas.stages.summary import summarize  # statsmodels and matplotlib take seconds to import
 
             made = {name: built(node, f"study.{name}") for name, node in self._studies(folder).items()}
-            summarize([folder], folder, studies=made, report_missing=False)
+            opener = opener_of(store_of(self.config))
+            summarize([folder], folder, studies=made, report_missing=False, opener=opener)
         except ConfigError as error:
             logger.warning("the sweep is not summarised: %s", error)
         except Exception as error:

@@ -2,6 +2,7 @@
 
 from layeratlas.studies.agreement import Agreements as Agreements
 from layeratlas.studies.base import AbstractStudy as AbstractStudy
+from layeratlas.studies.conditions import Conditions as Conditions
 from layeratlas.studies.controls import Controls as Controls
 from layeratlas.studies.depth import Depth as Depth
 from layeratlas.studies.languages import Languages as Languages

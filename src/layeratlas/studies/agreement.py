@@ -1,6 +1,6 @@
 """How far do the runs of a sweep that compare the same layers give the same picture?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
@@ -39,16 +39,23 @@ class Agreements(AbstractStudy):
         if len(pairs) > self.most:
             said = f"{len(pairs)} pairs of runs of the same models are not compared; study.agreement.most={len(pairs)} does it"
             return Findings(numbers={"pairs": len(pairs), "compared": 0}, warnings=[said])
-        rows, depths = [], []
-        for i, j in pairs:
-            found = compare_runs(sweep.runs[i], sweep.runs[j], draws=self.draws, seed=self.seed)
-            told = _apart(sweep.table.iloc[i], sweep.table.iloc[j])
-            rows.append(told | _row(found))
-            if found.differences is not None:
-                depths.append(found.differences.assign(job_first=told["job_first"], job_second=told["job_second"]))
-        table = pd.DataFrame(rows).assign(**{f"{p}_holm": corrected_over(pd.DataFrame(rows), p) for p in ("mantel_p", "margin_p")})
-        parts = {"depths": pd.concat(depths, ignore_index=True)} if depths else {}
-        return Findings(table, parts, _numbers(table), sentences=[_sentence(table)])
+        table, parts = compared(sweep, pairs, draws=self.draws, seed=self.seed)
+        return Findings(table, parts, numbers_of(table), sentences=[_sentence(table)])
+
+
+def compared(
+    sweep: Sweep, pairs: Sequence[tuple[int, int]], *, draws: int, seed: int
+) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    """A row per pair of places, p-values corrected over all of them; as the part `depths`, differences depth by depth."""
+    rows, depths = [], []
+    for i, j in pairs:
+        found = compare_runs(sweep.runs[i], sweep.runs[j], draws=draws, seed=seed)
+        told = _apart(sweep.table.iloc[i], sweep.table.iloc[j])
+        rows.append(told | _row(found))
+        if found.differences is not None:
+            depths.append(found.differences.assign(job_first=told["job_first"], job_second=told["job_second"]))
+    table = pd.DataFrame(rows).assign(**{f"{p}_holm": corrected_over(pd.DataFrame(rows), p) for p in ("mantel_p", "margin_p")})
+    return table, {"depths": pd.concat(depths, ignore_index=True)} if depths else {}
 
 
 def _pairs(sweep: Sweep) -> Iterator[tuple[int, int]]:
@@ -58,9 +65,14 @@ def _pairs(sweep: Sweep) -> Iterator[tuple[int, int]]:
     return ((i, j) for i, j in combinations(range(len(sweep)), 2) if layers[i] == layers[j])
 
 
+def telling(table: pd.DataFrame) -> list[str]:
+    """The columns that set runs of the same models apart."""
+    return [*conditions(table), *_SIDES]
+
+
 def _apart(first: pd.Series, second: pd.Series) -> dict[str, Any]:
     """Which runs these are, and what sets them apart."""
-    columns = [*conditions(first.to_frame().T), *_SIDES]
+    columns = telling(first.to_frame().T)
     differ = [column for column in columns if str(first[column]) != str(second[column])]
     told = {"model_a": first["model_a"], "model_b": first["model_b"], "job_first": first["job"], "job_second": second["job"]}
     told |= {"sweep_first": first["sweep"], "sweep_second": second["sweep"], "differ_in": ", ".join(differ)}
@@ -76,7 +88,7 @@ def _row(found: Agreement) -> dict[str, Any]:
     return row | {"margin_difference": margin["value"]} | {f"margin_{key}": margin[key] for key in ("ci_low", "ci_high", "p")}
 
 
-def _numbers(table: pd.DataFrame) -> dict[str, Any]:
+def numbers_of(table: pd.DataFrame) -> dict[str, Any]:
     r = table["off_diagonal_pearson"]
     return {"pairs": len(table), "compared": len(table), "lowest": r.min(), "median": r.median(), "highest": r.max()}
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from layeratlas.runs.reading import Run
 from layeratlas.studies.families import families, shared, with_corrections
+from layeratlas.studies.opened import Opener, unopened
 
 NUMBERS = ["value", "chance", "ci_low", "ci_high", "p", "attainable_p"]
 _PARTS = ("dataset", "metric")  # whose settings are told apart within those of one name
@@ -23,13 +24,14 @@ class Sweep:
     `config.*` for every other setting that varies); for both sides `model_*`, `language_*`, `field_*`, `control_*`, and
     `side_*`, a name that tells it from the other sides; `self_pair` where a side is compared with itself; the headline; and every
     number of the analyses as `<analysis>.<number>`. `tests` are the columns that hold p-values, `ordered_tests` those that were
-    published with a correction over pairs in both orders.
+    published with a correction over pairs in both orders. `opener` reads a run's vectors again.
     """
 
     runs: Sequence[Run]
     table: pd.DataFrame
     tests: Sequence[str]
     ordered_tests: Sequence[str]
+    opener: Opener = unopened
 
     def __len__(self) -> int:
         return len(self.runs)
@@ -68,7 +70,7 @@ def labelled(table: pd.DataFrame, told: pd.Series) -> pd.DataFrame:
     return table.assign(**new)
 
 
-def sweep_of(runs: Sequence[Run], family: Sequence[str] | None = None) -> Sweep:
+def sweep_of(runs: Sequence[Run], family: Sequence[str] | None = None, opener: Opener = unopened) -> Sweep:
     """Finished runs, with their table: one row each. `family`: see `families.families`."""
     names, texts, varied = _model_names(runs), _texts_apart(runs), _varied(runs)
     table = pd.DataFrame([_row(run, names, texts, varied) for run in runs])
@@ -76,7 +78,7 @@ def sweep_of(runs: Sequence[Run], family: Sequence[str] | None = None) -> Sweep:
     table = table.astype(dict.fromkeys(numbers, float)).astype({"k": "Int64"})
     table = table.assign(test_family=families(table, family))
     tests = ["p", *_declared(runs, "tests")]
-    return Sweep(runs, table, [test for test in tests if test in table], _declared(runs, "ordered_tests"))
+    return Sweep(runs, table, [test for test in tests if test in table], _declared(runs, "ordered_tests"), opener)
 
 
 def _declared(runs: Sequence[Run], what: str) -> list[str]:

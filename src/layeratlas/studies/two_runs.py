@@ -59,7 +59,7 @@ def compare_runs(first: Run, second: Run, *, draws: int = 1000, seed: int = 0) -
     paired = reason is None and _same_items(first, second)
     return Agreement(
         correlation=correlate(
-            *matrices, draws=draws, rng=np.random.default_rng(seed), one_model=all(map(_of_one_model, (first, second)))
+            *matrices, draws=draws, rng=np.random.default_rng(seed), one_model=all(map(of_one_model, (first, second)))
         ),
         apart=apart,
         ceiling=float(np.sqrt(np.prod(known))) if len(known) == 2 else None,
@@ -69,7 +69,7 @@ def compare_runs(first: Run, second: Run, *, draws: int = 1000, seed: int = 0) -
     )
 
 
-def _of_one_model(run: Run) -> bool:
+def of_one_model(run: Run) -> bool:
     """Whether rows and columns are the same layers of the same weights, in whatever languages."""
     same_layers = run.arrays["layers_a"].tolist() == run.arrays["layers_b"].tolist()
     return same_layers and _weights(run, "a") == _weights(run, "b")

@@ -1,0 +1,153 @@
+"""All conditions of one model on one scale, how far they agree, and which factor moves them more."""
+
+import math
+from collections.abc import Iterator, Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from layeratlas.report.views import SweepView
+from layeratlas.runs.reading import Run
+from layeratlas.studies import Sweep
+
+_FLAG = "tab:red"
+_COLOURS = {"as they are": "tab:blue", "depth trend removed": "tab:orange"}
+_IN_CELLS = 12  # conditions whose correlations are written into their cells
+_WIDE = 16.0  # inches
+
+
+def figures(sweep: Sweep, tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Figure]]:
+    """Three pictures for each grid: all matrices, their correlations, and the effects of crossed factors if there are any."""
+    if "conditions_runs" not in tables:
+        return
+    effects = tables.get("conditions_effects")
+    several = tables["conditions_runs"]["grid"].nunique() > 1
+    for grid, runs in tables["conditions_runs"].groupby("grid"):
+        folder = f"conditions/{grid}_" if several else "conditions/"
+        of_grid = None if effects is None else effects[effects["grid"] == grid]
+        yield f"{folder}matrices", matrices_figure(sweep, runs, of_grid)
+        yield f"{folder}agreement", agreement_figure(sweep, runs, tables["conditions"][tables["conditions"]["grid"] == grid])
+        for number, (_, design) in enumerate(() if of_grid is None else of_grid.groupby("design")):
+            yield f"{folder}effects{f'_{number}' if number else ''}", effects_figure(design)
+
+
+def matrices_figure(sweep: Sweep, runs: pd.DataFrame, effects: pd.DataFrame | None) -> Figure:
+    """Every matrix with the same colours; a row for each level of the first factor where two are crossed."""
+    wide = _columns(len(runs), effects)
+    high = math.ceil(len(runs) / wide)
+    side = min(2.6, _WIDE / wide)
+    figure, axes = plt.subplots(high, wide, figsize=(side * wide + 1.2, side * high + 1.1), layout="constrained", squeeze=False)
+    chosen = [sweep.runs[place] for place in runs["place"].tolist()]
+    matrices = [run.arrays["affinity"] for run in chosen]
+    scale = {"vmin": min(m.min() for m in matrices), "vmax": max(m.max() for m in matrices)}
+    for one in axes.ravel()[len(runs) :]:
+        one.set_axis_off()
+    images = []
+    for one, matrix, run, row in zip(axes.ravel(), matrices, chosen, runs.itertuples(), strict=False):
+        images.append(one.imshow(matrix, origin="lower", aspect="auto", cmap="viridis", interpolation="nearest", **scale))
+        said = f"{row.label}\n{_scales(row)}" if row.unequal else row.label
+        one.set_title(said, fontsize="x-small", color=_FLAG if row.unequal else "black")
+        _name_layers(one, run)
+    metric = chosen[0].result["metric"]
+    figure.colorbar(images[0], ax=axes, label=f"{metric['name']} (larger = more alike)", fraction=0.03)
+    figure.supxlabel("block of b", fontsize="small")
+    figure.supylabel("block of a", fontsize="small")
+    figure.suptitle(f"{_title(sweep, runs)}\none colour scale for all {len(runs)} matrices{_flagged(runs)}", fontsize="small")
+    return figure
+
+
+def _name_layers(axes: Axes, run: Run) -> None:
+    """The first, middle and last layer by their numbers, or names where they have none."""
+    for side, name in ((axes.yaxis, "a"), (axes.xaxis, "b")):
+        layers = [str(layer).removeprefix("block_") for layer in run.arrays[f"layers_{name}"]]
+        shown = sorted({0, len(layers) // 2, len(layers) - 1})
+        side.set_ticks(shown, [layers[place] for place in shown], fontsize=5.5)
+    axes.tick_params(length=2)
+
+
+def _columns(count: int, effects: pd.DataFrame | None) -> int:
+    if effects is not None and len(effects) and effects["levels_first"].iloc[0] * effects["levels_second"].iloc[0] == count:
+        return int(effects["levels_second"].iloc[0])
+    return min(count, max(2, math.ceil(math.sqrt(count))))
+
+
+def agreement_figure(sweep: Sweep, runs: pd.DataFrame, table: pd.DataFrame) -> Figure:
+    """Condition against condition: cells' correlation off the diagonal above, with depth held constant below."""
+    places = {job: i for i, job in enumerate(zip(runs["sweep"], runs["job"], strict=True))}
+    cells = np.full((len(runs), len(runs)), np.nan)
+    for row in table.itertuples():
+        i, j = places[row.sweep_first, row.job_first], places[row.sweep_second, row.job_second]
+        i, j = min(i, j), max(i, j)
+        cells[i, j], cells[j, i] = row.off_diagonal_pearson, row.partial
+    size = max(4.0, 2.4 + 0.3 * len(runs))
+    figure, axes = plt.subplots(figsize=(size + 1.5, size), layout="constrained")
+    colours = plt.get_cmap("RdBu_r").with_extremes(bad="lightgrey")
+    image = axes.imshow(cells, vmin=-1, vmax=1, cmap=colours)
+    axes.set_xticks(range(len(runs)), runs["label"], rotation=90, fontsize="x-small")
+    axes.set_yticks(range(len(runs)), runs["label"], fontsize="x-small")
+    for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
+        for tick, unequal in zip(ticks, runs["unequal"], strict=True):
+            tick.set_color(_FLAG if unequal else "black")
+    if len(runs) <= _IN_CELLS:
+        for i, j in np.argwhere(np.isfinite(cells)):
+            shade = "white" if abs(cells[i, j]) > 0.6 else "black"
+            axes.text(j, i, f"{cells[i, j]:z.2f}", ha="center", va="center", fontsize="x-small", color=shade)
+    figure.colorbar(image, ax=axes, label="correlation of the matrices' cells", shrink=0.8)
+    said = f"above the diagonal: cells off the diagonal; below: depth held constant{_flagged(runs)}"
+    figure.suptitle(f"{_title(sweep, runs)}\n{said}", fontsize="small", wrap=True)
+    return figure
+
+
+def effects_figure(table: pd.DataFrame) -> Figure:
+    """Size and share of each factor's effect with intervals, as the matrices are and without their depth trend."""
+    figure, (sizes, shares) = plt.subplots(1, 2, figsize=(11, 3.6), layout="constrained", sharey=True)
+    names = list(dict.fromkeys(table["effect"]))
+    for number, (of, rows) in enumerate(table.groupby("of", sort=False)):
+        colour, at = _COLOURS[str(of)], np.array([names.index(name) for name in rows["effect"]]) + 0.24 * number - 0.12
+        sizes.hlines(at, rows["ci_low"], rows["ci_high"], color=colour, linewidth=1.6)
+        sizes.plot(rows["value"], at, "s", color=colour, markersize=5, label=of)
+        _naive(sizes, rows["naive"], at, colour)
+        parts = rows["share"].notna() | rows["share_ci_low"].notna()
+        shares.hlines(at[parts], rows["share_ci_low"][parts], rows["share_ci_high"][parts], color=colour, linewidth=1.6)
+        shares.plot(rows["share"][parts], at[parts], "s", color=colour, markersize=5)
+        _naive(shares, rows["naive_share"][parts], at[parts], colour)
+    sizes.axvline(0, color="grey", linewidth=0.8)
+    sizes.set_yticks(range(len(names)), names)
+    sizes.invert_yaxis()
+    first = table.iloc[0]
+    sizes.set_xlabel(f"variance of the effect ({first['metric']} squared, mean over cells)", fontsize="small")
+    shares.set_xlabel("share of the three effects", fontsize="small")
+    shares.set_xlim(-0.02, 1.02)
+    sizes.plot([], [], "D", color="grey", fillstyle="none", markersize=4, label="naively, noise included")
+    figure.legend(loc="outside lower center", fontsize="x-small", frameon=False, ncols=3)
+    levels = f"{first['levels_first']} levels of {first['first']} x {first['levels_second']} of {first['second']}"
+    said = f"{levels}; n = {first['n']}, halves of {first['half']}; lines: {first['level']:.0%} intervals over items"
+    figure.suptitle(f"{first['model']}, {first['metric']}, pooling {first['pooling']}\n{said}", fontsize="small")
+    return figure
+
+
+def _naive(axes: Axes, values: pd.Series, at: np.ndarray, colour: str) -> None:
+    axes.plot(values, at, "D", color=colour, fillstyle="none", markersize=4)
+
+
+def _title(sweep: Sweep, runs: pd.DataFrame) -> str:
+    rows = sweep.table.iloc[runs["place"]]
+    parts = [*(rows[column] for column in ("model_a", "model_b", "metric", "pooling"))]
+    shared = dict.fromkeys(str(part.iloc[0]) for part in parts if part.nunique() == 1)
+    n = sorted(set(runs["n"]))
+    return f"{', '.join(shared)}, n = {', '.join(map(str, n))}"
+
+
+def _flagged(runs: pd.DataFrame) -> str:
+    unequal = sorted({scale for scales in runs["unequal"] if scales for scale in scales.split(", ")})
+    return f"; NOT on one scale: {', '.join(unequal)} differ (red)" if unequal else ""
+
+
+def _scales(row: tuple) -> str:
+    return ", ".join(f"{scale} = {getattr(row, scale)}" for scale in row.unequal.split(", "))  # type: ignore[attr-defined]
+
+
+VIEWS = [SweepView(figures)]
