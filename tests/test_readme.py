@@ -175,7 +175,8 @@ def keys() -> set[str]:
     found = dotted(OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml")))
     for file in CONF.glob("*/*.yaml"):
         node = OmegaConf.to_container(OmegaConf.load(file))
-        names = ("model_a", "model_b") if file.parent.name == "model" else (file.parent.name,)
+        group = file.parent.name
+        names = {"model": ("model_a", "model_b")}.get(group, (f"{group}.{file.stem}" if group in ("analysis", "study") else group,))
         below = "" if "@package _global_" in file.read_text(encoding="utf-8") else None
         found |= {f"{name}.{key}" for name in names for key in dotted(node)} if below is None else dotted(node)
     return found

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 
@@ -28,6 +29,14 @@ class Headline:
 
 
 @dataclass(frozen=True)
+class Tensors:
+    """Arrays for other programs, as `NAME.safetensors`: `header` says as JSON, under the key `header`, what they are."""
+
+    arrays: Mapping[str, np.ndarray]
+    header: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Findings:
     """An analysis' answer, or a study's.
 
@@ -35,7 +44,8 @@ class Findings:
     all are tidy. `numbers` go into result.json (a study's into studies.json); they may be nested. `tests` names those of them
     that are p-values, with dots for nesting (`swap.margin.p`): a sweep's summary corrects these, and no others. The smallest
     attainable value of `x.p` is called `x.attainable_p`. `ordered_tests` are those tests that were published with a correction
-    over pairs in both orders. `sentences` say in words what was shown beside the headline.
+    over pairs in both orders. `sentences` say in words what was shown beside the headline. `tensors` are arrays for other programs,
+    saved as `<name>_<key>.safetensors`.
     """
 
     table: pd.DataFrame | None = None
@@ -47,6 +57,7 @@ class Findings:
     sentences: Sequence[str] = ()
     warnings: Sequence[str] = ()
     others: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    tensors: Mapping[str, Tensors] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuses a test that is no number, which no sweep would correct."""

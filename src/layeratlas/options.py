@@ -64,8 +64,8 @@ def require_options(owner: Callable[..., Any], options: Mapping[str, Any], where
         if key not in known and not takes_any:
             there_is = ", ".join(known) or "none"
             raise ConfigError(f"{where}.{key}: {_name(owner)} has no such option{meant(key, known)}; it has {there_is}")
-        if key in (hints := _hints(owner)):
-            require(hints[key], value, f"{where}.{key}")
+        if key in (known_hints := hints(owner)):
+            require(known_hints[key], value, f"{where}.{key}")
 
 
 def require_complete(owner: Callable[..., Any], options: Mapping[str, Any], where: str) -> None:
@@ -104,7 +104,7 @@ def _adapter(hint: Any) -> TypeAdapter | None:
 
 
 @cache
-def _hints(owner: Callable[..., Any]) -> dict[str, Any]:
+def hints(owner: Callable[..., Any]) -> dict[str, Any]:
     """None for an owner whose annotations cannot be evaluated."""
     try:
         return get_type_hints(owner.__init__ if inspect.isclass(owner) else owner, include_extras=True)

@@ -14,6 +14,7 @@ from layeratlas.arrays import Activations
 from layeratlas.corpora import Language
 from layeratlas.findings import Findings as Findings
 from layeratlas.findings import Headline as Headline
+from layeratlas.findings import Tensors as Tensors
 from layeratlas.metrics import AbstractMetric
 from layeratlas.statistics import Inference
 

@@ -4,6 +4,7 @@ Arrays and tables come first, `result.json` last, each under a temporary name an
 if and only if `result.json` exists.
 """
 
+import json
 import platform
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import safetensors.numpy
 
 from layeratlas.errors import ConfigError
 from layeratlas.files.atomic import remove_abandoned, replacing
@@ -28,6 +31,13 @@ _VERSIONS = ("layeratlas", "torch", "transformers", "datasets", "numpy", "scipy"
 def write_table(folder: Path, name: str, table: pd.DataFrame) -> Path:
     folder.mkdir(exist_ok=True)
     return write_file(folder / f"{name}.parquet", table.to_parquet)
+
+
+def write_tensors(folder: Path, name: str, arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> Path:
+    """Arrays as safetensors; their `header` is JSON under the key `header` of the file's metadata."""
+    metadata = {"header": json.dumps(header, ensure_ascii=False)}
+    content = safetensors.numpy.save(dict(arrays), metadata=metadata)
+    return write_file(folder / f"{name}.safetensors", lambda path: path.write_bytes(content))
 
 
 def write_csv(folder: Path, name: str, table: pd.DataFrame) -> None:

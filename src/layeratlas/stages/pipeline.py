@@ -151,6 +151,10 @@ def _run(config: DictConfig, folder: Path, *, only_stored: bool) -> None:
         findings = _analyse(plan, _comparison(plan, whole, affinity), notes)
     for name, found in findings.items():
         files += [writing.write_table(folder, table, content) for table, content in found.tables(name).items()]
+        files += [
+            writing.write_tensors(folder, f"{name}_{key}", tensors.arrays, {**tensors.header, **_made_of(plan)})
+            for key, tensors in found.tensors.items()
+        ]
     for doubt in doubtful_texts(plan, extracted):
         notes.warn(doubt)
     writing.write_result(folder, described(plan, extracted, affinity, findings) | vars(notes), files)
@@ -212,6 +216,12 @@ def _write_arrays(folder: Path, plan: Plan, extracted: dict[str, Extracted], aff
 def _items(plan: Plan, extracted: dict[str, Extracted]) -> pd.DataFrame:
     """A row per item: id, group, both sides' texts and what was counted of their tokens."""
     return pd.concat([plan.items.table, *(extracted[side].tokens.add_suffix(f"_{side}") for side in "ab")], axis=1)
+
+
+def _made_of(plan: Plan) -> dict[str, Any]:
+    """Where an analysis' arrays come from."""
+    model = plan.models["a"]
+    return {"model": model.name, "revision": model.fingerprint(), "dataset": plan.dataset, "n": plan.items.n}
 
 
 def _comparison(plan: Plan, whole: dict[str, Extracted], affinity: Affinity) -> Comparison:

@@ -4,9 +4,10 @@ import importlib
 import inspect
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
@@ -21,7 +22,7 @@ from layeratlas.extraction.pooling import require_pooling
 from layeratlas.layers import require_names
 from layeratlas.metrics import AbstractMetric
 from layeratlas.models import AbstractModel, StoredActivations
-from layeratlas.options import meant, require, require_complete, require_options, shown
+from layeratlas.options import hints, meant, require, require_complete, require_options, shown
 from layeratlas.stages.keys import with_keys
 from layeratlas.statistics import Inference
 from layeratlas.studies.base import AbstractStudy
@@ -124,13 +125,27 @@ def _require_options(node: dict[str, Any], where: str) -> None:
     owner = _located(node["_target_"], f"{where}._target_")
     options = {key: value for key, value in node.items() if not (key.startswith("_") and key.endswith("_"))}
     for key, value in options.items():
-        for inner in value if isinstance(value, list) else [value]:
+        for i, inner in enumerate(value if isinstance(value, list) else [value]):
             if isinstance(inner, dict) and "_target_" in inner:
-                _require_options(inner, f"{where}.{key}")
+                place = f"{where}.{key}" + (f"[{i}]" if isinstance(value, list) else "")
+                _require_options(inner, place)
+                _require_kind(owner, key, inner["_target_"], place)
     plain = {key: value for key, value in options.items() if not _makes_objects(value)}
     require_options(owner, plain, where)
     if not node.get("_partial_"):
         require_complete(owner, options, where)
+
+
+def _require_kind(owner: Callable[..., Any], key: str, path: str, where: str) -> None:
+    """Raises ConfigError for a class that is none of those that the owner declares for this option, or for each of a list."""
+    hint = hints(owner).get(key)
+    several = get_origin(hint) in (Sequence, list, tuple, Union, UnionType)
+    origins = (get_origin(each) or each for each in (get_args(hint) if several else [hint]))
+    kinds = tuple(kind for kind in origins if inspect.isclass(kind) and not getattr(kind, "_is_protocol", False))
+    made = _located(path, f"{where}._target_")
+    if inspect.isclass(made) and kinds and not issubclass(made, kinds):
+        names = " or ".join(kind.__name__ for kind in kinds)
+        raise ConfigError(f"{where}._target_: expected a {names}; {path} makes a {made.__name__}")
 
 
 def _makes_objects(value: Any) -> bool:

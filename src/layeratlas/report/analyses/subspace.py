@@ -1,0 +1,76 @@
+"""What is left of language and content over depth once a language's subspace is taken away."""
+
+import math
+from collections.abc import Iterator
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from layeratlas.report.figures import name_of, sentence_of
+from layeratlas.report.views import View
+from layeratlas.runs.reading import Run
+
+_COLUMNS = 3
+_TICKS = 8
+_NOTHING, _RANDOM = "none", "random_directions"
+_STYLES = ["-", "--", "-.", ":", (0, (5, 1))]
+
+
+def subspace_figure(run: Run) -> Figure:
+    """A panel for each statistic, then one for each direction of transfer: a line for each removal, layer by layer."""
+    panels = list(_panels(run))
+    rows = math.ceil(len(panels) / _COLUMNS)
+    figure, all_axes = plt.subplots(rows, _COLUMNS, figsize=(4.1 * _COLUMNS, 2.9 * rows + 1.3), layout="constrained", squeeze=False)
+    for axes in all_axes.flat[len(panels) :]:
+        axes.remove()
+    for axes, (title, table) in zip(all_axes.flat, panels, strict=False):
+        _curves(axes, table)
+        axes.set_title(title, fontsize="small")
+    handles = {label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles, loc="outside lower center", fontsize="x-small", frameon=False, ncols=4)
+    result, dataset = run.result, run.result["dataset"]
+    level = result["provenance"]["config"]["statistics"]["level"]
+    figure.suptitle(
+        f"{name_of(result['a'])} and {name_of(result['b'])}; {dataset['name']}, n = {dataset['n']}, pooling {result['pooling']};"
+        f" erasers fitted on half of the items, judged on the others; bands: {level:.0%} intervals\n{sentence_of(result, figure)}",
+        fontsize="small",
+    )
+    return figure
+
+
+def _panels(run: Run) -> Iterator[tuple[str, pd.DataFrame]]:
+    table = run.table("subspace")
+    for statistic, rows in table.groupby("statistic", sort=False):
+        yield str(statistic), rows
+    if "subspace_transfer" in run.tables:
+        language = {side: run.result[side]["language"] for side in "ab"}
+        across = run.table("subspace_transfer").query("trained != tested")
+        for trained, rows in across.groupby("trained", sort=False):
+            yield f"probe for group, {language[str(trained)]} to {language[rows['tested'].iloc[0]]}", rows
+
+
+def _curves(axes: Axes, table: pd.DataFrame) -> None:
+    layers = list(dict.fromkeys(table["layer"]))
+    at = np.arange(len(layers))
+    random = table[table["removal"] == _RANDOM].groupby("layer", sort=False)["value"]
+    if len(random):
+        axes.fill_between(at, random.min(), random.max(), color="grey", alpha=0.35, linewidth=0, label="without random directions")
+    kinds = table[table["removal"] != _RANDOM].groupby(["removal", "rank"], sort=False)
+    for i, ((removal, rank), rows) in enumerate(kinds):
+        nothing = removal == _NOTHING
+        colour, label = ("black", "as they are") if nothing else (f"C{i - 1}", f"without {removal}, rank {rank}")
+        if nothing or i == 1:
+            axes.fill_between(at, rows["ci_low"], rows["ci_high"], color=colour, alpha=0.15, linewidth=0)
+        axes.plot(at, rows["value"], color=colour, linestyle=_STYLES[i % len(_STYLES)], linewidth=1.4, label=label)
+    chance = table[table["removal"] == _NOTHING]["chance"]
+    axes.plot(at, chance, color="grey", linestyle=":", linewidth=1.4, label="chance, as they are")
+    ticks = np.unique(np.linspace(0, len(layers) - 1, min(_TICKS, len(layers))).round().astype(int))
+    axes.set_xticks(ticks, [layers[tick].removeprefix("block_") for tick in ticks], fontsize="x-small")
+    axes.tick_params(axis="y", labelsize="x-small")
+    axes.set_xlabel("block", fontsize="x-small")
+
+
+VIEWS = [View("subspace", ["subspace"], subspace_figure)]
