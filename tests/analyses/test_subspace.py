@@ -13,7 +13,7 @@ from subspace_worlds import REMOVALS, small, subspace
 
 import layeratlas
 from layeratlas.arrays import Activations
-from layeratlas.errors import ActivationError, ConfigError
+from layeratlas.errors import ActivationError, ConfigError, Undefined
 from layeratlas.metrics import CSLS, PairedCosine, RetrievalAt1
 from layeratlas.report.analyses.subspace import subspace_figure
 from layeratlas.statistics.removals import BetweenLanguages, LanguageMeans, LeastSquares
@@ -184,7 +184,7 @@ def test_a_layer_with_one_vector_for_all_items_is_left_out_and_named():
 
 
 def test_layers_that_all_say_nothing_make_no_analysis():
-    with pytest.raises(ValueError, match="no layer has two languages to compare"):
+    with pytest.raises(Undefined, match="no layer has two languages to compare"):
         small()(replace(APART, constant=(1, 2)).comparison(0, inferring(0)))
 
 
@@ -222,7 +222,7 @@ def test_vectors_that_are_not_finite_are_refused_by_name():
 
 def test_sides_with_different_layers_are_refused():
     comparison = APART.comparison(0, inferring(0))
-    with pytest.raises(ValueError, match="the same layer on both sides"):
+    with pytest.raises(Undefined, match="the same layer on both sides"):
         small()(replace(comparison, b=comparison.b.select(["block_1"])))
 
 

@@ -8,6 +8,7 @@ import torch
 from sklearn.covariance import ledoit_wolf
 from sklearn.linear_model import LogisticRegression
 
+from layeratlas.errors import Undefined
 from layeratlas.statistics.cross_fitting import halves
 from layeratlas.statistics.linear_probe import fitted
 from layeratlas.statistics.removals import (
@@ -152,7 +153,7 @@ def test_random_directions_lie_among_those_in_which_items_of_a_language_differ()
     ],
 )
 def test_a_subspace_that_there_is_not_is_refused(fit, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(Undefined, match=message):
         fit(world()[0])
 
 
@@ -172,7 +173,7 @@ def test_the_shrunk_covariance_is_scikit_learns(n, d):
 
 def test_a_singular_covariance_is_refused():
     z = torch.randn(3, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    with pytest.raises(ValueError, match="the covariance of 3 deviations in 10 dimensions is singular"):
+    with pytest.raises(Undefined, match="the covariance of 3 deviations in 10 dimensions is singular"):
         Shrunk(z, products_of(z), 0.0, 0.0).solve(torch.ones(10, 1, dtype=torch.float64))
 
 
@@ -229,7 +230,7 @@ def test_each_part_has_its_share_of_every_group():
 
 
 def test_too_few_items_for_the_folds_are_refused():
-    with pytest.raises(ValueError, match="two halves of 5 folds need 20 items; got 19"):
+    with pytest.raises(Undefined, match="two halves of 5 folds need 20 items; got 19"):
         halves(["g"] * 19, 5)
 
 

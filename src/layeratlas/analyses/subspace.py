@@ -13,7 +13,7 @@ from layeratlas.analyses.base import AbstractAnalysis, Comparison, Findings, Hea
 from layeratlas.analyses.subspace_bases import bases, seeded
 from layeratlas.analyses.subspace_scores import LANGUAGE_PROBE, NOTHING, SAME_ITEMS, Judged, Kind, Scores, layer_scores
 from layeratlas.analyses.subspace_tables import Sample, Statistic, of_pairs, of_transfer, statistics_of
-from layeratlas.errors import ActivationError, ConfigError
+from layeratlas.errors import ActivationError, ConfigError, Undefined
 from layeratlas.metrics import AbstractMetric
 from layeratlas.metrics.base import require_different_items
 from layeratlas.metrics.paired import AbstractPairedMetric, PairedCosineCentred
@@ -69,7 +69,7 @@ class Subspace(AbstractAnalysis):
 
     def __call__(self, comparison: Comparison) -> Findings:
         if comparison.a.names != comparison.b.names:
-            raise ValueError("it compares the same layer on both sides, and the sides have different layers")
+            raise Undefined("it compares the same layer on both sides, and the sides have different layers")
         groups, inference = comparison.groups, comparison.inference
         judged = Judged(self.metrics, _codes(groups, 2 * self.folds), halves(groups, self.folds), self.draws)
         units = len(set(groups)) if inference.by_group else len(groups)
@@ -79,10 +79,10 @@ class Subspace(AbstractAnalysis):
         for place, name in enumerate(comparison.a.names):
             try:
                 found[name] = layer_scores(_layer(comparison, name), self.removals, judged, seeded(self.seed, 5, place))
-            except ValueError as error:
+            except Undefined as error:
                 undefined[name] = str(error)
         if not found:
-            raise ValueError(f"no layer has two languages to compare: {next(iter(undefined.values()))}")
+            raise Undefined(f"no layer has two languages to compare: {next(iter(undefined.values()))}")
         depths = dict(zip(comparison.a.names, comparison.a.depths, strict=True))
         at = {name: {"layer": name, "depth": depths[name]} for name in found}
         table = pd.DataFrame([at[name] | row for name, own in found.items() for row in of_pairs(own, judged, sample)])
@@ -101,15 +101,15 @@ class Subspace(AbstractAnalysis):
 
 
 def _layer(comparison: Comparison, name: str) -> Languages:
-    """Both languages' vectors. Raises ValueError where those of one language are all the same: nothing of an item is there."""
+    """Both languages' vectors. Raises Undefined where those of one language are all the same: nothing of an item is there."""
     sides = [side.layers[name] for side in (comparison.a, comparison.b)]
     for side, x in zip("ab", sides, strict=True):
         if not bool(x.isfinite().all()):
             raise ActivationError(f"subspace, side {side}, {name}: activations hold NaN or infinite values")
         try:
             require_different_items(x)
-        except ValueError as error:
-            raise ValueError(f"side {side}: {error}") from error
+        except Undefined as error:
+            raise Undefined(f"side {side}: {error}") from error
     return torch.stack(sides).to(comparison.signer.device, torch.float64)
 
 

@@ -72,7 +72,7 @@ class Judged:
 def layer_scores(
     x: Languages, removals: Sequence[AbstractRemoval], judged: Judged, generator: torch.Generator
 ) -> dict[Kind, Scores]:
-    """Raises ValueError where a removal or a probe cannot be fitted."""
+    """Raises Undefined where a removal or a probe cannot be fitted."""
     found: dict[Kind, Scores] = {}
     for half in judged.halves:
         fit, held = x[:, half.fit], x[:, half.held]

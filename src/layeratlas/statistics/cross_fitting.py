@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
+from layeratlas.errors import Undefined
+
 Places = Int[np.ndarray, " _"]
 
 
@@ -28,11 +30,11 @@ class Half(NamedTuple):
 def halves(groups: Sequence[str], folds: int) -> list[Half]:
     """Both ways to fit on one half of the items and to judge the other; each group of items is dealt out evenly to all parts.
 
-    An item is all its translations. Items come in random order. Raises ValueError for fewer than two items a part.
+    An item is all its translations. Items come in random order. Raises Undefined for fewer than two items a part.
     """
     n = len(groups)
     if n < 4 * folds:
-        raise ValueError(f"two halves of {folds} folds need {4 * folds} items; got {n}")
+        raise Undefined(f"two halves of {folds} folds need {4 * folds} items; got {n}")
     by_group = np.argsort(np.unique(np.asarray(groups), return_inverse=True)[1], kind="stable")
     part = np.empty(n, dtype=int)
     part[by_group] = np.arange(n) % (2 * folds)

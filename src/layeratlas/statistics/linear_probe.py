@@ -39,7 +39,7 @@ class LinearProbe(NamedTuple):
 
 
 def fitted(x: Vectors, labels: Labels, classes: int) -> LinearProbe:
-    """A probe of labels 0 .. classes - 1, each of which some item has. Raises ValueError where no dimension varies."""
+    """A probe of labels 0 .. classes - 1, each of which some item has. Raises Undefined where no dimension varies."""
     mean, deviation = x.mean(dim=0), x.std(dim=0, correction=0)
     varies = deviation > ROUNDING * x.abs().amax(dim=0)
     inverse = torch.where(varies, 1 / deviation, 0.0)

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from layeratlas.errors import Undefined
+
 
 @dataclass(frozen=True)
 class Shrunk:
@@ -22,12 +24,12 @@ class Shrunk:
 
     @classmethod
     def of(cls, deviations: Float[Tensor, "n d"]) -> "Shrunk":
-        """Raises ValueError where nothing varies."""
+        """Raises Undefined where nothing varies."""
         n, d = deviations.shape
         squares = deviations.square().sum(dim=1)
         scale = float(squares.sum() / (n * d))
         if not scale > 0:
-            raise ValueError("no item differs from its mean")
+            raise Undefined("no item differs from its mean")
         products = products_of(deviations)
         of_covariance = float(products.square().sum() / n**2)  # both products have the same sum of squares
         of_items = float(squares.square().sum() / n)
@@ -37,13 +39,13 @@ class Shrunk:
         return cls(deviations, products, intensity, scale)
 
     def solve(self, v: Float[Tensor, "d k"]) -> Float[Tensor, "d k"]:
-        """The inverse times v. Raises ValueError where it has none: without shrinkage, and n < d."""
+        """The inverse times v. Raises Undefined where it has none: without shrinkage, and n < d."""
         (n, d), z = self.deviations.shape, self.deviations
         ridge = self.intensity * self.scale
         if len(self.products) == d:
             return torch.linalg.solve((1 - self.intensity) / n * self.products + ridge * torch.eye(d).to(z), v)
         if ridge == 0:
-            raise ValueError(f"the covariance of {n} deviations in {d} dimensions is singular")
+            raise Undefined(f"the covariance of {n} deviations in {d} dimensions is singular")
         if self.intensity == 1:
             return v / ridge
         inner = self.products + n * ridge / (1 - self.intensity) * torch.eye(n).to(z)  # Woodbury: n equations for d

@@ -51,7 +51,7 @@ class AbstractRemoval(abc.ABC):
     def fit(self, x: Languages) -> Sequence[Eraser]:
         """An eraser for each language, from the same items in all of them.
 
-        Raises ValueError where these vectors have no such subspace.
+        Raises Undefined where these vectors have no such subspace.
         """
 
 

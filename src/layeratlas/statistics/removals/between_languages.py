@@ -7,6 +7,7 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
+from layeratlas.errors import Undefined
 from layeratlas.options import Positive
 from layeratlas.statistics.removals.base import AbstractRemoval, Eraser, Languages, means_of, orthogonal, size_of, spanned
 
@@ -31,7 +32,7 @@ class BetweenLanguages(AbstractRemoval):
 
     def fit(self, x: Languages) -> Sequence[Eraser]:
         if self.rank > len(x) - 1:
-            raise ValueError(f"{self.name}: {len(x)} languages differ in at most {len(x) - 1} directions; got rank={self.rank}")
+            raise Undefined(f"{self.name}: {len(x)} languages differ in at most {len(x) - 1} directions; got rank={self.rank}")
         means = means_of(x)
         centre = means.mean(dim=0)
         basis = spanned(means - centre, size_of(x))[:, : self.rank]

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import torch
 
+from layeratlas.errors import Undefined
 from layeratlas.options import Positive
 from layeratlas.statistics.removals.base import AbstractRemoval, Eraser, Languages, orthogonal
 
@@ -30,6 +31,6 @@ class LeadingComponents(AbstractRemoval):
     def fit(self, x: Languages) -> Sequence[Eraser]:
         _, n, d = x.shape
         if self.rank > min(n, d):
-            raise ValueError(f"{self.name}: {n} items of {d} dimensions have at most {min(n, d)} components; got rank={self.rank}")
+            raise Undefined(f"{self.name}: {n} items of {d} dimensions have at most {min(n, d)} components; got rank={self.rank}")
         bases = (torch.linalg.svd(of_language, full_matrices=False).Vh[: self.rank].T for of_language in x)
         return [orthogonal(basis, x.new_zeros(d)) for basis in bases]
