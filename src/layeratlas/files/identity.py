@@ -11,7 +11,7 @@ _OURS = "layeratlas."
 # Where a run computes, and what is made of its numbers once they stand.
 _ELSEWHERE = ("store", "device", "study", "report", "sweep_dir", "run_dir", "summary_dir", "summary_family")
 _MODELS = ("model_a", "model_b")
-_ALWAYS_WAS = {"generation_prompt": True}  # what every model did before it could be chosen
+_ALWAYS_WAS = {"generation_prompt": True, "edit_positions": "all"}  # what every model did before it could be chosen
 
 
 def fingerprint(description: Any) -> str:

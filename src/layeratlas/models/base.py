@@ -8,8 +8,10 @@ from typing import Any
 import torch
 
 from layeratlas.errors import ConfigError
-from layeratlas.files.store import Store
+from layeratlas.files.paths import expanded
+from layeratlas.files.store import Store, checksum
 from layeratlas.models.card import Card
+from layeratlas.models.editing import require_edit
 from layeratlas.models.hub import fetch, fingerprint_of, local_folder, require_adapter
 from layeratlas.models.settings import Needs, Settings, Size, Source
 
@@ -33,6 +35,8 @@ class AbstractModel(Settings, abc.ABC):
         """Raises ConfigError if what the fields name is not there, before anything is read; `key` is the model's in the config."""
         if self.adapter:
             require_adapter(self.adapter, f"{key}.adapter")
+        if self.edit:
+            require_edit(self.edit, f"{key}.edit")
 
     @abc.abstractmethod
     def source(self, store: Store) -> Source:
@@ -59,6 +63,9 @@ class AbstractModel(Settings, abc.ABC):
         reading = ({"template_cut": "text"} if self.chat_template else {}) | ({"prefix": self.prefix} if self.prefix else {})
         if self.chat_template and not self.generation_prompt:
             reading |= {"generation_prompt": False}
+        if self.edit:
+            blocks = None if self.edit_blocks is None else sorted(set(self.edit_blocks))
+            reading |= {"edit": [checksum(expanded(self.edit)), blocks, self.edit_positions]}
         return reading | {
             "checkpoint": self.fingerprint(),
             "dtype": self.dtype,

@@ -14,8 +14,8 @@ from layeratlas.models.settings import Needs, Size
 
 logger = logging.getLogger(__name__)
 
-# How texts are put to a network, which leaves it as it is.
-_READING = {"max_length", "language", "chat_template", "generation_prompt", "template_cut", "prefix"}
+# How texts are put to a network, and what is done while it runs: both leave it as it is.
+_READING = {"max_length", "language", "chat_template", "generation_prompt", "template_cut", "prefix", "edit"}
 
 
 class Held:

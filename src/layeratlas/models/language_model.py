@@ -1,6 +1,7 @@
 """A loaded network whose layers can be listened to."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ from layeratlas.arrays import Tokens
 from layeratlas.errors import ConfigError
 from layeratlas.layers import FINAL_NORM, all_layers
 from layeratlas.models.certificate import Certificate
+from layeratlas.models.editing import Editing
 from layeratlas.models.head import Head
 from layeratlas.models.listening import Ears, Listener, listening
 from layeratlas.models.tokenization import Encoder, Encoding
@@ -21,8 +23,8 @@ from layeratlas.models.tokenization import Encoder, Encoding
 class LanguageModel:
     """The text tower of a model, with its language-model head only where likelihoods are asked for.
 
-    `ears` are how its blocks are heard. `has_final_norm` says whether the network's output differs from what its last block
-    returns. `certificate` is what was checked and measured when it was loaded.
+    `ears` are how its blocks are heard, `editing` what is done to what they return. `has_final_norm` says whether the network's
+    output differs from what its last block returns. `certificate` is what was checked and measured when it was loaded.
     """
 
     name: str
@@ -30,6 +32,7 @@ class LanguageModel:
     ears: Ears
     encoder: Encoder
     head: Head | None = None
+    editing: Editing | None = None
     has_final_norm: bool = True
     certificate: Certificate = field(default_factory=Certificate)
 
@@ -72,10 +75,11 @@ class LanguageModel:
         if hear and self.ears.attention:
             options["output_attentions"] = True  # some blocks make their weights only when asked
         inputs = {"input_ids": tokens.ids, "attention_mask": tokens.mask.long(), **options}
-        if hear is None:
-            return self.network(**inputs)
-        with listening(self.ears, tokens, self.network, hear) as session:
-            output = self.network(**inputs)
+        with self.editing.of(self.blocks, tokens) if self.editing else nullcontext():
+            if hear is None:
+                return self.network(**inputs)
+            with listening(self.ears, tokens, self.network, hear) as session:
+                output = self.network(**inputs)
         if self.has_final_norm:
             hear(FINAL_NORM, output.last_hidden_state, session.last_attention)
         return output

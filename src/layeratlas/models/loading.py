@@ -26,6 +26,7 @@ from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 from layeratlas.errors import ConfigError
 from layeratlas.models.blocks import find_blocks, text_tower, token_table, vocabulary
 from layeratlas.models.certificate import Certificate
+from layeratlas.models.editing import read_editing
 from layeratlas.models.head import Head, head_of
 from layeratlas.models.language_model import LanguageModel
 from layeratlas.models.listening import Ears
@@ -74,7 +75,7 @@ def load_language_model(model: Settings, source: Source, device: torch.device, n
     if head:
         _require_head(weights, network, model.name)
         verify_likelihoods(loaded, network)
-    return loaded
+    return _edited(loaded, model)
 
 
 def reread(loaded: LanguageModel, model: Settings, source: Source, needs: Needs) -> LanguageModel:
@@ -82,7 +83,18 @@ def reread(loaded: LanguageModel, model: Settings, source: Source, needs: Needs)
     encoder = load_encoder(model, source, needs)
     encoder, reads = _fitted(encoder, loaded.network, loaded.blocks[0], loaded.head, needs.max_length, model.name)
     certificate = replace(loaded.certificate, readable=reads.readable, trained=reads.trained, max_length=reads.max_length)
-    return replace(loaded, name=model.name, encoder=encoder, certificate=certificate)
+    return _edited(replace(loaded, name=model.name, encoder=encoder, certificate=certificate), model)
+
+
+def _edited(loaded: LanguageModel, model: Settings) -> LanguageModel:
+    """With the edits that the config asks for; layers are numbered as they are heard, without skipped blocks."""
+    if model.edit is None:
+        return replace(loaded, editing=None)
+    if loaded.ears.at_inputs or loaded.ears.stream is not None:
+        raise ConfigError(f"model edit: {model.name} changes its states between blocks, so what a block returns is not edited")
+    width = loaded.network.config.get_text_config().hidden_size
+    editing = read_editing(model.edit, model.edit_blocks, model.edit_positions, model.name, len(loaded.blocks), width)
+    return replace(loaded, editing=editing)
 
 
 def load_encoder(model: Settings, source: Source, needs: Needs) -> Encoder:

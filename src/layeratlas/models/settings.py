@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 
 from layeratlas.corpora import Language
 from layeratlas.errors import ConfigError
@@ -9,6 +10,7 @@ from layeratlas.options import Positive, Seed
 
 _DTYPES = ("float32", "bfloat16", "float16")
 _QUANTIZATIONS = ("8bit", "4bit")
+_POSITIONS = ("all", "all_but_first", "content", "last")
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ class Settings:
     `dtype` is what the forward pass computes in. `chat_template` wraps each text as a user's turn, `generation_prompt` ends that
     with the words that begin the model's turn. `prefix` stands before each text, inside the template, and is no part of it: an
     instruction, or the `query: ` of E5. `random_init`, if not null, is the seed of fresh random weights in the same architecture.
-    `skip_blocks` lists blocks (from 1) to leave out.
+    `skip_blocks` lists blocks (from 1) to leave out. `edit` is a file of edits of the residual stream (`editing.py`), of which
+    `edit_blocks` names the blocks that are edited (null: all that the file holds) and `edit_positions` the tokens.
     `quantization` (8bit, 4bit) needs the extra `quantized`, `adapter` (a hub id or folder of peft's) the extra `adapters`.
     `developer` and `family` (a model and what was trained on from it) say which models are not independent of each other.
     """
@@ -66,6 +69,9 @@ class Settings:
     prefix: str | None = None
     random_init: Seed | None = None
     skip_blocks: Sequence[Positive] = ()
+    edit: str | None = None
+    edit_blocks: Sequence[Positive] | None = None
+    edit_positions: str = "all"
     quantization: str | None = None
     adapter: str | None = None
     device_map: str | None = None
@@ -79,6 +85,10 @@ class Settings:
         if self.quantization not in (None, *_QUANTIZATIONS):
             raise ConfigError(f"model quantization: expected null or one of {', '.join(_QUANTIZATIONS)}; got {self.quantization}")
 
+        if self.edit_positions not in _POSITIONS:
+            raise ConfigError(f"model edit_positions: expected one of {', '.join(_POSITIONS)}; got {self.edit_positions}")
+        if self.edit is None and (self.edit_blocks is not None or self.edit_positions != "all"):
+            raise ConfigError("model edit: has no value, and edit_blocks and edit_positions say what of it is to be used")
         if not isinstance(self.prefix, str | None):
             raise ConfigError(f"model prefix: expected null or a text; got {self.prefix}")
         if self.random_init is not None and (self.quantization or self.adapter):
@@ -86,4 +96,13 @@ class Settings:
 
     @property
     def name(self) -> str:
-        return self.id.rstrip("/").rsplit("/", 1)[-1] + ("" if self.random_init is None else f"-random{self.random_init}")
+        own = self.id.rstrip("/").rsplit("/", 1)[-1]
+        return own + ("" if self.random_init is None else f"-random{self.random_init}") + self._edited()
+
+    def _edited(self) -> str:
+        """The file, and the blocks and positions where they are not all: `+language_span@7,8@content`."""
+        if self.edit is None:
+            return ""
+        blocks = [] if self.edit_blocks is None else [",".join(map(str, self.edit_blocks))]
+        positions = [] if self.edit_positions == "all" else [self.edit_positions]
+        return "+" + "@".join([PurePath(self.edit).stem, *blocks, *positions])
