@@ -1,6 +1,11 @@
 """A run of made-up numbers with everything that a page shows, and pages in a real browser."""
 
+import base64
+import gzip
+import json
+import re
 import shutil
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +19,8 @@ from layeratlas.files.atomic import replacing
 from layeratlas.layers import block
 from layeratlas.runs import writing
 from layeratlas.runs.matrices import tidy, write_arrays
+from layeratlas.runs.older import completed
+from layeratlas.runs.reading import Run
 
 OUTPUTS = Path(__file__).parents[1] / "outputs"
 HINTS = ("willReadFrequently", "GPU stall due to ReadPixels")  # Chromium's own advice on speed
@@ -84,6 +91,25 @@ def paged_run(
     return folder
 
 
+def large_sweep(folder: Path, runs: int, layers: int) -> list[Run]:
+    """Runs in memory, as many and as large as a sweep of many models: each matrix random, its p too."""
+    rng = np.random.default_rng(0)
+    names = np.array([block(i) for i in range(1, layers + 1)])
+    depth = np.arange(1, layers + 1) / layers
+    made = []
+    for i in range(runs):
+        matrix, sides = rng.random((layers, layers)), (f"model-{i % 20}", f"model-{i // 20}")
+        layered = {f"{what}_{side}": values for what, values in (("layers", names), ("depth", depth)) for side in "ab"}
+        arrays = {"affinity": matrix, "chance": np.full_like(matrix, 0.1), "p_fwer": rng.random(matrix.shape) ** 3, **layered}
+        each = {side: [*names] for side in "ab"}
+        result = completed(_result(each, 100, 10, sides, ("en", ("de", "hi")[i % 2])))
+        result["statistics"] = {
+            "diagonal": {"swap": {"by_depth": {"depth": depth.tolist(), "margin": rng.normal(size=layers).tolist()}}}
+        }
+        made.append(Run(folder / str(i), result, arrays))
+    return made
+
+
 def _lists(rng: np.random.Generator, layers: int, n: int, k: int) -> np.ndarray:
     """For each layer and item its k nearest others, none twice."""
     steps = (
@@ -144,6 +170,25 @@ def _result(layers, n, k, names, languages) -> dict:
         "timing": {"compare": 0.1},
         "provenance": {"config": config, "command": ["src/run.py", "k=3"], "versions": {"python": "3.11"}, "seed": 0},
     }
+
+
+def unpacked(text: str) -> dict:
+    """Read as the page's script does, by the layout that packing.py states."""
+    content = gzip.decompress(base64.b64decode(text))
+    (length,) = struct.unpack_from("<I", content)
+    start = -(-(4 + length) // 8) * 8
+
+    def revived(node):
+        if "$array" not in node:
+            return node
+        kind, offset, size = node["$array"]
+        return np.frombuffer(content, f"<{kind[0].lower()}{int(re.sub('[^0-9]', '', kind)) // 8}", size, start + offset)
+
+    return json.loads(content[4 : 4 + length], object_hook=revived)
+
+
+def data_of(page: str) -> dict:
+    return unpacked(re.search(r'id="data">([A-Za-z0-9+/=]*)</script>', page)[1])
 
 
 @pytest.fixture(scope="session")

@@ -1,15 +1,13 @@
 """report.html as a file: what it holds, how large it is, and that nothing in it can act. No browser."""
 
 import base64
-import gzip
 import json
 import re
-import struct
 
 import numpy as np
 import pandas as pd
 import pytest
-from pages_by_hand import HOSTILE, paged_run
+from pages_by_hand import HOSTILE, data_of, paged_run, unpacked
 
 import layeratlas
 from layeratlas.report.analyses import diagonal
@@ -19,25 +17,6 @@ from layeratlas.report.page.run_page import write_run_page
 from layeratlas.report.views import View
 
 MB = 1e6
-
-
-def unpacked(text: str) -> dict:
-    """Read as the page's script does, by the layout that packing.py states."""
-    content = gzip.decompress(base64.b64decode(text))
-    (length,) = struct.unpack_from("<I", content)
-    start = -(-(4 + length) // 8) * 8
-
-    def revived(node):
-        if "$array" not in node:
-            return node
-        kind, offset, size = node["$array"]
-        return np.frombuffer(content, f"<{kind[0].lower()}{int(re.sub('[^0-9]', '', kind)) // 8}", size, start + offset)
-
-    return json.loads(content[4 : 4 + length], object_hook=revived)
-
-
-def data_of(page: str) -> dict:
-    return unpacked(re.search(r'id="data">([A-Za-z0-9+/=]*)</script>', page)[1])
 
 
 def page_of(folder, *, texts=True) -> str:

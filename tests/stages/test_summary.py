@@ -80,14 +80,14 @@ def languages_sweep(tmp_path_factory):
 @pytest.fixture(scope="module")
 def of_languages(languages_sweep):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("layeratlas.stages.summary.draw_condition", lambda *arguments: None)
+        patch.setattr("layeratlas.report.sweep_again.draw_condition", lambda *arguments: None)
         return summarize([languages_sweep], languages_sweep)
 
 
 @pytest.fixture
 def undrawn(monkeypatch):
     """Pictures take most of a summary's time."""
-    monkeypatch.setattr("layeratlas.stages.summary.draw_condition", lambda *arguments: None)
+    monkeypatch.setattr("layeratlas.report.sweep_again.draw_condition", lambda *arguments: None)
 
 
 def test_all_pairs_of_languages_are_one_family(of_languages):
@@ -331,7 +331,7 @@ def test_models_of_one_name_are_told_apart(tmp_path):
 
 
 def test_a_plot_that_fails_costs_no_table(sweep, monkeypatch):
-    monkeypatch.setattr("layeratlas.stages.summary.draw_condition", lambda *arguments: 1 / 0)
+    monkeypatch.setattr("layeratlas.report.sweep_again.draw_condition", lambda *arguments: 1 / 0)
     assert len(summarize([sweep], sweep)) == 5
 
 

@@ -32,19 +32,23 @@ def summarize(config: DictConfig, folder: Path) -> None:
     if len(found) > 1 and config.summary_dir is None:
         raise ConfigError("summary_dir: has no value; several sweeps are summarised in a folder of their own")
     studies = {name: built(node, f"study.{name}") for name, node in config.study.items()}
-    opener = opener_of(store_of(config))
-    summarize(found, Path(config.summary_dir or found[0]), studies=studies, family=config.summary_family, opener=opener)
+    into, opener = Path(config.summary_dir or found[0]), opener_of(store_of(config))
+    page = config.report.enabled
+    summarize(found, into, studies=studies, family=config.summary_family, opener=opener, page=page)
 
 
 def report(config: DictConfig, folder: Path) -> None:
     """Draw the figures and write the page of finished runs, or of summarised sweeps, from their saved files."""
     from layeratlas.report.again import run_again
+    from layeratlas.report.sweep_again import sweep_again
 
-    runs = _folders(config, "run_dir")
-    if not runs:
+    runs, sweeps = _folders(config, "run_dir"), _folders(config, "sweep_dir")
+    if not runs and not sweeps:
         raise ConfigError("run_dir: has no value; give one as run_dir=... or sweep_dir=...")
     for run in runs:
         run_again(read_run(run), page=config.report.enabled, texts=config.report.texts)
+    for sweep in sweeps:
+        sweep_again(sweep, config.summary_family, page=config.report.enabled)
 
 
 def _sweeps(config: DictConfig) -> list[Path]:

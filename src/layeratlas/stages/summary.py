@@ -4,9 +4,8 @@ Whatever is there is summarised, however much is missing, and doing it again giv
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +13,18 @@ import pandas as pd
 
 from layeratlas.errors import ConfigError
 from layeratlas.findings import Findings
-from layeratlas.report.figures import save, unwritten
-from layeratlas.report.sweep_figures import condition_of, draw_condition
-from layeratlas.report.views import of_study
+from layeratlas.report.page.sweep_page import Answer
+from layeratlas.report.sweep_again import STUDIES, sweep_drawn
 from layeratlas.runs import reading, writing
 from layeratlas.runs.reading import RESULT, Run
 from layeratlas.runs.states import JobState, count, listing, states_of
 from layeratlas.studies import AbstractStudy, Sweep, sweep_of
 from layeratlas.studies.families import conditions, headline, hopeless
 from layeratlas.studies.opened import Opener, unopened
-from layeratlas.studies.sweep import labelled, name_of
+from layeratlas.studies.sweep import labelled
 
 logger = logging.getLogger(__name__)
 
-STUDIES = "studies.json"
 AFFINITY = "affinity"
 _SHOWN = 40
 
@@ -40,12 +37,13 @@ def summarize(
     family: Sequence[str] | None = None,
     report_missing: bool = True,
     opener: Opener = unopened,
+    page: bool = True,
 ) -> pd.DataFrame:
     """Write the summary of all jobs below these sweep folders; returns its table, one row per finished run.
 
     `studies` are what is asked of all runs together, by name. `family`: the columns within which p-values are corrected, for wider
     families than those of `families.conditions`. `report_missing`: say which jobs are not done, and why. `opener` reads the
-    runs' vectors for studies that ask for them.
+    runs' vectors for studies that ask for them. `page`: write report.html.
     """
     found = [(folder, states_of(folder)) for folder in folders]
     runs = [run for folder, states in found for run in _runs(folder, states)]
@@ -68,8 +66,11 @@ def summarize(
         writing.write_table(into / "tables", name, table)
     _log(headline(sweep.table))
     answers = _asked(sweep, studies, into, joined)
-    writing.write_json(into, STUDIES, {name: _said(findings) for name, findings in answers.items()})
-    _draw(sweep, studies, answers, into / "figures")
+    told = {name: _said(name, studies[name].views, findings) for name, findings in answers.items()}
+    writing.write_json(into, STUDIES, told)
+    sweep_drawn(
+        sweep, {name: Answer(f.tables(name), told[name], studies[name].views) for name, f in answers.items()}, into, page=page
+    )
     logger.info("summary   %s", into)
     return sweep.table
 
@@ -140,38 +141,8 @@ def _asked(sweep: Sweep, studies: Mapping[str, AbstractStudy], into: Path, known
     return found
 
 
-def _said(findings: Findings) -> dict[str, Any]:
+def _said(name: str, views: str | None, findings: Findings) -> dict[str, Any]:
     """A study's part of studies.json."""
     headline = {} if findings.headline is None else {"headline": asdict(findings.headline)}
     told = {"sentences": list(findings.sentences), "tests": list(findings.tests), "warnings": list(findings.warnings)}
-    return {"numbers": dict(findings.numbers), **headline, **told}
-
-
-def _draw(sweep: Sweep, studies: Mapping[str, AbstractStudy], found: Mapping[str, Findings], folder: Path) -> None:
-    """A folder of pictures per condition, and the studies' own. One that cannot be drawn is logged and costs nothing else."""
-    drawings: list[tuple[str, Callable[[], None]]] = []
-    for condition, part in sweep.conditions():
-        name = name_of(condition)
-        drawings.append((name, partial(_draw_condition, part, folder / name)))
-    for name, findings in found.items():
-        drawings.append((f"study {name}", partial(_draw_study, sweep, name, studies[name].views, findings, folder)))
-    for name, drawing in drawings:
-        try:
-            drawing()
-        except OSError as error:
-            logger.warning("%s; the tables are complete", unwritten(folder, error))
-            return  # nothing else can be written there
-        except Exception:
-            logger.exception("figures: %s is not drawn; the tables are complete", name)
-
-
-def _draw_condition(part: Sweep, folder: Path) -> None:
-    draw_condition(condition_of(part), folder)
-
-
-def _draw_study(sweep: Sweep, name: str, module: str | None, findings: Findings, folder: Path) -> None:
-    for view in of_study(name, module):
-        for place, figure in view.figures(sweep, findings.tables(name)):
-            path = folder / place
-            path.parent.mkdir(parents=True, exist_ok=True)
-            save(figure, path.parent, path.name)
+    return {"numbers": dict(findings.numbers), **headline, **told, "tables": list(findings.tables(name)), "views": views}

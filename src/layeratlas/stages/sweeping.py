@@ -125,8 +125,8 @@ class Sweeping:
             from layeratlas.stages.summary import summarize  # statsmodels and matplotlib take seconds to import
 
             made = {name: built(node, f"study.{name}") for name, node in self._studies(folder).items()}
-            opener = opener_of(store_of(self.config))
-            summarize([folder], folder, studies=made, report_missing=False, opener=opener)
+            opener, page = opener_of(store_of(self.config)), self.config.report.enabled
+            summarize([folder], folder, studies=made, report_missing=False, opener=opener, page=page)
         except ConfigError as error:
             logger.warning("the sweep is not summarised: %s", error)
         except Exception as error:

@@ -1,13 +1,13 @@
 // The affinity matrix as a picture: rows are a's layers, from the first at the bottom; columns b's.
 
 const EDGE = { left: 52, right: 8, top: 8, bottom: 46 };
-const CELL = { least: 3, most: 22 };
+const CELL = { most: 22 };
 const BESIDE = { wide: 360, least: 800 };
 
 class Matrix {
   // `views`: name -> { label, values, diverging, why }; `masks`: name -> { label, values } with cells of more than `alpha` covered.
-  constructor(host, { rows, columns, names, views, masks, alpha, path, level }, { onpoint = () => {}, onkeep = () => {} } = {}) {
-    Object.assign(this, { rows, columns, names, views, masks, alpha, path, onpoint, onkeep, view: Object.keys(views)[0], mask: "", paths: false, at: null, kept: null, line: null });
+  constructor(host, { rows, columns, names, views, masks, alpha, path, room }, { onpoint = () => {}, onkeep = () => {} } = {}) {
+    Object.assign(this, { rows, columns, names, views, masks, alpha, path, onpoint, onkeep, room: room ?? besideRoom(host), view: Object.keys(views)[0], mask: "", paths: false, at: null, kept: null, line: null });
     this.canvas = element("canvas", { "aria-hidden": "true" });
     this.box = element("div", { tabindex: "0", role: "application", "aria-roledescription": "heat map", "aria-label": `${names.a}, ${rows.length} layers, against ${names.b}, ${columns.length} layers. Arrow keys move from cell to cell, Enter keeps a cell.` }, [this.canvas]);
     this.scale = element("canvas", { "aria-hidden": "true" });
@@ -32,16 +32,20 @@ class Matrix {
     return this.views[this.view].values;
   }
 
+  ends() {
+    const { ends, values, diverging } = this.views[this.view];
+    return ends ?? endsOf(values, diverging);
+  }
+
   covered(i, j) {
     return this.mask !== "" && !(this.masks[this.mask].values[i * this.columns.length + j] <= this.alpha);
   }
 
-  // Pixels of a cell: as many as leave room for what stands beside the picture, or for the picture alone on a narrow page.
   size() {
-    const room = this.host.parentElement.clientWidth;
-    const wide = (room - (room > BESIDE.least ? BESIDE.wide : 0) - EDGE.left - EDGE.right) / this.columns.length;
+    const wide = (this.room() - EDGE.left - EDGE.right) / this.columns.length;
     const high = 620 / this.rows.length;
-    return Math.max(CELL.least, Math.min(CELL.most, Math.floor(Math.min(wide, high))));
+    const cell = Math.min(CELL.most, wide, high);
+    return cell >= 2 ? Math.floor(cell) : cell;  // whole pixels, unless the page is too narrow for them
   }
 
   corner(i, j) {
@@ -82,6 +86,12 @@ class Matrix {
     this.onpoint(cell);
   }
 
+  // Marks a cell without telling others.
+  mark(cell) {
+    this.at = cell && cell[0] < this.rows.length && cell[1] < this.columns.length ? cell : null;
+    this.marks();
+  }
+
   keep(cell) {
     if (!cell) return;
     this.kept = cell;
@@ -116,7 +126,7 @@ class Matrix {
   cells() {
     const { diverging } = this.views[this.view];
     const values = this.values();
-    const [low, high] = endsOf(values, diverging);
+    const [low, high] = this.ends();
     const cover = colourOf("--masked");
     const stroke = colourOf("--stroke");
     for (let i = 0; i < this.rows.length; i++) {
@@ -204,8 +214,8 @@ class Matrix {
 
   bar() {
     const { label, diverging, why } = this.views[this.view];
-    const [low, high] = endsOf(this.values(), diverging);
-    const wide = Math.min(260, this.host.clientWidth - EDGE.left);
+    const [low, high] = this.ends();
+    const wide = Math.min(260, this.room() - EDGE.left - 30);
     const paper = prepared(this.scale, EDGE.left + wide + 30, 30);
     for (let x = 0; x < wide; x++) {
       paper.fillStyle = `rgb(${mixed(diverging ? DIVERGING : SEQUENTIAL, x / (wide - 1))})`;
@@ -216,9 +226,14 @@ class Matrix {
     paper.textBaseline = "top";
     paper.textAlign = "center";
     for (const share of [0, 0.5, 1]) paper.fillText(shown(low + share * (high - low)), EDGE.left + share * wide, 16);
-    const mask = this.mask === "" ? "" : ` Struck cells: ${this.masks[this.mask].label} above ${this.alpha}.`;
+    const mask = this.mask === "" || why.includes("Struck") ? "" : ` Struck cells: ${this.masks[this.mask].label} above ${this.alpha}.`;
     this.scaleText.textContent = `Colour: ${label}. ${why}${mask}`;
   }
+}
+
+// As much as leaves room for what stands beside the picture, or for the picture alone on a narrow page.
+function besideRoom(host) {
+  return () => host.parentElement.clientWidth - (host.parentElement.clientWidth > BESIDE.least ? BESIDE.wide : 0);
 }
 
 function prepared(canvas, wide, high) {

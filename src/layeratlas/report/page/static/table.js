@@ -11,6 +11,7 @@ function valueAt(column, row) {
 function cellText(column, row) {
   const value = valueAt(column, row);
   if (column.kind === "text") return value === null ? "–" : value;
+  if (column.kind === "link") return "";
   if (column.kind === "truth") return value ? "yes" : "no";
   if (column.kind === "whole") return Number.isNaN(value) ? "–" : String(value);
   return /(^|_)p(_|$)/.test(column.name) ? shownP(value) : shown(value);
@@ -40,8 +41,8 @@ function saveTable(table) {
 }
 
 class Table {
-  constructor(host, table, { onpoint = () => {}, onchoose = () => {} } = {}) {
-    Object.assign(this, { table, onpoint, onchoose, order: [...Array(table.rows).keys()], sorted: null, down: false, chosen: new Set() });
+  constructor(host, table, { onpoint = () => {}, onchoose = () => {}, onorder = () => {} } = {}) {
+    Object.assign(this, { table, onpoint, onchoose, onorder, order: [...Array(table.rows).keys()], sorted: null, down: false, chosen: new Set() });
     this.count = element("span", { class: "note" });
     const filter = element("input", { type: "search", "aria-label": `Filter ${table.name}`, placeholder: "filter", oninput: () => this.filter(filter.value) });
     this.box = element("div", { class: "rows", tabindex: "0", role: "region", "aria-label": `Table ${table.name}`, onscroll: () => this.draw() });
@@ -79,11 +80,12 @@ class Table {
       const sign = this.down ? -1 : 1;
       const missing = (row) => column.values[row] === null || Number.isNaN(column.values[row]);
       const names = new Intl.Collator("en", { numeric: true });
-      const compared = (i, j) => (column.kind === "text" ? names.compare(column.values[i], column.values[j]) : column.values[i] - column.values[j]);
+      const compared = (i, j) => (column.kind === "text" || column.kind === "link" ? names.compare(column.values[i], column.values[j]) : column.values[i] - column.values[j]);
       this.order.sort((i, j) => missing(i) - missing(j) || (missing(i) ? i - j : sign * compared(i, j)) || i - j);
     }
     this.box.scrollTop = 0;
     this.draw();
+    this.onorder(this.order);
   }
 
   choose(rows) {
@@ -113,6 +115,7 @@ class Table {
 
   row(row) {
     const cells = this.table.columns.map((column) => {
+      if (column.kind === "link") return element("td", {}, column.values[row] ? [element("a", { href: column.values[row], text: "open", "aria-label": `Page of row ${row + 1}` })] : []);
       const text = cellText(column, row);
       return element("td", { class: column.kind === "text" || column.kind === "truth" ? null : "figure", title: text.length > 40 ? text : null, text });
     });

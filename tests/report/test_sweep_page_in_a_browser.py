@@ -1,0 +1,126 @@
+"""The page of a sweep in Chromium: filtered, compared, coloured, by keyboard, in both themes."""
+
+import time
+
+import numpy as np
+import pytest
+from pages_by_hand import OUTPUTS, large_sweep
+
+from layeratlas.report.page.sweep_page import write_sweep_page
+from layeratlas.studies import sweep_of
+
+pytestmark = pytest.mark.browser
+
+CURVES = "#curve-charts .chart:nth-child(1) .many"
+
+
+@pytest.fixture
+def page_of(tmp_path):
+    def call(runs=12, layers=8):
+        made = large_sweep(tmp_path, runs, layers)
+        return made, write_sweep_page(sweep_of(made), {}, {}, tmp_path)
+
+    return call
+
+
+def three(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def test_a_filter_leaves_the_curves_of_the_runs_that_it_leaves(opened, page_of):
+    runs, file = page_of()
+    with opened(file) as page:
+        page.locator("#curve-charts").scroll_into_view_if_needed()
+        page.wait_for_selector(CURVES)
+        assert page.locator(CURVES).count() == len(runs)
+        page.get_by_role("searchbox").fill("hi)")
+        assert page.locator(CURVES).count() == len(runs) // 2
+        assert "6 of 12 rows" in page.inner_text("#run-table")
+
+
+def test_two_chosen_matrices_and_their_difference_say_the_same_cell(opened, page_of):
+    runs, file = page_of()
+    with opened(file) as page:
+        page.get_by_label("left").select_option("3")
+        page.get_by_label("right").select_option("7")
+        page.focus("#pair-matrices [role=application] >> nth=0")
+        for key in ("ArrowRight", "ArrowUp", "ArrowUp"):
+            page.keyboard.press(key)
+        left, right = (runs[run].arrays["affinity"][2, 0] for run in (3, 7))
+        said = page.inner_text("#pair-readout")
+        assert said.startswith("a block_3, b block_1: ")
+        shown = [float(part.split()[-1]) for part in said.split(": ")[1].split("; ")]
+        np.testing.assert_allclose(shown, [left, right, left - right], atol=6e-4)
+
+
+def test_a_click_on_a_row_shows_its_matrix(opened, page_of):
+    _, file = page_of()
+    with opened(file) as page:
+        page.locator("#run-table tbody tr:not([aria-hidden]) td:nth-child(2)").nth(5).click()
+        assert page.get_by_label("right").input_value() == "5"
+
+
+def test_matrices_of_other_layers_have_no_difference_and_it_is_said(opened, tmp_path):
+    runs = [*large_sweep(tmp_path, 1, 5), *large_sweep(tmp_path / "b", 1, 6)]
+    with opened(write_sweep_page(sweep_of(runs), {}, {}, tmp_path)) as page:
+        assert page.locator("#pair-matrices canvas").count() == 4
+        assert "of other layers" in page.inner_text("#pair-matrices")
+
+
+def test_curves_are_coloured_by_what_the_runs_differ_in(opened, page_of):
+    _, file = page_of()
+    with opened(file) as page:
+        page.get_by_label("Colour by").select_option("language_b")
+        page.locator("#curve-charts").scroll_into_view_if_needed()
+        page.wait_for_selector(CURVES)
+        assert page.locator("#curve-charts .chart:nth-child(1) .legend li").all_inner_texts() == ["de", "hi"]
+        assert page.locator(f"{CURVES}.c1").count() == page.locator(f"{CURVES}.c2").count() == 6
+
+
+def test_a_curve_is_read_by_the_keyboard_and_leads_to_its_matrix(opened, page_of):
+    runs, file = page_of()
+    with opened(file) as page:
+        page.locator("#curve-charts").scroll_into_view_if_needed()
+        page.wait_for_selector(CURVES)
+        page.focus("#curve-charts svg[role=application] >> nth=0")
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowRight")
+        best = runs[1].arrays["affinity"].max(axis=1)
+        assert f"{three(best.min())} to {three(best.max())}" in page.inner_text("#spoken")
+        page.keyboard.press("Enter")
+        assert page.get_by_label("right").input_value() == "1"
+
+
+def test_both_themes_pass_axe(opened, page_of):
+    from axe_playwright_python.sync_playwright import Axe
+
+    _, file = page_of()
+    with opened(file) as page:
+        page.locator("#curve-charts").scroll_into_view_if_needed()
+        for _ in range(2):
+            faults = [fault for fault in Axe().run(page).response["violations"] if fault["impact"] in ("serious", "critical")]
+            assert [(fault["id"], fault["nodes"][0]["target"]) for fault in faults] == []
+            page.click("#theme")
+
+
+def test_three_hundred_runs_of_large_models_open_at_once_and_in_little_memory(opened, page_of):
+    _, file = page_of(runs=300, layers=80)
+    assert file.stat().st_size < 12e6
+    start = time.perf_counter()
+    with opened(file) as page:
+        assert time.perf_counter() - start < 3
+        assert page.evaluate("performance.memory.usedJSHeapSize") < 500e6
+        page.locator("#curve-charts").scroll_into_view_if_needed()
+        page.wait_for_selector(CURVES)
+        assert page.locator(CURVES).count() == 300
+
+
+@pytest.mark.parametrize("width", [1280, 800])
+def test_a_person_can_look_at_the_page(width, opened, page_of):
+    _, file = page_of(runs=24, layers=20)
+    OUTPUTS.mkdir(exist_ok=True)
+    with opened(file, width=width) as page:
+        page.locator("#curve-charts").scroll_into_view_if_needed()
+        page.wait_for_selector(CURVES)
+        page.screenshot(path=OUTPUTS / f"report-sweep-{width}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
