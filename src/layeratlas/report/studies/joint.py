@@ -1,0 +1,75 @@
+"""Layers of all models and languages in the leading dimensions of the space that they share."""
+
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from layeratlas.report.views import SweepView
+from layeratlas.studies import Sweep
+
+_MARKERS = "os^Dv<>P"
+_SHOWN = 3  # components
+
+
+def figures(sweep: Sweep, tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Figure]]:
+    """A picture for each condition whose layers are points of one space."""
+    for condition, points in tables.get("joint_points", pd.DataFrame({"condition": []})).groupby("condition", sort=False):
+        yield f"{condition}/joint", joint_figure(points)
+
+
+def joint_figure(points: pd.DataFrame) -> Figure:
+    """A row for uncentred coordinates, one for centred ones; a colour a model, a marker a language.
+
+    Lines join the layers of a model in one language, dotted ones the same layer in two languages.
+    """
+    spaces = list(dict.fromkeys(points["space"]))
+    shown = min(_SHOWN, sum(str(column).startswith("component_") for column in points))
+    axes_of = list(combinations(range(1, shown + 1), 2))
+    figure, panels = plt.subplots(
+        len(spaces), len(axes_of), figsize=(4.1 * len(axes_of), 3.7 * len(spaces) + 1.3), layout="constrained", squeeze=False
+    )
+    for row, space in zip(panels, spaces, strict=True):
+        chosen = points[points["space"] == space]
+        for axes, (x, y) in zip(row, axes_of, strict=True):
+            _projection(axes, chosen, x, y)
+        row[len(axes_of) // 2].set_title(_captured(chosen, space, shown), fontsize="small")
+    handles = {label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles, loc="outside lower center", fontsize="x-small", frameon=False, ncols=3)
+    first = points.iloc[0]
+    figure.suptitle(
+        f"{first['metric']}, {first['dataset']}, n = {first['items']}, pooling {first['pooling']}: layers as points, whose inner"
+        " products are their similarities\nlines: a model in one language, larger = deeper; dotted: one layer in two languages",
+        fontsize="small",
+    )
+    return figure
+
+
+def _captured(points: pd.DataFrame, space: str, shown: int) -> str:
+    share = sum(points[f"share_{k}"].iloc[0] for k in range(1, shown + 1))
+    by_model = points.groupby("model", sort=False)["captured"].mean()
+    said = ", ".join(f"{model} {value:.0%}" for model, value in by_model.items())
+    return f"{space}: {shown} components hold {share:.0%} of all squares\n(of each model's points: {said})"
+
+
+def _projection(axes: Axes, points: pd.DataFrame, x: int, y: int) -> None:
+    models, languages = (list(dict.fromkeys(points[column])) for column in ("model", "reads"))
+    for (model, language), rows in points.groupby(["model", "reads"], sort=False):
+        colour, marker = f"C{models.index(model) % 10}", _MARKERS[languages.index(language) % len(_MARKERS)]
+        across, up = rows[f"component_{x}"], rows[f"component_{y}"]
+        axes.plot(across, up, color=colour, linewidth=0.7, alpha=0.7)
+        size = 6 + 24 * rows["depth"].fillna(0.5)
+        axes.scatter(across, up, s=size, color=colour, marker=marker, linewidths=0, label=f"{model}, {language}")
+    for _, rows in points.groupby(["model", "layer"], sort=False):
+        axes.plot(rows[f"component_{x}"], rows[f"component_{y}"], color="grey", linewidth=0.5, linestyle=":")
+    for label, k in ((axes.set_xlabel, x), (axes.set_ylabel, y)):
+        label(f"component {k} ({points[f'share_{k}'].iloc[0]:.0%})", fontsize="x-small")
+    axes.axhline(0, color="lightgrey", linewidth=0.6, zorder=0)
+    axes.axvline(0, color="lightgrey", linewidth=0.6, zorder=0)
+    axes.tick_params(labelsize="x-small")
+
+
+VIEWS = [SweepView(figures)]
