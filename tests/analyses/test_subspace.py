@@ -9,13 +9,15 @@ import pytest
 import torch
 from meeting_worlds import World, inferring
 from safetensors import safe_open
-from subspace_worlds import REMOVALS, small, subspace
+from subspace_worlds import METRICS, REMOVALS, small, subspace
 
 import layeratlas
 from layeratlas.arrays import Activations
 from layeratlas.errors import ActivationError, ConfigError, Undefined
 from layeratlas.metrics import CSLS, PairedCosine, RetrievalAt1
 from layeratlas.report.analyses.subspace import subspace_figure
+from layeratlas.statistics.cross_fitting import halves
+from layeratlas.statistics.linear_probe import fitted
 from layeratlas.statistics.removals import BetweenLanguages, LanguageMeans, LeastSquares
 
 APART = World(strengths=(0.0, 3.0), n=60, offset=4.0)
@@ -91,22 +93,67 @@ def test_the_energy_of_a_removal_is_the_share_of_squares_along_what_was_planted(
     assert energy["none"] == energy["centring"] == 0
 
 
+N, FRESH = 80, 4000
+
+
+def one_world(seed: int, n: int) -> torch.Tensor:
+    """Items of both languages in ONE world, whose concepts, offsets, own subspaces and groups' direction no seed changes."""
+    fixed, rng = np.random.default_rng(0), np.random.default_rng([1, seed])
+    concepts, own = fixed.standard_normal((8, 24)), fixed.standard_normal((2, 4, 24))
+    offsets, axis = 2 * fixed.standard_normal((2, 1, 24)), fixed.standard_normal(24)
+    groups = 0.8 * np.outer(np.arange(n) % 2 - 0.5, axis)
+    shared = 0.7 * rng.standard_normal((n, 8)) @ concepts
+    return torch.from_numpy(
+        shared + groups + offsets + 0.5 * rng.standard_normal((2, n, 4)) @ own + rng.standard_normal((2, n, 24))
+    )
+
+
+def in_comparison(x: torch.Tensor):
+    comparison = World(strengths=(0.0,), n=x.shape[1]).comparison(0, inferring(0, 20))
+    a, b = (Activations({"block_1": side}, 1) for side in x)
+    return replace(comparison, a=a, b=b, items=comparison.items.assign(group=[f"g{i % 2}" for i in range(x.shape[1])]))
+
+
+def truth_of_probes(x: torch.Tensor, fresh: torch.Tensor, removal) -> dict[str, float]:
+    """How often the very probes that the analysis fits on these items are right on many others."""
+    right: dict[str, list[float]] = {"language_probe": [], "ab": []}
+    labels, of_fresh = torch.arange(x.shape[1]) % 2, torch.arange(fresh.shape[1]) % 2
+    for half in halves([f"g{i % 2}" for i in range(x.shape[1])], 5):
+        erasers = removal.fit(x[:, half.fit]) if removal else [lambda side: side] * 2
+        own, other = (torch.stack([eraser(side) for eraser, side in zip(erasers, sides, strict=True)]) for sides in (x, fresh))
+        for train, _ in half.folds:
+            probe = fitted(own[:, train].reshape(-1, 24), torch.arange(2).repeat_interleave(len(train)), 2)
+            credits = [probe.credits(side, torch.full((len(side),), i)).mean() for i, side in enumerate(other)]
+            right["language_probe"].append(float(np.mean(credits)))
+            probe = fitted(own[0, train], labels[train], 2)
+            right["ab"].append(float(probe.credits(other[1], of_fresh).mean()))
+    return {name: float(np.mean(each)) for name, each in right.items()}
+
+
+def table_of(found) -> pd.DataFrame:
+    transfer = found.parts["transfer"].assign(statistic=lambda t: t["trained"] + t["tested"])
+    rows = pd.concat([found.table, transfer])
+    return rows[rows["draw"] == 0].set_index(["statistic", "removal"])
+
+
 @pytest.mark.slow
 def test_intervals_hold_the_truth_of_the_world():
-    """The truth of a procedure on so many items: its mean over 100 other worlds of the same law."""
-    world, removals = World(strengths=(2.0,), n=80, offset=2.0), [LeastSquares(), LanguageMeans()]
-    tables = []
-    for seed in range(120):
-        comparison = with_groups(world.comparison(seed, inferring(0, 20)), 0.8)
-        found = subspace(removals=removals)(comparison)
-        rows = pd.concat([found.table, found.parts["transfer"].assign(statistic=lambda t: t["trained"] + t["tested"])])
-        tables.append(rows[rows["draw"] == 0].set_index(["statistic", "removal"]))
-    for key in tables[0].index:
-        for value in ("", "change"):
-            low, high = (f"{value}{'_' if value else ''}ci_{end}" for end in ("low", "high"))
-            truth = np.mean([table.loc[key, value or "value"] for table in tables[20:]])
-            held = [table.loc[key, low] - 1e-9 <= truth <= table.loc[key, high] + 1e-9 for table in tables[:20]]
-            assert sum(held) >= 17, (key, value, sum(held))
+    """Of cosines and retrieval the mean over 60 other samples of the same world, of probes what they are on new items."""
+    analysis = subspace(removals=[LeastSquares()])
+    tables = [table_of(analysis(in_comparison(one_world(seed, N)))) for seed in range(80)]
+    fresh = one_world(1000, FRESH)
+    for removal, name in ((None, "none"), (LeastSquares(), "least_squares")):
+        truths = [truth_of_probes(one_world(seed, N), fresh, removal) for seed in range(20)]
+        for statistic in ("language_probe", "ab"):
+            held = [t.loc[statistic, name] for t in tables[:20]]
+            inside = [row["ci_low"] <= truth[statistic] <= row["ci_high"] for row, truth in zip(held, truths, strict=True)]
+            assert sum(inside) >= 17, (statistic, name)
+        for statistic in (metric.name for metric in METRICS):
+            for value, low, high in (("value", "ci_low", "ci_high"), ("change", "change_ci_low", "change_ci_high")):
+                truth = np.mean([table.loc[(statistic, name), value] for table in tables[20:]])
+                rows = [table.loc[statistic, name] for table in tables[:20]]
+                inside = [row[low] - 1e-9 <= truth <= row[high] + 1e-9 for row in rows]
+                assert sum(inside) >= 17, (statistic, name, value)
 
 
 @pytest.mark.parametrize("strength", [0.0, 2.0])
