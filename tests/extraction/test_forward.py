@@ -303,6 +303,8 @@ def test_the_table_of_tokens_by_hand(load):
     assert table["last_content_token"].tolist() == ["i", "p", "e", "c"]
     for place in ("last", "last_content"):
         assert model.encoder.tokenizer.decode(table[f"{place}_token_id"].tolist()) == "".join(table[f"{place}_token"])
+    read_again = [model.encoder.tokenizer.convert_ids_to_tokens(ids) for ids in table["content_ids"]]
+    assert [set(tokens) for tokens in read_again] == [set("Hi"), set("Aship"), {*"nave", "\u00c3", "\u00af"}, set("sevnc")]
     for count in ("unknown_tokens", "named_controls", "controls"):
         assert table[count].tolist() == [0, 0, 0, 0]
 

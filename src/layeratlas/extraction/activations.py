@@ -43,7 +43,7 @@ SHARD = 256
 ITEMS, NLL = "items", "nll"
 _FORMAT = 2
 # What is made by other rules than when format 2 began, so that nothing older is read for it.
-_RULES = {"last_content": "punctuation by characters", ITEMS: "own tokens"}
+_RULES = {"last_content": "punctuation by characters", ITEMS: "own tokens, and which of them"}
 # What may name a control token: such names used to be read as these tokens, and are text now.
 _CONTROL = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]|>>[^<>\s]+<<|\w_\w|__")
 

@@ -7,6 +7,7 @@ import pandas as pd
 
 _RATIO = 1.5  # of characters, tokens or fertility; languages differ by less than this when their tokens are as good
 _SHARE = 0.1  # of truncated texts, or of texts that end in one token
+CONTENT_IDS = "content_ids"  # column of a side's token table that is not one of the run's items
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,18 @@ def commonest(tokens: pd.DataFrame, pooling: str) -> Commonest | None:
         return None
     chosen = tokens[tokens[f"{place}_id"] == counted.index[0]]
     return Commonest(int(counted.index[0]), str(chosen[place].iloc[0]), len(chosen) / len(tokens))
+
+
+def shared_token_share(a: pd.Series, b: pd.Series) -> pd.Series:
+    """Of the different content tokens in either of an item's two texts, the share that both have, from the ids of each text.
+
+    0 to 1 (Jaccard, 1912); NaN where neither text has any. Only ids of one tokenizer mean the same.
+    """
+    shares = []
+    for ids_a, ids_b in zip(map(set, a), map(set, b), strict=True):
+        either = ids_a | ids_b
+        shares.append(len(ids_a & ids_b) / len(either) if either else float("nan"))
+    return pd.Series(shares, dtype=float)
 
 
 def per_unit(scores: pd.DataFrame, characters: Any, n_bytes: Any) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from layeratlas.arrays import HiddenStates, Pooling, Tokens
 from layeratlas.errors import ActivationError, ConfigError
-from layeratlas.extraction.balance import per_unit
+from layeratlas.extraction.balance import CONTENT_IDS, per_unit
 from layeratlas.extraction.batching import Batching, longest_first
 from layeratlas.models.certificate import overflow
 from layeratlas.models.language_model import LanguageModel
@@ -207,6 +207,7 @@ def token_table(encoder: Encoder, texts: Texts) -> pd.DataFrame:
     `scored_characters` and `scored_bytes` are how much of the text has a likelihood. `first_token`, `last_token` and
     `last_content_token` are what the tokens at these places say by themselves, their ids beside them; a first token that is not
     the text's own has none. `named_controls` are the names of control tokens in the text, `controls` those read as such.
+    `content_ids` are the different ids of the text's own tokens that are no punctuation, in ascending order.
     """
     encodings = texts.encodings
     own = [[i for i, special in zip(e.ids, e.special, strict=True) if not special] for e in encodings]
@@ -231,6 +232,7 @@ def token_table(encoder: Encoder, texts: Texts) -> pd.DataFrame:
             "controls": [e.controls for e in encodings],
             **{p: pd.Series([None if i is None else decoded[i] for i in ids], dtype="string") for p, ids in places.items()},
             **{f"{place}_id": pd.Series(ids, dtype="Int64") for place, ids in places.items()},
+            CONTENT_IDS: [_content_ids(e) for e in encodings],
         }
     )
     table.insert(5, "fertility", table["text_tokens"] / table["read_characters"])
@@ -238,5 +240,13 @@ def token_table(encoder: Encoder, texts: Texts) -> pd.DataFrame:
 
 
 def _last_content(encoding: Encoding) -> int | None:
+    return next(reversed(_content(encoding)), None)
+
+
+def _content_ids(encoding: Encoding) -> list[int]:
+    return sorted(set(_content(encoding)))
+
+
+def _content(encoding: Encoding) -> list[int]:
     marks = zip(encoding.ids, encoding.special, encoding.punctuation, strict=True)
-    return next((i for i, special, punctuation in reversed(list(marks)) if not special and not punctuation), None)
+    return [i for i, special, punctuation in marks if not special and not punctuation]

@@ -19,6 +19,7 @@ from layeratlas.analyses import Comparison, Findings
 from layeratlas.errors import ActivationError, ConfigError, Failure, Undefined
 from layeratlas.extraction import pooling, preflight
 from layeratlas.extraction.activations import Extracted, Extractor, Side
+from layeratlas.extraction.balance import CONTENT_IDS, shared_token_share
 from layeratlas.extraction.catalogue import catalogue, damaged, remove
 from layeratlas.extraction.drift import drift_table
 from layeratlas.extraction.pooling import read_by
@@ -214,8 +215,13 @@ def _write_arrays(folder: Path, plan: Plan, extracted: dict[str, Extracted], aff
 
 
 def _items(plan: Plan, extracted: dict[str, Extracted]) -> pd.DataFrame:
-    """A row per item: id, group, both sides' texts and what was counted of their tokens."""
-    return pd.concat([plan.items.table, *(extracted[side].tokens.add_suffix(f"_{side}") for side in "ab")], axis=1)
+    """A row per item: id, group, both sides' texts, what was counted of their tokens, and the share that both have of one model."""
+    tokens = {side: extracted[side].tokens for side in "ab"}
+    counted = [table.drop(columns=CONTENT_IDS, errors="ignore").add_suffix(f"_{side}") for side, table in tokens.items()]
+    items = pd.concat([plan.items.table, *counted], axis=1)
+    if plan.one_model and not any(table.empty for table in tokens.values()):
+        items["shared_token_share"] = shared_token_share(*(table[CONTENT_IDS] for table in tokens.values()))
+    return items
 
 
 def _made_of(plan: Plan) -> dict[str, Any]:

@@ -63,6 +63,11 @@ class Plan:
         """The models of sides whose texts are read, and not taken from a file of vectors."""
         return {name: model for name, model in self.models.items() if isinstance(model, AbstractModel)}
 
+    @property
+    def one_model(self) -> bool:
+        """Whether the texts of both sides are read by the same weights, and so by one tokenizer."""
+        return len(self.readers) == 2 and len({model.weights for model in self.readers.values()}) == 1
+
     @cached_property
     def sides(self) -> dict[str, Side | StoredSide]:
         return {name: self._side(name, model) for name, model in self.models.items()}
