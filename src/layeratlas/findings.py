@@ -57,6 +57,7 @@ class Findings:
     sentences: Sequence[str] = ()
     warnings: Sequence[str] = ()
     others: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    documents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tensors: Mapping[str, Tensors] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -133,6 +133,8 @@ def _asked(sweep: Sweep, studies: Mapping[str, AbstractStudy], into: Path, known
             continue
         for table, content in findings.tables(name).items():
             writing.write_table(into / "tables", table, content)
+        for document, content in findings.documents.items():
+            writing.write_json(into, f"{document}.json", content)
         for sentence in findings.sentences:
             logger.info("%-9s %s", name, sentence)
         for warning in findings.warnings:

@@ -9,3 +9,4 @@ from layeratlas.studies.joint import Joint as Joint
 from layeratlas.studies.languages import Languages as Languages
 from layeratlas.studies.sweep import Sweep as Sweep
 from layeratlas.studies.sweep import sweep_of as sweep_of
+from layeratlas.studies.variants import Variants as Variants

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import pandas as pd
 from annotated_types import Interval, Len
 
-from layeratlas.analyses.base import Findings
 from layeratlas.errors import Undefined
+from layeratlas.findings import Findings
 from layeratlas.options import Positive, Repetitions, Seed
 from layeratlas.studies.agreement import compared, numbers_of, telling
 from layeratlas.studies.base import AbstractStudy

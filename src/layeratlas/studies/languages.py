@@ -7,8 +7,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from layeratlas.analyses.base import Findings
 from layeratlas.errors import ConfigError
+from layeratlas.findings import Findings
 from layeratlas.options import Repetitions, Seed
 from layeratlas.statistics.clustering import clustered_order
 from layeratlas.statistics.dyads import Regression, double_semi_partialling

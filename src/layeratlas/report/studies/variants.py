@@ -1,0 +1,97 @@
+"""Where one model builds more alignment than another, and when each commits which item in which language."""
+
+import math
+from collections.abc import Iterator, Mapping
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from layeratlas.report.sweep_figures import TICKS
+from layeratlas.report.views import SweepView
+from layeratlas.statistics.commitment import NEVER
+from layeratlas.studies import Sweep
+from layeratlas.studies.variant_runs import MEAN
+
+_COLUMNS = 3
+_ALPHA = 0.05
+_NAMED = 60  # items whose names are written beside their row
+
+
+def figures(sweep: Sweep, tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Figure]]:
+    """Of each condition: differences by depth for each measure and two models, and the matrix of commitment."""
+    for condition, rows in _by(tables.get("variants"), "condition"):
+        for measure, of_measure in _by(rows, "measure"):
+            yield f"{condition}/variants-{measure}", differences_figure(of_measure, measure)
+    if "variants_commitment" in tables:
+        yield "variants-commitment", commitment_figure(tables["variants_commitment"])
+
+
+def _by(table: pd.DataFrame | None, column: str) -> Iterator[tuple[str, pd.DataFrame]]:
+    for name, rows in () if table is None else table.groupby(column, sort=False):
+        yield str(name), rows
+
+
+def differences_figure(rows: pd.DataFrame, measure: str) -> Figure:
+    """A panel per pair of languages, a line with its band per two models."""
+    pairs = list(rows.groupby(["language_a", "language_b"], sort=False))
+    columns = min(_COLUMNS, len(pairs))
+    high = math.ceil(len(pairs) / columns)
+    figure, grid = plt.subplots(
+        high, columns, figsize=(3.4 * columns, 2.2 * high + 1.2), layout="constrained", squeeze=False, sharey=True
+    )
+    for axes in grid.flat[len(pairs) :]:
+        axes.remove()
+    for axes, ((a, b), of_pair) in zip(grid.flat, pairs, strict=False):
+        axes.axhline(0, color="grey", linewidth=0.8)
+        for number, ((first, second), part) in enumerate(of_pair.groupby(["first", "second"], sort=False)):
+            curve, mean = part[part["layer"] != MEAN], part[part["layer"] == MEAN].iloc[0]
+            label, colour = f"{second} less {first}", f"C{number}"
+            axes.fill_between(curve["depth"], curve["ci_low"], curve["ci_high"], color=colour, alpha=0.2, linewidth=0)
+            axes.plot(curve["depth"], curve["value"], color=colour, linewidth=1.5, label=label)
+            certain = curve[curve["p_fwer"] <= _ALPHA]
+            axes.plot(certain["depth"], certain["value"], "o", color=colour, markersize=3)
+            place = (0.03, 0.94 - 0.1 * number)
+            said = f"mean {mean['value']:z.3f}, corrected p {mean['p_holm']:.2g}"
+            axes.annotate(said, place, xycoords="axes fraction", fontsize=5.5, color=colour, va="top")
+        axes.set_title(f"{a} – {b}", fontsize="small")
+        axes.set_xlabel("depth", fontsize="x-small")
+        axes.tick_params(labelsize="x-small")
+    handles = {label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles, loc="outside lower center", fontsize="x-small", frameon=False)
+    first = rows.iloc[0]
+    figure.suptitle(
+        f"{measure}, {first['dataset']}, {first['items']} items, pooling {first['pooling']}: above 0, the first named aligns more;"
+        f"\nbands: intervals over items; dots: p <= {_ALPHA:g} over all depths",
+        fontsize="small",
+    )
+    return figure
+
+
+def commitment_figure(table: pd.DataFrame) -> Figure:
+    """A panel per model: items against languages, by the depth at which an item commits; grey where it never does."""
+    models = list(dict.fromkeys(table["model"]))
+    table = table.assign(column=table["language_a"] + "–" + table["language_b"])
+    items, columns = (list(dict.fromkeys(table[name])) for name in ("id", "column"))
+    size = (1.6 + len(models) * (0.8 + 0.28 * len(columns)), max(3.0, 1.6 + 0.13 * min(len(items), 100)))
+    figure, grid = plt.subplots(1, len(models), figsize=size, layout="constrained", squeeze=False, sharey=True)
+    most = table["place"].max()
+    colours = ScalarMappable(Normalize(0, max(float(most), 1.0)), plt.get_cmap("viridis").with_extremes(bad="lightgrey"))
+    for axes, model in zip(grid.flat, models, strict=True):
+        own = table[table["model"] == model].drop_duplicates(["id", "column"])
+        places = own.pivot(index="id", columns="column", values="place").reindex(index=items, columns=columns)
+        axes.imshow(places.where(places != NEVER), cmap=colours.cmap, norm=colours.norm, aspect="auto", interpolation="nearest")
+        never = float((own["place"] == NEVER).mean())
+        axes.set_title(f"{model}\n{1 - never:.0%} commit", fontsize="x-small")
+        axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=TICKS)
+        if len(items) <= _NAMED:
+            axes.set_yticks(range(len(items)), items, fontsize=5)
+        axes.tick_params(length=0)
+    figure.colorbar(colours, ax=list(grid.flat), label="first layer of the row (0: the first compared)")
+    figure.suptitle("commitment by the published rule; grey: never", fontsize="small")
+    return figure
+
+
+VIEWS = [SweepView(figures)]
