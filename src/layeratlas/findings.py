@@ -45,7 +45,7 @@ class Findings:
     that are p-values, with dots for nesting (`swap.margin.p`): a sweep's summary corrects these, and no others. The smallest
     attainable value of `x.p` is called `x.attainable_p`. `ordered_tests` are those tests that were published with a correction
     over pairs in both orders. `sentences` say in words what was shown beside the headline. `tensors` are arrays for other programs,
-    saved as `<name>_<key>.safetensors`.
+    saved as `<name>_<key>.safetensors`, `documents` of a study JSON files of their own, `<key>.json`.
     """
 
     table: pd.DataFrame | None = None

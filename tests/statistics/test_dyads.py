@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
+from layeratlas.errors import Undefined
 from layeratlas.statistics.dyads import double_semi_partialling
 from layeratlas.statistics.nulls import unrestricted
 
@@ -108,7 +109,7 @@ def test_a_constant_outcome_is_no_part_of_the_largest():
 
 def test_more_predictors_than_pairs_allow_are_refused():
     rng = np.random.default_rng(5)
-    with pytest.raises(ValueError, match="2 predictors of 3 pairs leave no degree of freedom"):
+    with pytest.raises(Undefined, match="2 predictors of 3 pairs leave no degree of freedom"):
         double_semi_partialling(symmetric(rng, 1, 3, 3), symmetric(rng, 2, 3, 3), np.empty((0, 3), dtype=int))
 
 

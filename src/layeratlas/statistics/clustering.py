@@ -5,6 +5,8 @@ from jaxtyping import Float, Int
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
+from layeratlas.errors import Undefined
+
 Similarities = Float[np.ndarray, "n n"]
 
 
@@ -12,11 +14,11 @@ def average_linkage(similarities: Similarities) -> Float[np.ndarray, "merges 4"]
     """The tree of two things or more by average linkage (Sokal and Michener, 1958), in SciPy's form, neighbours as alike as can be.
 
     The distance of two things is the largest similarity of any two less theirs. Similarities are symmetric; their diagonal is not
-    read. Raises ValueError where one is undefined.
+    read. Raises Undefined where one is undefined.
     """
     pairs = similarities[np.triu_indices(len(similarities), 1)]
     if not np.isfinite(pairs).all():
-        raise ValueError("a similarity is undefined, so nothing can be clustered")
+        raise Undefined("a similarity is undefined, so nothing can be clustered")
     distances = pairs.max() - similarities
     np.fill_diagonal(distances, 0.0)
     return linkage(squareform(distances, checks=False), "average", optimal_ordering=True)

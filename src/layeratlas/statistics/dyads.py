@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from layeratlas.errors import Undefined
 from layeratlas.statistics.nulls import ROUNDING, add_one_p
 
 Dyads = Float[np.ndarray, "rows dyads"]
@@ -47,13 +48,13 @@ def double_semi_partialling(
     A predictor's residual on the other ones is put into other orders of the things (rows and columns alike) and takes the
     predictor's place beside the others; the t of its slope is compared with those (Dekker, Krackhardt and Snijders, 2007).
     Holds its level where predictors are collinear, which permuting the outcome or the predictor itself does not. `orders` are
-    others than that of the data. Only what lies above the diagonals is read. Raises ValueError where no degree of freedom is left.
+    others than that of the data. Only what lies above the diagonals is read. Raises Undefined where no degree of freedom is left.
     """
     n = outcomes.shape[-1]
     upper = np.triu_indices(n, 1)
     y, x = outcomes[:, *upper], predictors[:, *upper]
     if y.shape[1] <= len(x) + 1:
-        raise ValueError(f"{len(x)} predictors of {y.shape[1]} pairs leave no degree of freedom")
+        raise Undefined(f"{len(x)} predictors of {y.shape[1]} pairs leave no degree of freedom")
     places = _places(n, orders)
     parts = [_part(x[i], _basis(np.delete(x, i, axis=0)), y, places) for i in range(len(x))]
     slope, partial, p, p_fwer, attainable, inflation = (np.stack(values) for values in zip(*parts, strict=True))
