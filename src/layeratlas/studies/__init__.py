@@ -5,6 +5,7 @@ from layeratlas.studies.base import AbstractStudy as AbstractStudy
 from layeratlas.studies.conditions import Conditions as Conditions
 from layeratlas.studies.controls import Controls as Controls
 from layeratlas.studies.depth import Depth as Depth
+from layeratlas.studies.interventions import Interventions as Interventions
 from layeratlas.studies.joint import Joint as Joint
 from layeratlas.studies.languages import Languages as Languages
 from layeratlas.studies.sweep import Sweep as Sweep
