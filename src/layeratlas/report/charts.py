@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, SupportsFloat
 
 Style = Literal["line", "dashed", "dotted", "points"]
 
@@ -16,10 +16,10 @@ class Series:
     """
 
     name: str
-    x: Iterable[float]
-    y: Iterable[float | None]
-    low: Iterable[float | None] | None = None
-    high: Iterable[float | None] | None = None
+    x: Iterable[SupportsFloat]
+    y: Iterable[SupportsFloat | None]
+    low: Iterable[SupportsFloat | None] | None = None
+    high: Iterable[SupportsFloat | None] | None = None
     style: Style = "line"
     labels: Sequence[str] | None = None
 
@@ -36,7 +36,7 @@ class Chart:
     y: str
     series: Sequence[Series]
     ticks: Sequence[str] | None = None
-    rules: Sequence[float] = ()
+    rules: Sequence[SupportsFloat] = ()
     equal: bool = False
     note: str = ""
 
@@ -65,5 +65,5 @@ class Chart:
         }
 
 
-def _numbers(values: Iterable[float | None]) -> list[float]:
+def _numbers(values: Iterable[SupportsFloat | None]) -> list[float]:
     return [math.nan if value is None else float(value) for value in values]

@@ -22,17 +22,23 @@ def depth_curves_figure(run: Run) -> Figure:
     for (side, other), colour in zip((("a", "b"), ("b", "a")), ("tab:blue", "tab:orange"), strict=True):
         rows = table[table["side"] == side]
         label = f"{name_of(result[side])}, matched in {name_of(result[other])}"
-        _curve(where, rows, "best_depth", color=colour, marker=".", linewidth=0)
+        if "best_depth_ci_low" in rows:  # of a place that jumps: no band, which would join what has nothing between
+            where.vlines(
+                rows["depth"], rows["best_depth_ci_low"], rows["best_depth_ci_high"], color=colour, alpha=0.3, linewidth=0.9
+            )
+        where.plot(rows["depth"], rows["best_depth"], color=colour, marker=".", linewidth=0)
         where.plot(rows["depth"], rows["monotone_depth"], color=colour, linewidth=1.2)
         _curve(how, rows, "best_affinity", color=colour, linewidth=1.2, label=label)
     where.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle="--")
     where.set(xlabel="depth of a block", ylabel="depth of its best match", xlim=(0, 1.03), ylim=(0, 1.03))
-    where.set_title("dots: best match; lines: never backwards; dashed: same depth", fontsize="x-small")
+    where.set_title("dots: best match, with intervals; lines: never backwards; dashed: same depth", fontsize="x-small")
     how.set(xlabel="depth of a block", ylabel=f"{result['metric']['name']} with its best match", xlim=(0, 1.03))
     how.set_ylim(min(0.0, how.get_ylim()[0]), None)
     how.set_title("larger = more alike; bands: jackknife over items, if computed", fontsize="x-small")
     if preference:
         _preference(rest[0], preference, result["metric"]["name"])
+    for axes in figure.axes:
+        axes.yaxis.label.set_fontsize("small")  # long names of metrics are no longer than the axis
     figure.legend(loc="outside lower center", fontsize="x-small", frameon=False)
     figure.suptitle(f"{caption(result, run.arrays['chance'])}\n{sentence_of(result, figure)}", fontsize="small")
     return figure

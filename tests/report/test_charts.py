@@ -1,0 +1,74 @@
+"""The charts that a run's page draws: the numbers of the analyses' tables, and no others."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from pages_by_hand import paged_run
+
+import layeratlas
+from layeratlas.report.analyses import alignment, diagonal, geometry, stability
+from layeratlas.report.charts import Chart, Series
+from layeratlas.runs import writing
+
+
+@pytest.fixture
+def run_with(tmp_path):
+    """A run that has this table too."""
+
+    def call(name: str, table: pd.DataFrame):
+        folder = paged_run(tmp_path / "run")
+        run = layeratlas.read_run(folder)
+        file = writing.write_table(folder, name, table)
+        result = {key: value for key, value in run.result.items() if key != "checksums"}
+        files = [folder / written for written in run.result["checksums"] if written != "result.json"]
+        writing.write_result(folder, result, [*files, file])
+        return layeratlas.read_run(folder)
+
+    return call
+
+
+def test_a_chart_keeps_gaps_and_what_was_not_computed():
+    series = Series("s", [0, 1], [None, np.float64(2)], low=[None, 1.5], high=[None, 2.5])
+    (one,) = Chart("title", "depth", "y", [series]).plain()["series"]
+    assert np.isnan(one["y"][0])
+    assert one["y"][1] == 2
+    assert one["low"][1:] == [1.5]
+    assert one["labels"] is None
+
+
+def test_each_number_of_the_geometry_is_a_chart_of_both_sides(run_with):
+    rows = {"side": list("aabbb"), "layer": ["block_1", "block_2", "block_1", "block_2", "block_3"], "depth": [0.5, 1, 0.3, 0.6, 1]}
+    table = pd.DataFrame({**rows, "anisotropy": [0.1, 0.2, 0.3, 0.4, 0.5], "kurtosis": [1.0, 2, 3, 4, 5]})
+    drawn = [chart.plain() for chart in geometry.charts(run_with("geometry", table))]
+    assert [chart["title"] for chart in drawn] == ["anisotropy", "kurtosis"]
+    a, b = drawn[0]["series"]
+    assert (a["x"], a["y"]) == ([0, 1], [0.1, 0.2])
+    assert (b["x"], b["y"], b["labels"]) == ([0, 0.5, 1], [0.3, 0.4, 0.5], ["block_1", "block_2", "block_3"])
+
+
+def test_each_statistic_of_an_alignment_is_a_chart_with_the_baselines_that_it_has(run_with):
+    row = {"value": 0.5, "chance": 0.1, "baseline_group": np.nan, "baseline_length": 0.2, "value_length_residual": 0.4}
+    row |= {"ci_low": 0.4, "ci_high": 0.6}
+    layers = [{"layer": "embed", "flag": "one"}, {"layer": "block_1", "flag": ""}]
+    rows = [row | {"statistic": statistic} | layer for statistic in "xy" for layer in layers]
+    drawn = [chart.plain() for chart in alignment.charts(run_with("alignment", pd.DataFrame(rows)))]
+    assert [chart["title"] for chart in drawn] == ["x", "y"]
+    assert [one["y"][0] for one in drawn[0]["series"]] == [0.5, 0.4, 0.2, 0.1]
+    assert drawn[0]["ticks"] == ["embed", "block_1"]
+    assert "one vector at embed" in drawn[0]["note"]
+
+
+def test_halves_are_no_part_of_the_curve_over_fewer_items(run_with):
+    row = {"mean_affinity": 0.3, "contrast": 0.1, "mean_chance": 0.05}
+    varied = [("n", 40, np.nan), ("n", 20, np.nan), ("half", 20, 0)]
+    rows = [row | {"varied": what, "n": n, "split": split, "k": 3} for what, n, split in varied]
+    (chart,) = [chart.plain() for chart in stability.charts(run_with("stability", pd.DataFrame(rows)))]
+    assert chart["series"][0]["x"] == [20, 40]
+
+
+def test_a_run_without_a_swap_margin_has_no_chart_of_it(tmp_path):
+    run = layeratlas.read_run(paged_run(tmp_path / "run"))
+    assert diagonal.charts(run) == []
+    run.result["statistics"]["diagonal"]["swap"]["by_depth"] = {"depth": [0.5, 1.0], "margin": [0.1, 0.2]}
+    (chart,) = diagonal.charts(run)
+    assert chart.plain()["series"][0]["y"] == [0.1, 0.2]
