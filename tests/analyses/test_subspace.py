@@ -217,6 +217,13 @@ def test_numbers_are_means_over_blocks_of_what_the_table_holds(found):
     said = found.numbers["mexa"]["removals"]["language_means_1"]
     assert said["value"] == pytest.approx(rows["value"].mean())
     assert found.headline.value == found.numbers["language_probe"]["removals"]["least_squares_1"]["value"]
+    assert "tells the languages of" in found.headline.sentence
+
+
+def test_two_texts_in_one_language_are_no_languages():
+    comparison = APART.comparison(0, inferring(0))
+    found = small()(replace(comparison, languages=dict.fromkeys("ab", comparison.languages["a"])))
+    assert "tells the two texts of" in found.headline.sentence
 
 
 # --- what cannot be told ------------------------------------------------------------------------------------------------------

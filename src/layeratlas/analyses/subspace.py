@@ -93,7 +93,7 @@ class Subspace(AbstractAnalysis):
             table,
             parts={"transfer": pd.DataFrame(rows)} if rows else {},
             numbers=numbers | {"undefined": undefined},
-            headline=_headline(numbers, self.removals[0]),
+            headline=_headline(numbers, self.removals[0], comparison),
             sentences=list(_sentences(numbers, self.removals, self.metrics, judged)),
             warnings=list(_warnings(undefined, groups, judged, 2 * self.folds)),
             tensors=bases(comparison, self.removals, list(found), self.draws, self.seed) if self.bases else {},
@@ -153,9 +153,10 @@ def _kind(removal: AbstractRemoval) -> Kind:
     return Kind(removal.name, removal.rank_of(2))
 
 
-def _headline(numbers: dict[str, Any], removal: AbstractRemoval) -> Headline:
+def _headline(numbers: dict[str, Any], removal: AbstractRemoval, comparison: Comparison) -> Headline:
     probe = numbers[LANGUAGE_PROBE]
     own, before = probe["removals"][called(_kind(removal))], probe["removals"][NOTHING]["value"]
+    sides = "two texts" if comparison.languages["a"] == comparison.languages["b"] else "languages"
     same = numbers[SAME_ITEMS]["removals"][called(_kind(removal))]["value"]
     return Headline(
         f"{LANGUAGE_PROBE} after {removal.name}",
@@ -163,7 +164,7 @@ def _headline(numbers: dict[str, Any], removal: AbstractRemoval) -> Headline:
         probe["chance"],
         own["ci_low"],
         own["ci_high"],
-        sentence=f"a linear probe tells the languages of {before:.0%} of held-out items, mean over blocks, and of"
+        sentence=f"a linear probe tells the {sides} of {before:.0%} of held-out items apart, mean over blocks, and of"
         f" {own['value']:.0%} after {removal.name} was fitted on other items (chance {probe['chance']:.0%}); of {same:.0%} if the"
         " probe knows no other items than the eraser",
         caution="means of few items are uncertain, and a probe for other items can read their error; more items leave less",
