@@ -25,8 +25,8 @@ _TABLES = 20_000  # rows of all tables together
 _SAID = 3  # sentences of studies above the table
 _STEPS = 2**16 - 1  # of a matrix between its smallest and its largest value
 _SCRIPTS = ("data.js", "colours.js", "controls.js", "table.js", "chart.js", "matrix.js", "overlay.js", "sweep.js")
-_COLUMNS = ("sweep", "job", "side_a", "side_b", "dataset", "n", "pooling", "metric", "k")
-_NUMBERS = ("headline", "value", "chance", "ci_low", "ci_high", "p", "p_holm", "warnings")
+_FIRST = ("sweep", "job", "side_a", "side_b", "dataset", "metric", "value", "ci_low", "ci_high", "p", "p_holm")
+_THEN = ("chance", "headline", "n", "pooling", "k", "warnings")
 _GROUPS = ("model_a", "model_b", "language_a", "language_b", "dataset", "metric", "pooling", "n")
 
 
@@ -58,7 +58,7 @@ def _said(sweep: Sweep, answers: Mapping[str, Answer], pictures: Mapping[str, Se
     studies = [
         {
             "name": name,
-            "sentences": [one[:1].upper() + one[1:] for one in answer.said.get("sentences") or []],
+            "sentences": list(answer.said.get("sentences") or []),
             "warnings": answer.said.get("warnings") or [],
             "pictures": list(shown.of(pictures.get(f"study {name}", []))),
             "tables": list(answer.tables),
@@ -112,7 +112,7 @@ def _runs(sweep: Sweep, into: Path) -> dict[str, Any]:
     """The table of runs, with the place of each one's own page."""
     rows = sweep.table
     varied = [str(column) for column in rows if str(column).startswith("config.")]
-    seen = rows[[column for column in (*_COLUMNS, *varied, *_NUMBERS) if column in rows]]
+    seen = rows[[column for column in (*_FIRST, *_THEN, *varied) if column in rows]]
     if seen["sweep"].nunique() == 1:
         seen = seen.drop(columns="sweep")
     made = table("runs", seen, len(seen))
