@@ -136,21 +136,23 @@ def components(design: Design, splits: Sequence[Split], level: float) -> Compone
     unit = np.eye(len(EFFECTS))
     sizes_of = {}
     for i, name in enumerate(EFFECTS):
-        p = _p_of_nothing(float(value[i]), float(spread[i, i]), float(noise[i]))
+        p = _p_of_nothing(float(value[i]), float(spread[i, i]), float(noise[i]), len(splits))
         sizes_of[name] = replace(found.estimate(unit[i]), p=p)
     return Components(sizes_of, {name: found.share(unit[i]) for i, name in enumerate(EFFECTS)}, found.estimate(unit[1] - unit[0]))
 
 
-def _p_of_nothing(value: float, spread: float, noise: float) -> float:
+def _p_of_nothing(value: float, spread: float, noise: float, splits: int) -> float:
     """One-sided p of a size, were its effects 0.
 
     It is then a weighted sum of independent chi-squares less its mean, the `noise` that a naive square would hold. One chi-square
-    with the same mean and variance has 2 noise^2 / spread degrees of freedom (Box, 1954).
+    with the same mean and variance has 2 noise^2 / spread degrees of freedom (Box, 1954). The spread is known from a few splits
+    alone: p is the mean over the variances that would have given it.
     """
     if not (spread > 0 and noise > 0):
         return float("nan")
-    freedom = 2 * noise**2 / spread
-    return float(stats.chi2.sf(freedom * (1 + value / noise), freedom))
+    possible = spread * (splits - 1) / stats.chi2.ppf((np.arange(99) + 0.5) / 99, splits - 1)
+    freedom = 2 * noise**2 / possible
+    return float(stats.chi2.sf(freedom * (1 + value / noise), freedom).mean())
 
 
 def _jackknife(left_out: Float[np.ndarray, "splits groups effects"]) -> Float[np.ndarray, "effects effects"]:
