@@ -4,7 +4,7 @@ from datetime import date
 
 from transformers import PreTrainedTokenizerBase
 
-from layeratlas.errors import ConfigError
+from layeratlas.errors import ConfigError, Skipped
 
 BLANK = "  "
 _MARK = "\ue000"
@@ -25,7 +25,7 @@ def around_the_text(tokenizer: PreTrainedTokenizerBase, *, generation_prompt: bo
     `BLANK`s here: a side on which they are missing is one where the template strips the text.
     """
     if not tokenizer.chat_template:
-        raise ConfigError("model chat_template=true: this model's tokenizer has no chat template; set chat_template=false")
+        raise Skipped("model chat_template=true: this model's tokenizer has no chat template; set chat_template=false")
     rendered = tokenizer.apply_chat_template(
         [{"role": "user", "content": f"{BLANK}{_MARK}{BLANK}"}],
         tokenize=False,

@@ -126,11 +126,11 @@ def components(design: Design, splits: Sequence[Split], level: float) -> Compone
     groups = len(splits[0].half_of[0])
     spread = groups / (groups - 2) * np.cov(sizes.T)
     left_out = [np.stack(parts) for parts in zip(*(parts for _, parts in made), strict=True)]
-    jackknife = sum(map(_jackknife, left_out)) + spread / len(sizes)
+    jackknife = np.sum([_jackknife(values) for values in left_out], axis=0) + spread / len(sizes)
     jackknife -= (groups - 3) / (groups - 1) * spread
     freedom = sum(values.shape[1] - 1 for values in left_out)
     value = sizes.mean(axis=0)
-    own = np.mean([(design.naive(split.halves[0]) + design.naive(split.halves[1])) / 2 for split in splits], axis=0)
+    own = np.stack([(design.naive(split.halves[0]) + design.naive(split.halves[1])) / 2 for split in splits]).mean(axis=0)
     noise = (own - value) / 2  # halves have twice the noise of the whole
     found = _Uncertain(value, jackknife, spread, freedom, level)
     unit = np.eye(len(EFFECTS))
@@ -152,7 +152,7 @@ def _p_of_nothing(value: float, spread: float, noise: float, splits: int) -> flo
         return float("nan")
     possible = spread * (splits - 1) / stats.chi2.ppf((np.arange(99) + 0.5) / 99, splits - 1)
     freedom = 2 * noise**2 / possible
-    return float(stats.chi2.sf(freedom * (1 + value / noise), freedom).mean())
+    return float(np.mean(stats.chi2.sf(freedom * (1 + value / noise), freedom)))
 
 
 def _jackknife(left_out: Float[np.ndarray, "splits groups effects"]) -> Float[np.ndarray, "effects effects"]:

@@ -47,7 +47,7 @@ class PhasesOverModels(AbstractStudy):
             rows += [row | {"model": name, "job": job} for row in _of_run(run)]
         for place in self.published:
             rows += [row | {"file": place} for row in _of_file(place)]
-        for _, part in asked.alike(_condition(asked.table)):
+        for part in asked.alike(_condition(asked.table)):
             own = dict(zip(asked.table["job"], names, strict=True))
             tests += list(_tested(part, [own[job] for job in part.table["job"]]))
         parts = {"models": pd.DataFrame(rows)}
