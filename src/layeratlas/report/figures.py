@@ -14,6 +14,7 @@ matplotlib.use("Agg")  # a compute node has no display
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -64,10 +65,18 @@ def affinity_figure(run: Run) -> Figure:
     figure, axes = plt.subplots(figsize=(max(4.6, 2.8 + 0.16 * columns), 2.1 + 0.16 * rows), layout="constrained")
     cells = matrix.to_numpy()
     low, high = min(0.0, float(np.nanmin(cells))), max(float(np.nanmax(cells)), 1e-9)
-    image = axes.imshow(
-        cells, "viridis", origin="lower", interpolation="nearest", extent=(0, columns, 0, rows), vmin=low, vmax=high
+    sns.heatmap(
+        cells,
+        ax=axes,
+        vmin=low,
+        vmax=high,
+        cmap="viridis",
+        xticklabels=False,  # seaborn would draw the picture to see whether they overlap
+        yticklabels=False,
+        cbar_kws={"label": f"{result['metric']['name']} (larger = more alike)", "shrink": 0.8},
     )
-    figure.colorbar(image, ax=axes, label=f"{result['metric']['name']} (larger = more alike)", shrink=0.8)
+    axes.invert_yaxis()
+    axes.set_aspect("equal")
     axes.set_xticks(*_ticks(matrix.columns))
     axes.set_yticks(*_ticks(matrix.index))
     _best_matches(axes, cells)
