@@ -33,6 +33,7 @@ def test_what_is_no_block_has_no_depth(name):
         ("blocks", ["block_1", "block_2", "block_3", "block_4", "block_5"]),
         ("all", FIVE),
         ("hidden_states", ["embed", "block_1", "block_2", "block_3", "block_4", "final_norm"]),
+        ("hidden_states_without_embed", ["block_1", "block_2", "block_3", "block_4", "final_norm"]),
         ("every_1", ["block_1", "block_2", "block_3", "block_4", "block_5"]),
         ("every_2", ["block_2", "block_4", "block_5"]),
         ("every_3", ["block_3", "block_5"]),
@@ -59,7 +60,7 @@ def test_hidden_states_of_a_network_without_a_final_norm_end_in_its_last_block()
 @given(n_blocks=st.integers(1, 90), stride=st.integers(1, 100), final_norm=st.booleans())
 def test_every_preset_selects_distinct_layers_of_the_network_in_their_order(n_blocks, stride, final_norm):
     available = all_layers(n_blocks, final_norm=final_norm)
-    for preset in ("blocks", "all", "hidden_states", f"every_{stride}"):
+    for preset in ("blocks", "all", "hidden_states", "hidden_states_without_embed", f"every_{stride}"):
         selected = select(preset, available)
         assert selected == [name for name in available if name in selected]
         assert selected

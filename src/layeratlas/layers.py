@@ -13,7 +13,8 @@ from layeratlas.errors import ConfigError
 EMBED = "embed"
 FINAL_NORM = "final_norm"
 
-_PRESET = re.compile(r"blocks|all|hidden_states|every_[1-9]\d*")
+_PRESETS = "blocks, all, hidden_states, hidden_states_without_embed, every_N"
+_PRESET = re.compile(r"blocks|all|hidden_states(?:_without_embed)?|every_[1-9]\d*")
 _NAME = re.compile(rf"{EMBED}|block_[1-9]\d*|{FINAL_NORM}")
 
 
@@ -38,7 +39,7 @@ def require_names(wanted: str | Sequence[str]) -> None:
         return
     if unknown := [name for name in ([wanted] if isinstance(wanted, str) else wanted) if not _NAME.fullmatch(name)]:
         raise ConfigError(
-            f"layers: there is no {', '.join(map(repr, unknown))}; presets are blocks, all, hidden_states, every_N;"
+            f"layers: there is no {', '.join(map(repr, unknown))}; presets are {_PRESETS};"
             f" layers are {EMBED}, block_1, block_2, .., {FINAL_NORM}"
         )
 
@@ -47,13 +48,20 @@ def select(wanted: str | Sequence[str], available: Sequence[str]) -> list[str]:
     """Resolve the config's `layers=` against the layers that a model has.
 
     `blocks`: every block. `all`: also `embed` and `final_norm`. `hidden_states`: what Hugging Face returns, that is `embed`,
-    all blocks but the last, and the last one after the final norm. `every_N`: each N-th block and the last. Or a list of names.
+    all blocks but the last, and the last one after the final norm; `hidden_states_without_embed`: the same but `embed`.
+    `every_N`: each N-th block and the last. Or a list of names.
     """
     blocks = [name for name in available if name.startswith("block_")]
     if isinstance(wanted, str):
         if not blocks:
             raise ConfigError(f"layers: {wanted} chooses among blocks; here are only {', '.join(available)}")
-        presets = {"blocks": blocks, "all": list(available), "hidden_states": _hidden_states(available, blocks)}
+        reported = _hidden_states(available, blocks)
+        presets = {
+            "blocks": blocks,
+            "all": list(available),
+            "hidden_states": reported,
+            "hidden_states_without_embed": [name for name in reported if name != EMBED],
+        }
         if wanted in presets:
             return presets[wanted]
         if stride := re.fullmatch(r"every_([1-9]\d*)", wanted):
@@ -62,7 +70,7 @@ def select(wanted: str | Sequence[str], available: Sequence[str]) -> list[str]:
     if unknown := [name for name in wanted if name not in available]:
         raise ConfigError(
             f"layers: no layer {', '.join(map(repr, unknown))}; this model has {available[0]} .. {available[-1]}"
-            f" ({len(blocks)} blocks); presets are blocks, all, hidden_states, every_N"
+            f" ({len(blocks)} blocks); presets are {_PRESETS}"
         )
     if len(set(wanted)) != len(wanted) or not wanted:
         raise ConfigError(f"layers: expected one or more distinct names; got {list(wanted)}")

@@ -57,7 +57,7 @@ def test_the_default_config_is_sound_and_comes_back_resolved():
         *[("k.k", value, "k.k: expected a number of at least 1; got ") for value in (0, -3)],
         ("layers", 5, "layers: expected text or a list; got 5"),
         ("layers", None, "layers: expected text or a list; got null"),
-        ("layers", "blok", "layers: there is no 'blok'; presets are blocks, all, hidden_states, every_N; layers are embed"),
+        ("layers", "blok", "layers: there is no 'blok'; presets are blocks, all, hidden_states, "),
         ("layers", ["block_1", "block_0"], "layers: there is no 'block_0'; "),
         ("layers", "every_0", "layers: there is no 'every_0'; "),
         ("device", 0, "device: expected text; got 0"),

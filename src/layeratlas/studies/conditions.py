@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import pandas as pd
 from annotated_types import Interval, Len
 
-from layeratlas.errors import Undefined
+from layeratlas.errors import ConfigError, Undefined
 from layeratlas.findings import Findings
 from layeratlas.options import Positive, Repetitions, Seed
 from layeratlas.studies.agreement import compared, numbers_of, telling
@@ -94,7 +94,7 @@ class Conditions(AbstractStudy):
         level = run.result["provenance"]["config"]["statistics"]["level"]
         try:
             table = effects(crossing, splits=self.splits, level=level, seed=self.seed)
-        except (Undefined, ValueError) as error:
+        except (Undefined, ConfigError) as error:
             warnings.append(f"effects of {' and '.join(crossing.names)} are not estimated: {error}")
             return
         models = " · ".join(dict.fromkeys((row["model_a"], row["model_b"])))
