@@ -103,6 +103,7 @@ def test_a_script_that_unicode_does_not_know_is_a_mistake_in_the_languages_file(
         corrected_categories("a b", Language("qq", script="Qqqq"), LISTS)
 
 
+@pytest.mark.slow
 def test_the_scripts_of_all_languages_are_known_to_unicode(monkeypatch):
     monkeypatch.setenv("LAYERATLAS_STORE", "unused")
     monkeypatch.setenv("LAYERATLAS_RUN_ID", "unused")

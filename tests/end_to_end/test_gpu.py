@@ -6,7 +6,8 @@ import torch
 from conftest import TEXTS
 from metric_rows import METRICS, Row
 
-from layeratlas import affinity_matrix, pooling
+from layeratlas import affinity_matrix
+from layeratlas.extraction import pooling
 from layeratlas.extraction.batching import Batching
 from layeratlas.extraction.forward import Texts, extract
 from layeratlas.models import Needs

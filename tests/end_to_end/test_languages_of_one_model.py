@@ -10,6 +10,8 @@ from conftest import TEXTS
 from layeratlas.extraction import forward
 from layeratlas.runs.states import states_of
 
+pytestmark = pytest.mark.slow
+
 TEN = ["en", "de", "fr", "es", "hi", "zh", "ar", "sw", "yo", "ta"]
 
 

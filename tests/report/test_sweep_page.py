@@ -18,6 +18,7 @@ from layeratlas.studies import Depth, sweep_of
 STUDIES = {"depth": Depth()}
 
 
+@pytest.mark.slow
 def test_a_summary_ends_with_a_page_and_the_stage_draws_the_same_again(sweep, command):
     summarize([sweep], sweep, studies=STUDIES)
     page = sweep / "report.html"

@@ -32,6 +32,7 @@ def swept(experiment: str) -> dict[str, list[str]]:
     }
 
 
+@pytest.mark.slow
 @each
 def test_the_first_and_the_last_job_of_an_experiment_are_sound(path: Path):
     params = swept(path.stem)

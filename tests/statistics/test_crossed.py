@@ -38,6 +38,7 @@ def test_the_forms_are_sums_of_squared_effects():
     assert small.naive(matrices.reshape(6, CELLS)) == pytest.approx(np.array(expected) / CELLS)
 
 
+@pytest.mark.slow
 def test_in_a_world_without_effects_a_naive_split_finds_tasks_and_halves_find_nothing():
     """Tasks have items of their own, languages those of the task: naively, tasks have many times the share of languages."""
     rng = np.random.default_rng(2)
@@ -50,6 +51,7 @@ def test_in_a_world_without_effects_a_naive_split_finds_tasks_and_halves_find_no
     assert (found.mean(axis=0) < [task / 5, language / 5, language]).all()
 
 
+@pytest.mark.slow
 def test_planted_shares_lie_in_their_intervals_in_17_of_20_worlds():
     hits = np.zeros(2)
     for seed in range(20):

@@ -22,6 +22,8 @@ from layeratlas.studies.crossing import crossings
 from layeratlas.studies.opened import Opened
 from layeratlas.studies.two_runs import compare_runs
 
+pytestmark = pytest.mark.slow
+
 CONDITIONS = Conditions(draws=9, most=300, allow_unequal=False, apart=[], crossed=["dataset", "language"], splits=2, seed=0)
 TASKS, LANGUAGES, BLOCKS = ("law", "sums", "art"), ("en", "fr"), 3
 

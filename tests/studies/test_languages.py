@@ -159,6 +159,7 @@ def test_predictors_that_are_unknown_or_the_same_everywhere_are_named(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_models_and_controls_are_told_apart(tmp_path):
     first = sweep(tmp_path / "x", SIX)
     second = sweep(tmp_path / "y", SIX, model="bee")
@@ -175,6 +176,7 @@ def test_predictors_that_make_no_question_are_refused(predictors):
         Languages(predictors=predictors, draws=9, seed=0)
 
 
+@pytest.mark.slow
 def test_the_languages_of_each_model_are_drawn(tmp_path):
     whole = sweep(tmp_path, SIX)
     (view,) = of_study("languages", None)

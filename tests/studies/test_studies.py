@@ -109,6 +109,7 @@ def test_more_pairs_than_asked_for_are_said_and_not_compared(tmp_path):
     assert found.warnings == ["3 pairs of runs of the same models are not compared; study.agreement.most=3 does it"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "study", "axes"), [("controls", CONTROLS, 1), ("agreement", AGREEMENTS, 2)])
 def test_a_study_is_drawn_from_its_tables(tmp_path, name, study, axes):
     sweep = sweep_of([written(tmp_path / "0", 0.5), written(tmp_path / "1", 0.1, control="cipher")])

@@ -99,6 +99,7 @@ def test_one_model_above_another_is_found_with_its_interval_and_corrected_p(tmp_
     assert set(zip(matrix["model"], matrix["language_b"], strict=True)) == {(m, c) for m in ("ant", "bee") for c in ("sw", "fr")}
 
 
+@pytest.mark.slow
 def test_models_of_other_depths_meet_between_their_layers(tmp_path):
     ant, bee = (
         written(tmp_path / "0", "ant", curves(0.5)),
@@ -139,6 +140,7 @@ def test_failures_by_the_published_rule(base, variant, reason):
     assert failure(base, variant, 4) == reason
 
 
+@pytest.mark.slow
 def test_failing_items_carry_their_text_and_what_may_be_why(tmp_path):
     early, late = curves(0.3), curves(0.3)
     early[:3, 1:] = late[:1, 3:] = 0.9
@@ -155,6 +157,7 @@ def test_failing_items_carry_their_text_and_what_may_be_why(tmp_path):
     assert set(other_way.table["first"]) == {"bee"}
 
 
+@pytest.mark.slow
 def test_labels_are_counted_against_both_rules(tmp_path):
     rows = [
         {"language": "en", "text": "hereby", "label": "FORMAL_REGISTER"},
@@ -247,6 +250,7 @@ def test_one_model_is_not_asked_about(tmp_path):
     assert STUDY(sweep_of([written(tmp_path / "0", "ant", curves(0.5))])) is None
 
 
+@pytest.mark.slow
 def test_the_router_is_a_file_of_the_sweep(tmp_path):
     folder = tmp_path / "sweep"
     for i, (model, level) in enumerate((("ant", 0.5), ("bee", 0.9))):
