@@ -110,7 +110,7 @@ def test_what_explains_or_reads_finished_work_imports_no_torch(code, tmp_path):
     import subprocess
     import sys
 
-    shutil.copytree(Path(__file__).parent / "sweep_of_29c6b20" / "sweep", tmp_path / "sweep")
+    shutil.copytree(Path(__file__).parent / "files" / "sweep_of_29c6b20" / "sweep", tmp_path / "sweep")
     large = "('torch', 'transformers', 'matplotlib')"
     told = f"atexit.register(lambda: print([name in sys.modules for name in {large}]))"  # --help leaves the process
     ask = f"import atexit, sys, layeratlas; from layeratlas.stages import main; {told}; {code}"

@@ -20,7 +20,7 @@ def in_languages(tiny, checkpoint_folder, tmp_path):
     """Overrides that compare one tiny model with itself, on the same texts in as many made-up languages as are asked for."""
 
     def overrides(languages):
-        rows = [{"id": f"t{i}"} | {code: f"{text} {i} {code}" for code in languages} for i, text in enumerate(TEXTS * 2)]
+        rows = [{"id": f"t{i}"} | {code: f"{code} {text} {i}" for code in languages} for i, text in enumerate(TEXTS * 2)]
         path = tmp_path / "languages.jsonl"
         path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
         swept = [f"language@language_{side}={','.join(languages)}" for side in "ab"]

@@ -75,7 +75,7 @@ def sweep_of(runs: Sequence[Run], family: Sequence[str] | None = None, opener: O
     names, texts, varied = _model_names(runs), _texts_apart(runs), _varied(runs)
     table = pd.DataFrame([_row(run, names, texts, varied) for run in runs])
     numbers = [column for column in NUMBERS if table[column].isna().any()]
-    table = table.astype(dict.fromkeys(numbers, float)).astype({"k": "Int64"})
+    table = table.astype(dict.fromkeys(numbers, float)).astype({"k": "Int64"}).copy()  # columns lie together again
     table = table.assign(test_family=families(table, family))
     tests = ["p", *_declared(runs, "tests")]
     return Sweep(runs, table, [test for test in tests if test in table], _declared(runs, "ordered_tests"), opener)
