@@ -308,6 +308,7 @@ def test_a_sweep_runs_every_combination_and_one_failure_leaves_its_siblings(comm
     assert [run.result["metric"]["k"] for run in layeratlas.read_sweep(tmp_path / "sweep")] == [3, 3, 5, 5]
 
 
+@pytest.mark.slow
 def test_a_resumed_sweep_keeps_what_is_finished_and_refuses_another_config(command, tiny, tmp_path, capfd):
     command("-m", *tiny, "k=3,5")
     first = tmp_path / "sweep" / "0" / "result.json"
@@ -349,6 +350,7 @@ def test_a_sweep_of_both_sides_runs_each_pair_once_and_is_summarised(command, ti
     assert len(pd.read_csv(tmp_path / "sweep" / "summary.csv")) == 3
 
 
+@pytest.mark.slow
 def test_pairs_can_be_listed(command, tiny, tmp_path):
     sides = [override for override in tiny if not override.startswith("model@")]
     assert command("-m", *sides, "hydra.sweeper.pairs=[[gpt2,gpt2],[gpt2,pythia-410m]]", "statistics=off") == 0
@@ -413,6 +415,7 @@ def test_a_side_b_that_was_chosen_is_extracted_even_if_it_is_of_the_same_kind(co
     assert "openai-community/gpt2" in last_line(capfd)  # which is not on this machine
 
 
+@pytest.mark.slow
 def test_a_sweep_over_languages_marks_those_that_the_dataset_lacks_and_goes_on(command, tiny, tmp_path, capfd):
     assert command("-m", *tiny, "language@language_b=glob([d*,f*,hi])", "stage=extract") == 0
     jobs = {
@@ -428,6 +431,7 @@ def test_a_sweep_over_languages_marks_those_that_the_dataset_lacks_and_goes_on(c
     assert "job 1 skipped: dataset.path=" in "".join(capfd.readouterr())
 
 
+@pytest.mark.slow
 def test_a_language_that_is_there_now_is_no_longer_marked_as_skipped(command, tiny, tmp_path, texts_file):
     rows = [json.loads(line) for line in texts_file.read_text(encoding="utf-8").splitlines()]
     texts_file.write_text("\n".join(json.dumps({"id": row["id"], "en": row["en"]}) for row in rows), encoding="utf-8")
@@ -540,6 +544,7 @@ def loads(monkeypatch):
     return names
 
 
+@pytest.mark.slow
 def test_a_sweep_over_languages_and_draws_loads_its_model_once(command, tiny, checkpoint_folder, loads):
     one = [*tiny[:3], f"model_b.id={checkpoint_folder('llama')}", *tiny[4:]]
     languages = "language@language_b=en,de"
@@ -547,6 +552,7 @@ def test_a_sweep_over_languages_and_draws_loads_its_model_once(command, tiny, ch
     assert loads == ["tiny-llama"]
 
 
+@pytest.mark.slow
 def test_of_two_models_the_one_in_memory_is_read_first_and_sides_keep_their_places(command, tiny, loads, tmp_path):
     assert command("-m", *tiny, "seed=0,1", "dataset.n=12", "statistics=off") == 0
     assert loads == ["tiny-llama", "tiny-gpt2", "tiny-llama"]
@@ -554,6 +560,7 @@ def test_of_two_models_the_one_in_memory_is_read_first_and_sides_keep_their_plac
         assert (swept.result["a"]["model"], swept.result["b"]["model"]) == ("tiny-llama", "tiny-gpt2")
 
 
+@pytest.mark.slow
 def test_jobs_of_one_model_are_run_one_after_the_other_under_their_own_numbers(command, tiny, checkpoint_folder, loads, tmp_path):
     ids = ",".join(str(checkpoint_folder(name)) for name in ("gpt2", "llama"))
     models = ["model@model_a=gpt2", f"model_a.id={ids}", "stage=extract"]

@@ -49,6 +49,7 @@ def test_a_model_and_a_metric_of_the_users_own_are_chosen_like_the_others(comman
     assert made.affinity.abs().to_numpy().max() <= 1
 
 
+@pytest.mark.slow
 def test_they_are_swept_beside_the_others_and_the_rest_is_done_by_the_command_that_is_shown(command, tiny, tmp_path, mine, capfd):
     sweep = [*without_model_a(tiny), "model@model_a=tuned", "metric=norm_correlation,mutual_knn", "dataset.n=20,2"]
     assert command("--config-dir", str(mine), "-m", *sweep) == 2
@@ -57,6 +58,7 @@ def test_they_are_swept_beside_the_others_and_the_rest_is_done_by_the_command_th
     assert names == {"norm_correlation", "mutual_knn"}
 
 
+@pytest.mark.slow
 def test_a_pooling_of_the_users_own_is_kept_under_its_options(command, tiny, tmp_path, mine):
     (mine / "part.py").write_text("def part(hidden, tokens, share: float):\n    return share * hidden.float().mean(dim=1)\n")
     (mine / "pooling").mkdir()

@@ -214,6 +214,7 @@ def test_the_same_command_makes_a_damaged_run_again(command, tiny, tmp_path, cap
     assert set(json.loads((tmp_path / "out" / "result.json").read_text())["checksums"]) == {*names, "result.json"}
 
 
+@pytest.mark.slow
 def test_the_same_command_draws_the_pictures_that_a_run_lacks(command, tiny, tmp_path, monkeypatch):
     assert command(*quick(tiny)) == 0
     folder, before = tmp_path / "out" / "figures", (tmp_path / "out" / "result.json").stat().st_mtime_ns

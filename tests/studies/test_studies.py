@@ -55,6 +55,7 @@ def written(folder, strength: float, *, corpus="speeches", control=None, languag
     return reading.read_run(folder)
 
 
+@pytest.mark.slow
 def test_each_control_is_paired_with_the_texts_that_it_differs_from_in_nothing_else(tmp_path):
     runs = [
         written(tmp_path / "0", 0.5),
