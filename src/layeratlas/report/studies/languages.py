@@ -12,6 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import dendrogram, leaves_list
 
+from layeratlas.report.panels import panels
 from layeratlas.report.sweep_figures import TICKS
 from layeratlas.report.views import SweepView
 from layeratlas.statistics.clustering import average_linkage
@@ -65,8 +66,8 @@ def matrices_figure(of_model: LanguagePairs) -> Figure:
     layers, alignment = with_mean(*of_model.above_chance(_statistic(of_model)))
     known = np.isfinite(alignment[-1][np.triu_indices(len(of_model.languages), 1)]).all()
     shown = _shown(layers)
-    panels = len(shown) + 2
-    rows = math.ceil(panels / _COLUMNS)
+    count = len(shown) + 2
+    rows = math.ceil(count / _COLUMNS)
     figure, grid = plt.subplots(rows, _COLUMNS, figsize=(3.4 * _COLUMNS, 3.1 * rows + 0.7), layout="constrained", squeeze=False)
     places = list(grid.flat)
     order = _tree(places[0], of_model, alignment[-1]) if known else list(range(len(of_model.languages)))
@@ -129,14 +130,8 @@ def _numbers(axes: Axes, matrix: np.ndarray, middle: float) -> None:
 def predictors_figure(of_model: LanguagePairs, rows: pd.DataFrame) -> Figure:
     """A panel per predictor: its partial correlation at each layer, alone and beside others."""
     names = list(dict.fromkeys(rows["predictor"]))
-    columns = min(_COLUMNS, len(names))
-    high = math.ceil(len(names) / columns)
-    figure, grid = plt.subplots(
-        high, columns, figsize=(3.7 * columns, 2.7 * high + 0.9), layout="constrained", squeeze=False, sharey=True
-    )
-    for axes in grid.flat[len(names) :]:
-        axes.remove()
-    for axes, name in zip(grid.flat, names, strict=False):
+    figure, places = panels(len(names), _COLUMNS, (3.7, 2.7), above=0.9)
+    for axes, name in zip(places, names, strict=True):
         _predictor(axes, rows[rows["predictor"] == name], name)
     n, pairs = rows["languages"].iloc[0], rows["pairs"].iloc[0]
     figure.suptitle(
@@ -178,14 +173,8 @@ def curves_figure(of_model: LanguagePairs) -> Figure:
     curves = {
         str(b if a == reference else a): part for (a, b), part in rows.groupby(["language_a", "language_b"]) if reference in (a, b)
     }
-    columns = min(_COLUMNS, len(curves))
-    high = math.ceil(len(curves) / columns)
-    figure, grid = plt.subplots(
-        high, columns, figsize=(3.4 * columns, 2.2 * high + 1.2), layout="constrained", squeeze=False, sharey=True
-    )
-    for axes in grid.flat[len(curves) :]:
-        axes.remove()
-    for axes, language in zip(grid.flat, sorted(curves), strict=False):
+    figure, places = panels(len(curves), _COLUMNS, (3.4, 2.2), above=1.2)
+    for axes, language in zip(places, sorted(curves), strict=True):
         _curve(axes, curves, language)
         axes.set_title(f"{reference} – {language}", fontsize="small")
     handles = {label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}

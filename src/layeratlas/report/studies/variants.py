@@ -1,6 +1,5 @@
 """Where one model builds more alignment than another, and when each commits which item in which language."""
 
-import math
 from collections.abc import Iterator, Mapping
 
 import matplotlib.pyplot as plt
@@ -9,6 +8,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from layeratlas.report.panels import panels
 from layeratlas.report.sweep_figures import TICKS
 from layeratlas.report.views import SweepView
 from layeratlas.statistics.commitment import NEVER
@@ -37,14 +37,8 @@ def _by(table: pd.DataFrame | None, column: str) -> Iterator[tuple[str, pd.DataF
 def differences_figure(rows: pd.DataFrame, measure: str) -> Figure:
     """A panel per pair of languages, a line with its band per two models."""
     pairs = list(rows.groupby(["language_a", "language_b"], sort=False))
-    columns = min(_COLUMNS, len(pairs))
-    high = math.ceil(len(pairs) / columns)
-    figure, grid = plt.subplots(
-        high, columns, figsize=(3.4 * columns, 2.2 * high + 1.2), layout="constrained", squeeze=False, sharey=True
-    )
-    for axes in grid.flat[len(pairs) :]:
-        axes.remove()
-    for axes, ((a, b), of_pair) in zip(grid.flat, pairs, strict=False):
+    figure, places = panels(len(pairs), _COLUMNS, (3.4, 2.2), above=1.2)
+    for axes, ((a, b), of_pair) in zip(places, pairs, strict=True):
         axes.axhline(0, color="grey", linewidth=0.8)
         for number, ((first, second), part) in enumerate(of_pair.groupby(["first", "second"], sort=False)):
             curve, mean = part[part["layer"] != MEAN], part[part["layer"] == MEAN].iloc[0]
