@@ -80,9 +80,9 @@ def matrices_figure(of_model: LanguagePairs) -> Figure:
         _named(axes, [of_model.languages[i] for i in order])
         _numbers(axes, matrix, (low + high) / 2)
         axes.set_title(_called(layers.iloc[layer]), fontsize="small")
-    for axes in places[panels:]:
+    for axes in places[count:]:
         axes.remove()
-    figure.colorbar(colours, ax=places[1:panels], shrink=0.6, label=f"{_statistic(of_model)} above chance")
+    figure.colorbar(colours, ax=places[1:count], shrink=0.6, label=f"{_statistic(of_model)} above chance")
     figure.suptitle(
         f"{_said(of_model)}\n{_statistic(of_model)} above chance, larger = more alike; order: average linkage", fontsize="small"
     )
