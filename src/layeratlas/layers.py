@@ -27,6 +27,11 @@ def all_layers(n_blocks: int, *, final_norm: bool) -> list[str]:
     return [EMBED, *(block(k) for k in range(1, n_blocks + 1)), *([FINAL_NORM] if final_norm else [])]
 
 
+def is_layer(name: str) -> bool:
+    """Whether a text is the name of a layer: `embed`, `block_1`, `block_2`, .., `final_norm`."""
+    return _NAME.fullmatch(name) is not None
+
+
 def depth(name: str, n_blocks: int) -> float:
     """Relative depth k / L of `block_k`; NaN for `embed` and `final_norm`, which stay out of depth statistics."""
     found = re.fullmatch(r"block_(\d+)", name)
@@ -37,7 +42,7 @@ def require_names(wanted: str | Sequence[str]) -> None:
     """Raises ConfigError for what is no layer and no preset of any model."""
     if isinstance(wanted, str) and _PRESET.fullmatch(wanted):
         return
-    if unknown := [name for name in ([wanted] if isinstance(wanted, str) else wanted) if not _NAME.fullmatch(name)]:
+    if unknown := [name for name in ([wanted] if isinstance(wanted, str) else wanted) if not is_layer(name)]:
         raise ConfigError(
             f"layers: there is no {', '.join(map(repr, unknown))}; presets are {_PRESETS};"
             f" layers are {EMBED}, block_1, block_2, .., {FINAL_NORM}"

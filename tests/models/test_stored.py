@@ -211,7 +211,10 @@ def test_arrays_of_text_are_refused(tmp_path):
 @pytest.mark.parametrize("name", ["vectors.pt", "vectors.pkl", "vectors.npy", "vectors"])
 def test_a_file_of_another_format_is_refused_with_those_that_are_known(tmp_path, name):
     (tmp_path / name).write_bytes(b"")
-    expected = rf"^model path={tmp_path / name}: expected a \.safetensors or \.npz file, or a folder of \.npy files$"
+    expected = (
+        rf"^model path={tmp_path / name}: expected a \.safetensors, \.npz or \.parquet file, a folder of \.npy files or of a data"
+    )
+    expected += r" set$"
     with pytest.raises(ConfigError, match=expected):
         StoredActivations(path=str(tmp_path / name)).activations(1, [0])
 
@@ -274,3 +277,122 @@ def test_a_pipe_in_place_of_vectors_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "vectors.npz")
     with pytest.raises(ConfigError, match="no such file or folder"):
         StoredActivations(path=str(tmp_path / "vectors.npz")).activations(N, ALL_ROWS)
+
+
+# ---------------------------------------------------------------- tables, and what comes along with vectors
+
+
+def table_of(folder: Path, form: str, columns: dict) -> StoredActivations:
+    """A data set of Hugging Face with a column per layer, as `save_to_disk`, `to_parquet` or shards of a hub would leave it."""
+    import datasets
+
+    found = datasets.Dataset.from_dict(columns)
+    if form == "saved":
+        found.save_to_disk(folder / "set", num_shards=2)
+        return StoredActivations(path=str(folder / "set"))
+    if form == "shards":
+        (folder / "set").mkdir()
+        found.select(range(2)).to_parquet(folder / "set" / "train-00000-of-00002.parquet")
+        found.select(range(2, len(found))).to_parquet(folder / "set" / "train-00001-of-00002.parquet")
+        return StoredActivations(path=str(folder / "set"))
+    found.to_parquet(folder / "set.parquet")
+    return StoredActivations(path=str(folder / "set.parquet"))
+
+
+COLUMNS = {
+    "text": [f"text {i}" for i in range(N)],
+    "at_max_length": [False] * N,
+    "index": list(range(N)),
+    **{name: list(x) for name, x in LAYERS.items()},
+}
+COUNTED = {"tokens": [3, 4, 5, 6, 7, 8], "nll": [1.5, 2.5, 3.5, 4.5, 5.5, 6.5]}
+each_table = pytest.mark.parametrize("form", ["saved", "shards", "parquet"])
+
+
+@each_table
+def test_a_data_set_with_a_column_per_layer_is_read_as_vectors(tmp_path, form):
+    stored = table_of(tmp_path, form, COLUMNS)
+    found = stored.activations(N, [4, 0, 5])
+    assert found.names == ["embed", "block_1", "block_2", "final_norm"]
+    for name, x in LAYERS.items():
+        assert np.array_equal(found.layers[name].numpy(), x[[4, 0, 5]])
+    assert (found.lengths, stored.has_likelihoods) == (None, False)
+    assert stored.fingerprint() == stored.fingerprint()
+
+
+@each_table
+def test_numbers_of_tokens_and_likelihoods_come_along_with_a_data_set(tmp_path, form):
+    stored = table_of(tmp_path, form, COLUMNS | COUNTED)
+    assert stored.has_likelihoods
+    assert stored.counts(N, [4, 0]).to_dict("list") == {"tokens": [7, 3], "nll": [5.5, 1.5]}
+    found = stored.activations(N, [4, 0])
+    assert (found.names, found.lengths.tolist()) == (["embed", "block_1", "block_2", "final_norm"], [7, 3])
+
+
+@each_form
+def test_numbers_of_tokens_and_likelihoods_come_along_with_arrays(tmp_path, form):
+    stored = write(tmp_path, form, LAYERS | {name: np.array(values) for name, values in COUNTED.items()})
+    assert stored.counts(N, [1]).to_dict("list") == {"tokens": [4], "nll": [2.5]}
+    assert stored.activations(N, [1]).names == ["embed", "block_1", "block_2", "final_norm"]
+
+
+@pytest.mark.parametrize(
+    ("beside", "line"),
+    [
+        ({"tokens": [3, 4, 5, 6, 7, 0]}, r"tokens holds what is no number of tokens$"),
+        ({"tokens": [3, 4, 5, 6, 7, 1.5]}, r"tokens holds what is no number of tokens$"),
+        ({"tokens": [3, 4]}, r"tokens has shape \(2,\); expected 6 finite numbers$"),
+        ({"tokens": [3, 4, 5, 6, 7, 8], "nll": [1, 2, 3, 4, 5, np.nan]}, r"nll has shape \(6,\); expected 6 finite numbers$"),
+        ({"nll": [1, 2, 3, 4, 5, 6]}, r"nll is a sum over tokens, and no array tokens says how many there are$"),
+    ],
+)
+def test_counts_that_cannot_be_are_refused_in_one_line(tmp_path, beside, line):
+    stored = write(tmp_path, "npz", LAYERS | {name: np.array(values, dtype=float) for name, values in beside.items()})
+    with pytest.raises(ConfigError, match=rf"^model path={stored.path}: {line}"):
+        stored.activations(N, ALL_ROWS)
+
+
+def test_a_column_of_vectors_of_two_lengths_or_with_empty_cells_is_refused(tmp_path):
+    ragged = table_of(tmp_path, "parquet", COLUMNS | {"block_2": [[1.0] * (2 + i % 2) for i in range(N)]})
+    with pytest.raises(ConfigError, match=rf"^model path={ragged.path}: cannot be read \(block_2 has vectors of"):
+        ragged.activations(N, ALL_ROWS)
+    empty = table_of(tmp_path, "parquet", COLUMNS | {"block_2": [None, *([[1.0, 2.0]] * (N - 1))]})
+    with pytest.raises(ConfigError, match=rf"^model path={empty.path}: cannot be read \(block_2 has vectors of"):
+        empty.activations(N, ALL_ROWS)
+    hole = table_of(tmp_path, "parquet", COLUMNS | {"block_2": [[None, 1.0], *([[1.0, 2.0]] * (N - 1))]})
+    with pytest.raises(ConfigError, match=rf"^model path={hole.path}: cannot be read \(block_2 has empty cells\)$"):
+        hole.activations(N, ALL_ROWS).layers["block_2"]
+
+
+@each_table
+@pytest.mark.parametrize("keep", [0, 1, 100, 0.5])
+def test_a_truncated_table_is_refused_in_one_line(tmp_path, form, keep):
+    stored = table_of(tmp_path, form, COLUMNS)
+    path = Path(stored.path)
+    path = path if path.is_file() else sorted([*path.glob("*.arrow"), *path.glob("*.parquet")])[0]
+    content = path.read_bytes()
+    path.write_bytes(content[: keep if isinstance(keep, int) else int(keep * len(content))])
+    with pytest.raises(ConfigError, match=rf"^model path={stored.path}: (cannot be read \(.*\)|embed has shape .*)$"):
+        stored.activations(N, ALL_ROWS)
+
+
+def test_likelihoods_that_come_along_are_given_per_token_byte_and_character_of_the_texts(tmp_path):
+    from layeratlas.analyses.pair_items import PairItems
+    from layeratlas.extraction.activations import Extractor
+    from layeratlas.extraction.balance import balance
+    from layeratlas.extraction.batching import Batching
+    from layeratlas.extraction.stored_side import StoredSide
+    from layeratlas.files.store import Store
+
+    stored = write(tmp_path, "npz", LAYERS | {name: np.array(values) for name, values in COUNTED.items()})
+    extractor = Extractor(Store(tmp_path), {}, Batching(1, 1), torch.device("cpu"))
+    texts = ["naïve", "an ant sat"]
+    found = StoredSide(stored, N, [2, 0], texts).extracted(extractor, "last")
+    assert found.tokens.to_dict("list") == {
+        **{"tokens": [5, 3], "characters": [5, 10], "bytes": [6, 10], "nll": [3.5, 1.5], "nll_tokens": [5, 3]},
+        **{"nll_per_token": [0.7, 0.5], "nll_per_byte": [3.5 / 6, 0.15], "nll_per_character": [0.7, 0.15]},
+    }
+    assert balance(texts, found.tokens, "last") == {"items": 2, "characters": 15, "tokens": 8}
+    side = found.tokens.assign(text=texts)
+    items = PairItems.of(side, side.iloc[::-1].reset_index(drop=True), found.tokens.index.to_series())
+    assert items.lengths["tokens_difference"].tolist() == [-2, 2]

@@ -134,7 +134,7 @@ def test_arrays_of_objects_and_foreign_files_are_refused(tmp_path):
     for name in ("objects.npy", "text.npz"):
         with pytest.raises(ConfigError, match=rf"{name}: is no file of plain NumPy arrays"):
             read_matrices(tmp_path / name)
-    with pytest.raises(ConfigError, match=r"mknn\.pickle: expected a file of matrices, \.npy, \.npz or \.json$"):
+    with pytest.raises(ConfigError, match=r"mknn\.pickle: expected a file of matrices, \.npy, \.npz, \.csv or \.json$"):
         read_matrices(tmp_path / "mknn.pickle")
 
 
@@ -183,3 +183,40 @@ def test_the_template_is_called_invariant_though_the_means_move():
     )
     assert template_verdict(with_template, without) == "TEMPLATE_INVARIANT"
     assert without.early - with_template.early > 0.4
+
+
+@pytest.mark.parametrize(
+    ("text", "rows", "columns"),
+    [
+        ("0.1,0.2\n0.3,0.4\n", ["0", "1"], ["0", "1"]),
+        ("L1,L2\n0.1,0.2\n0.3,0.4\n", ["0", "1"], ["L1", "L2"]),
+        (",L1,L2\nK1,0.1,0.2\nK2,0.3,0.4\n", ["K1", "K2"], ["L1", "L2"]),
+        (",0,1\n0,0.1,0.2\n1,0.3,0.4\n", ["0", "1"], ["0", "1"]),
+        ("layer,L1,L2\nK1,0.1,0.2\nK2,0.3,0.4\n\n", ["K1", "K2"], ["L1", "L2"]),
+        ("K1,0.1,0.2\nK2,0.3,0.4\n", ["K1", "K2"], ["0", "1"]),
+    ],
+)
+def test_comma_separated_values_are_read_with_and_without_names(tmp_path, text, rows, columns):
+    (tmp_path / "m.csv").write_text(text, encoding="utf-8-sig")
+    (read,) = read_matrices(tmp_path / "m.csv")
+    assert (read.rows, read.columns, read.title) == (rows, columns, "m")
+    np.testing.assert_array_equal(read.matrix, [[0.1, 0.2], [0.3, 0.4]])
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("0.1,0.2x\n0.3,0.4\n", r"m is no matrix of numbers$"),
+        ("0.1,0.2\n0.3,\n", r"m is no matrix of numbers$"),
+        ("0.1,0.2\n0.3\n", r"m is no matrix of numbers$"),
+        ("0.1,nan\n0.3,0.2\n", r"m holds NaN or infinite numbers$"),
+        ("", r"m is no matrix of layers; its shape is \(0,\)$"),
+        ("L1,L2\n", r"m is no matrix of layers"),
+        ("L1,L2,L3\n0.1,0.2\n", r"columns must name the 2 layers of matrix; got 3$"),
+        (",a,a\nx,0.1,0.2\n", r"columns names a more than once$"),
+    ],
+)
+def test_comma_separated_values_that_are_no_matrix_are_refused_in_one_line(tmp_path, text, line):
+    (tmp_path / "m.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=rf"m\.csv: {line}"):
+        read_matrices(tmp_path / "m.csv")

@@ -18,6 +18,7 @@ NAMES = {group: [path.stem for path in sorted((CONF / group).glob("*.yaml"))] fo
 FILES = [(group, name) for group, names in NAMES.items() for name in names]
 PATHS = {"stored": ["model_a.path=x"]} | {name: ["dataset.path=x"] for name in ("local", "common_words", "wikipedia_leads")}
 PATHS |= {name: ["sweep_dir=x"] for name in ("status", "summarize")}
+PATHS |= {"import": ["matrices.path=x"]}
 SIDED = {"model": "model@model_a", "language": "language@language_a"}
 
 

@@ -2,6 +2,7 @@
 
 from layeratlas.analyses.alignment import Alignment as Alignment
 from layeratlas.analyses.base import AbstractAnalysis as AbstractAnalysis
+from layeratlas.analyses.base import AbstractMatrixAnalysis as AbstractMatrixAnalysis
 from layeratlas.analyses.base import Comparison as Comparison
 from layeratlas.analyses.base import Findings as Findings
 from layeratlas.analyses.base import Headline as Headline

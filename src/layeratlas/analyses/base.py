@@ -106,3 +106,14 @@ class AbstractAnalysis(abc.ABC):
     def require(self, metric: AbstractMetric, n: int) -> None:
         """Raises ConfigError, before a model is loaded, where no run with this metric on n items can answer the question."""
         del metric, n
+
+
+class AbstractMatrixAnalysis(AbstractAnalysis):
+    """A question put to the matrix alone, and so also to one that somebody else has published."""
+
+    def __call__(self, comparison: Comparison) -> Findings:
+        return self.of_matrix(comparison.affinity, comparison.signer.metric.name, comparison.same_layers())
+
+    @abc.abstractmethod
+    def of_matrix(self, affinity: Affinity, metric: str, same_layers: Sequence[str]) -> Findings:
+        """`same_layers` hold the same vectors on both sides. Raises Undefined where the matrix cannot answer the question."""

@@ -1,7 +1,7 @@
 """Do layers at similar depths match?"""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ import pandas as pd
 from annotated_types import Interval
 
 from layeratlas.affinity.matrix import Affinity
-from layeratlas.analyses.base import AbstractAnalysis, Comparison, Findings
+from layeratlas.analyses.base import AbstractMatrixAnalysis, Findings
 from layeratlas.analyses.swap_headline import swap_headline
 from layeratlas.options import Repetitions, Seed
 from layeratlas.statistics import Inference
@@ -40,7 +40,7 @@ _SATURATED = 0.95  # a share beyond this, or closer to 0 than 1 minus this, hard
 
 
 @dataclass(frozen=True, kw_only=True)
-class Diagonal(AbstractAnalysis):
+class Diagonal(AbstractMatrixAnalysis):
     """The swap margin, contrasts on and off the diagonal, and how one model's depths map onto the other's.
 
     Reads blocks only: `embed` and `final_norm` have no depth. The headline is the swap margin (see `statistics.swaps`); beside it
@@ -53,14 +53,14 @@ class Diagonal(AbstractAnalysis):
     draws: Repetitions
     seed: Seed
 
-    def __call__(self, comparison: Comparison) -> Findings:
-        blocks = comparison.affinity.blocks()
+    def of_matrix(self, affinity: Affinity, metric: str, same_layers: Sequence[str]) -> Findings:
+        blocks = affinity.blocks()
         published = on_off_diagonal(blocks.matrix)
         on = generalised_diagonal(*blocks.matrix.shape)
         chance_on, chance_off = diagonal_means(blocks.chance)
         summary = asdict(published) | {"chance_on": chance_on, "chance_off": chance_off, "contrast": published.contrast}
         generalised = _inferred(blocks, lambda matrices: contrast(matrices, on), _differences(blocks))
-        same = set(blocks.layers_a) & set(comparison.same_layers())
+        same = set(blocks.layers_a) & set(same_layers)
         itself = same == {*blocks.layers_a, *blocks.layers_b}
         swap = _swap(blocks) | {"itself": itself}
         summary |= {"generalised": generalised, "band": self._band(blocks), "swap": swap}
@@ -68,7 +68,7 @@ class Diagonal(AbstractAnalysis):
         table = pd.concat([_matches(blocks, "a"), _matches(blocks.transposed(), "b")], ignore_index=True)
         headline = swap_headline(
             swap,
-            metric=comparison.signer.metric.name,
+            metric=metric,
             level=blocks.inference.level if blocks.inference else math.nan,
             itself=itself,
         )

@@ -40,11 +40,12 @@ class PairItems:
             "per_character": b["nll_per_character"] - a["nll_per_character"],
             "after_shared_beginning": (b["nll"] - a["nll"]) / (characters - beginnings),
         }
+        tokens = [side["text_tokens"] if "text_tokens" in side else side["tokens"] for side in (a, b)]  # of stored vectors: all
         lengths = {
             "characters_difference": b["characters"] - a["characters"],
             "characters_mean": characters,
-            "tokens_difference": b["text_tokens"] - a["text_tokens"],
-            "tokens_mean": (a["text_tokens"] + b["text_tokens"]) / 2,
+            "tokens_difference": tokens[1] - tokens[0],
+            "tokens_mean": (tokens[0] + tokens[1]) / 2,
         }
         return cls(pd.DataFrame(preferences), pd.DataFrame(lengths))
 

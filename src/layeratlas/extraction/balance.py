@@ -59,8 +59,8 @@ def per_unit(scores: pd.DataFrame, characters: Any, n_bytes: Any) -> pd.DataFram
 def balance(texts: list[str], tokens: pd.DataFrame, pooling: str) -> dict[str, Any]:
     """Counts and rates of one side. Fertility is the texts' own tokens per character; vectors without tokens have none."""
     counted: dict[str, Any] = {"items": len(texts), "characters": sum(map(len, texts))}
-    if tokens.empty:
-        return counted
+    if "text_tokens" not in tokens:
+        return counted | ({"tokens": int(tokens["tokens"].sum())} if "tokens" in tokens else {})
     counted |= {
         "tokens": int(tokens["tokens"].sum()),
         "fertility": float(tokens["text_tokens"].sum() / tokens["read_characters"].sum()),

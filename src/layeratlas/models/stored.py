@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 import numpy as np
+import pandas as pd
 import safetensors
 import torch
 
@@ -19,13 +20,20 @@ from layeratlas.errors import ConfigError
 from layeratlas.files.paths import expanded
 from layeratlas.files.store import Store, checksum, readable
 from layeratlas.layers import EMBED, FINAL_NORM, block
+from layeratlas.models.stored_tables import Columns, table_files
 
 logger = logging.getLogger(__name__)
+
+COUNTS = ("tokens", "nll", "nll_tokens")
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredActivations:
-    """Pooled vectors from a .safetensors or .npz file with an (n, d) array per layer, or a folder of one .npy per layer.
+    """Pooled vectors from a .safetensors or .npz file with an (n, d) array per layer, a folder of one .npy per layer, or a table.
+
+    A table (.parquet, or the folder of a Hugging Face data set) has a column per layer. Arrays of n numbers called `tokens`, `nll`
+    and `nll_tokens` are each text's number of tokens, its negative log-likelihood in nats, and over how many tokens that is (all
+    of them, if it does not say).
 
     Layers are named `embed`, `block_1` .., `final_norm`; arrays with other names are taken for blocks 1, 2, .. in the
     natural order of their names (layer_2 before layer_10). Row i belongs to the i-th item of the dataset's file.
@@ -56,7 +64,7 @@ class StoredActivations:
     def activations(self, items: int, rows: Sequence[int]) -> Activations:
         """The chosen rows of each layer, read when it is asked for; the file must hold a row for each of the dataset's `items`."""
         arrays = self._arrays()
-        layers = self._named(arrays.shapes)
+        layers = self._named([name for name in arrays.shapes if not self._beside(name, arrays)])
         for layer, name in layers.items():
             shape = arrays.shapes[name]
             if len(shape) != 2 or shape[0] != items:
@@ -65,13 +73,42 @@ class StoredActivations:
                     " of the dataset in its own order"
                 )
         n_blocks = sum(layer.startswith("block_") for layer in layers)
-        return Activations(StoredVectors(self.path, arrays, layers, torch.tensor(rows)), n_blocks)
+        counts = self.counts(items, rows)
+        lengths = torch.tensor(counts["tokens"].to_numpy(), dtype=torch.float32) if "tokens" in counts else None
+        return Activations(StoredVectors(self.path, arrays, layers, torch.tensor(rows)), n_blocks, lengths)
+
+    @property
+    def has_likelihoods(self) -> bool:
+        return "nll" in self._arrays().shapes
+
+    def counts(self, items: int, rows: Sequence[int]) -> pd.DataFrame:
+        """What the file says of the chosen items beside their vectors: of `tokens`, `nll`, `nll_tokens` what is there."""
+        arrays = self._arrays()
+        table = pd.DataFrame(index=range(len(rows)))
+        for name in (name for name in COUNTS if name in arrays.shapes):
+            with _explained(self.path):
+                values = arrays.read(name).double()
+            if tuple(values.shape) != (items,) or not bool(torch.isfinite(values).all()):
+                shape = tuple(values.shape)
+                raise ConfigError(f"model path={self.path}: {name} has shape {shape}; expected {items} finite numbers")
+            if name != "nll" and bool(((values < 1) | (values % 1 != 0)).any()):
+                raise ConfigError(f"model path={self.path}: {name} holds what is no number of tokens")
+            chosen = values[torch.tensor(rows)].numpy()
+            table[name] = chosen if name == "nll" else chosen.astype(int)
+        if "nll" in table and "tokens" not in table:
+            raise ConfigError(f"model path={self.path}: nll is a sum over tokens, and no array tokens says how many there are")
+        return table
 
     def memory(self, items: int) -> int:
         """Bytes that reading the widest layer takes: as it is stored, the chosen rows of it, and these in float32."""
         arrays = self._arrays()
         sizes = [math.prod(shape) * arrays.itemsize(name) + 8 * items * shape[-1] for name, shape in arrays.shapes.items() if shape]
         return max(sizes, default=0)
+
+    @staticmethod
+    def _beside(name: str, arrays: "Arrays") -> bool:
+        """Whether this array is none of a layer: a count, or a single number of a table's row."""
+        return name in COUNTS or (isinstance(arrays, Columns) and len(arrays.shapes[name]) == 1)
 
     def _existing(self) -> Path:
         path = expanded(self.path)
@@ -82,13 +119,17 @@ class StoredActivations:
     def _arrays(self) -> "Arrays":
         path = self._existing()
         with _explained(self.path):
+            if files := table_files(path):
+                return Columns(files)
             if path.is_dir():
                 return NumpyFiles({file.stem: file for file in path.glob("*.npy") if file.is_file()})
             if path.suffix == ".npz":
                 return NumpyArchive(path)
             if path.suffix == ".safetensors":
                 return Safetensors(path)
-        raise ConfigError(f"model path={self.path}: expected a .safetensors or .npz file, or a folder of .npy files")
+        raise ConfigError(
+            f"model path={self.path}: expected a .safetensors, .npz or .parquet file, a folder of .npy files or of a data set"
+        )
 
     def _named(self, arrays: Collection[str]) -> dict[str, str]:
         """The names of layers, in the order of the network, and those of their arrays."""

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -112,15 +112,29 @@ def _side(side: dict[str, Any]) -> str:
 
 
 def name_of(side: dict[str, Any]) -> str:
-    return f"{side['model']} · {side['language']}"
+    return f"{side['model']} · {side['language']}" if side["language"] else side["model"]
 
 
 def caption(result: dict[str, Any], chance: np.ndarray) -> str:
-    metric, dataset = result["metric"], result["dataset"]
-    k = f", k = {metric['k']}" if metric["k"] is not None else ""
-    spread = f"{chance.min():.3g}" if np.ptp(chance) < 1e-9 else f"{chance.min():.3g} to {chance.max():.3g}"
-    items = f"{dataset['name']}, n = {dataset['n']}, pooling {result['pooling']}"
-    return f"{metric['name']} ({metric['estimator']}{k})\n{items}, chance {spread}"
+    dataset = result["dataset"]
+    return captioned(result["metric"], [dataset["name"]], dataset["n"], result["pooling"], chance)
+
+
+def captioned(metric: dict[str, Any], texts: Sequence[str | None], n: Any, pooling: str | None, chance: np.ndarray) -> str:
+    """What a picture shows, in two lines, without what nobody knows of a matrix that was imported."""
+    k = None if metric["k"] is None else f"k = {metric['k']}"
+    estimator = ", ".join(filter(None, (metric["estimator"], k)))
+    known = (*texts, f"n = {n}" if n else None, f"pooling {pooling}" if pooling else None)
+    said = ", ".join(filter(None, (*known, f"chance {spread_of(chance, '{:.3g}'.format)}")))
+    return f"{metric['name']}{f' ({estimator})' if estimator else ''}\n{said}"
+
+
+def spread_of(values: np.ndarray, number: Callable[[float], str]) -> str:
+    """The smallest and the largest of some numbers, one where they are the same."""
+    if not np.isfinite(values).all():
+        return "unknown"
+    low, high = number(float(values.min())), number(float(values.max()))
+    return low if np.ptp(values) < 1e-9 else f"{low} to {high}"
 
 
 def save(figure: Figure, folder: Path, name: str) -> None:

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
-from layeratlas.report.figures import save
+from layeratlas.report.figures import captioned, save
 from layeratlas.runs.reading import Run
 from layeratlas.statistics.unit_square import mean_unit_square, resampled
 from layeratlas.studies import Sweep
@@ -69,13 +69,12 @@ class Condition:
 def condition_of(part: Sweep) -> Condition:
     """Runs that share all but their sides, as they are drawn."""
     rows, metric = part.table, part.runs[0].result["metric"]
-    first, k = rows.iloc[0], "" if metric["k"] is None else f", k = {metric['k']}"
-    n = " to ".join(dict.fromkeys(str(n) for n in (rows["n"].min(), rows["n"].max())))
-    chance = " to ".join(dict.fromkeys(f"{chance:.3g}" for chance in (rows["mean_chance"].min(), rows["mean_chance"].max())))
-    texts = f"{first['dataset']}, {_languages(rows)}, n = {n}, pooling {first['pooling']}, chance {chance}"
+    first, known = rows.iloc[0], rows["n"].dropna()
+    n = " to ".join(dict.fromkeys(str(n) for n in (known.min(), known.max()))) if len(known) else None
+    texts = [first["dataset"], _languages(rows)]
     one_kind = not set(rows["side_a"]).isdisjoint(rows["side_b"])
     return Condition(
-        title=f"{first['metric']} ({metric['estimator']}{k})\n{texts}",
+        title=captioned(metric, texts, n, first["pooling"], rows["mean_chance"].to_numpy(dtype=float)),
         metric=str(first["metric"]),
         headline=" and ".join(sorted(set(rows["headline"]))),
         pairs=[_pair(run, row, one_kind=one_kind) for run, (_, row) in zip(part.runs, rows.iterrows(), strict=True)],

@@ -3,7 +3,9 @@
 A reader takes a path and returns arrays and labels; it reads no number that has to be trusted unseen, and refuses in one line.
 """
 
+import csv
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,8 @@ import numpy as np
 from jaxtyping import Float
 
 from layeratlas.errors import ConfigError
+
+FORMATS = (".npy", ".npz", ".csv", ".json")  # of files of matrices
 
 
 @dataclass(frozen=True)
@@ -52,18 +56,21 @@ class PublishedCurves:
 
 
 def read_matrices(path: str | Path) -> list[PublishedMatrix]:
-    """All matrices of a `.npy` file (one), an `.npz` file (one for each name) or a `.json` file with `matrix` and labels.
+    """All matrices of an `.npz` file (one for each name), or the one of a `.npy`, a `.csv` or a `.json` with `matrix` and labels.
 
-    Layers that a file does not name are called by their places, from 0.
+    A `.csv` has a row of numbers for each layer, perhaps below a row of names and behind a column of them. Layers that a file does
+    not name are called by their places, from 0.
     """
     path = Path(path)
+    if path.suffix == ".csv":
+        return [_comma_separated(path)]
     if path.suffix == ".json":
         content = _json(path)
         matrix = _matrix(path, _key(path, content, "matrix"), "matrix")
         labels = [_labels(path, content, key, size) for key, size in zip(("y_labels", "x_labels"), matrix.shape, strict=True)]
         return [PublishedMatrix(matrix, *labels, title=str(content.get("title") or content.get("metric") or path.stem))]
-    if path.suffix not in (".npy", ".npz"):
-        raise ConfigError(f"{path}: expected a file of matrices, .npy, .npz or .json")
+    if path.suffix not in FORMATS:
+        raise ConfigError(f"{path}: expected a file of matrices, {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
     found = []
     for name, values in _arrays(path):
         matrix = _matrix(path, values, name)
@@ -196,11 +203,47 @@ def _matrix(path: Path, values: Any, name: str) -> Float[np.ndarray, "rows colum
     return matrix
 
 
+def _comma_separated(path: Path) -> PublishedMatrix:
+    """Numbers, perhaps below a row of names and behind a column of them; where names are numbers too, the corner is empty."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = [line for line in csv.reader(file) if any(cell.strip() for cell in line)]
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (UnicodeError, csv.Error) as error:
+        raise ConfigError(f"{path}: is no table of comma-separated values ({str(error).splitlines()[0]})") from None
+    corner = bool(lines) and len(lines[0]) > 1 and not lines[0][0].strip()  # above a column of names, which may be numbers
+    head = lines.pop(0) if lines and (corner or not any(map(_is_number, lines[0]))) else None
+    before = corner or (bool(lines) and not any(_is_number(line[0]) for line in lines))
+    names = [line.pop(0) for line in lines] if before else None
+    if head and before and lines and len(head) == len(lines[0]) + 1:
+        head = head[1:]
+    matrix = _matrix(path, lines, path.stem)
+    labels = [
+        _named(path, given, key, size) for given, key, size in zip((names, head), ("rows", "columns"), matrix.shape, strict=True)
+    ]
+    return PublishedMatrix(matrix, *labels, title=path.stem)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
 def _labels(path: Path, content: Mapping[str, Any], key: str, size: int) -> list[str]:
-    labels = content.get(key)
+    return _named(path, content.get(key), key, size)
+
+
+def _named(path: Path, labels: Any, key: str, size: int) -> list[str]:
     if labels is None:
         return [str(place) for place in range(size)]
     if not isinstance(labels, list) or len(labels) != size:
         got = len(labels) if isinstance(labels, list) else type(labels).__name__
         raise ConfigError(f"{path}: {key} must name the {size} layers of matrix; got {got}")
-    return [str(label) for label in labels]
+    names = [str(label).strip() for label in labels]
+    if twice := [name for name, count in Counter(names).items() if count > 1 or not name]:
+        raise ConfigError(f"{path}: {key} names {twice[0] or 'nothing'} {'more than once' if twice[0] else 'for a layer'}")
+    return names

@@ -17,8 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 from layeratlas.errors import ConfigError
 from layeratlas.options import meant
 
-_TEXT = re.compile(r"(^|[._])(path|id|revision|mirror|adapter|dir|entry)$|@|^(dataset|metric|pooling)$")
-_SEVERAL = re.compile(r"\w*_dir$")  # sweep_dir=[A,B]
+_TEXT = re.compile(r"(^|[._])(path|id|revision|mirror|adapter|dir|entry|names)$|@|^(dataset|metric|pooling)$")
+_SEVERAL = re.compile(r"\w*_dir$|^matrices\.(path|names)$")  # sweep_dir=[A,B]
 _SWEEP = ("-m", "--multirun")
 FOLDER = ("--config-dir", "-cd")  # the next argument is a folder of the user's own YAML files
 COMMAND = "LAYERATLAS_COMMAND"  # the environment variable that says how people call the command line

@@ -98,7 +98,7 @@ def _describe_side(plan: Plan, extracted: Extracted, side: str) -> dict[str, Any
         "dtype": model.dtype,
         "developer": getattr(model, "developer", None),
         "family": getattr(model, "family", None),
-        "tokens": None if extracted.tokens.empty else int(extracted.tokens["tokens"].sum()),
+        "tokens": int(extracted.tokens["tokens"].sum()) if "tokens" in extracted.tokens else None,
         "certificate": extracted.record.get("certificate"),
         "extraction": {key: value for key, value in extracted.record.items() if key != "certificate"},
     }
@@ -131,7 +131,7 @@ def doubtful_texts(plan: Plan, extracted: dict[str, Extracted]) -> Iterator[str]
     yield from imbalances(*_balance(plan, extracted).values())
     for side in "ab":
         tokens, texts = extracted[side].tokens, pd.Series(plan.items.sides[side].texts)
-        if tokens.empty:  # stored vectors come without tokens
+        if "truncated" not in tokens:  # stored vectors come without tokens, or with their number alone
             continue
         where = f"{plan.models[side].name}, {plan.languages[side]}"
         yield from _certified(extracted[side], where)

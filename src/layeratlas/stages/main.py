@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from importlib import metadata
 from pathlib import Path
 
 import hydra
@@ -26,6 +27,7 @@ from layeratlas.files.credentials import redacted, refuse_tokens
 from layeratlas.files.inert import inert
 from layeratlas.runs.at_work import AtWork, TimedOut, at_work, keep_trace
 from layeratlas.stages.command_line import COMMAND, CONF, cannot_write, only_read, refusal, refused, understood
+from layeratlas.stages.console import unbroken
 from layeratlas.stages.cores import limit_threads
 from layeratlas.stages.keys import with_keys
 from layeratlas.stages.user_files import make_importable, typed_folders, user_folders
@@ -101,6 +103,14 @@ def _stage(config: DictConfig, folder: Path) -> None:
 
 def main(command: str = "layeratlas") -> int:
     """Do what the arguments ask for; returns the exit code. `command` is how people call this, as help and hints show it."""
+    with unbroken():
+        if sys.argv[1:] == ["--version"]:  # Hydra would print its own
+            print(f"layeratlas {metadata.version('layeratlas')}")
+            return 0
+        return _main(command)
+
+
+def _main(command: str) -> int:
     os.environ[COMMAND] = command
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra otherwise prints a trace of its own and exits with 1, whatever happened
     os.environ["LAYERATLAS_RUN_ID"] = secrets.token_hex(3)  # two runs started in the same second get folders of their own

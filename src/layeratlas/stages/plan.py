@@ -75,7 +75,7 @@ class Plan:
     def _side(self, name: str, model: AbstractModel | StoredActivations) -> Side | StoredSide:
         drawn = self.items.sides[name]
         if isinstance(model, StoredActivations):
-            return StoredSide(model, drawn.population, drawn.rows)
+            return StoredSide(model, drawn.population, drawn.rows, drawn.texts)
         label = f"{self.dataset} {self.languages[name]}"
         spans = drawn.spans if any(end for _, end in drawn.spans) else None
         language = self.languages[name] if model.card().marks_languages else None
@@ -170,9 +170,13 @@ def _require_needs(plan: Plan, name: str, needs: RunNeeds) -> None:
             f"analysis {name} compares two languages or two text fields: both sides read {fields[0]!r} in"
             f" {plan.languages['a'].code}; give side b another, e.g. language@language_b=de"
         )
-    stored = sorted(set(plan.models) - set(plan.readers))
-    if needs.likelihoods and stored:
-        raise ConfigError(f"analysis {name} needs likelihoods: model_{stored[0]} is a file of vectors, which has none")
+    stored = {side: model for side, model in plan.models.items() if isinstance(model, StoredActivations)}
+    silent = [side for side, model in stored.items() if not model.has_likelihoods]
+    if needs.likelihoods and silent:
+        raise ConfigError(
+            f"analysis {name} needs likelihoods: model_{silent[0]} is a file of vectors, which has none (an array nll with a number"
+            " for each text)"
+        )
     if needs.layers is not None:
         require_names(needs.layers)
 

@@ -16,6 +16,8 @@ def opener_of(store: Store) -> Opener:
     """Opens runs whose activations lie in this store, wherever they lay when the runs were made."""
 
     def opened(run: Run) -> Opened:
+        if "imported" in run.result:
+            raise ConfigError(f"{run.folder}: was imported as a matrix, whose vectors nobody has here")
         config = OmegaConf.create({**run.result["provenance"]["config"]})
         config.store.dir = str(store.root)
         plan = planned(config, compares=False)

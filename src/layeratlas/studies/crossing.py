@@ -132,7 +132,7 @@ def samples(crossing: Crossing) -> list[Sample]:
 def _items(run: Any) -> list[str]:
     """Ids, which different datasets may share by chance and the tasks of one may share indeed."""
     task = (run.result["settings"].get("dataset") or {}).get("task")
-    corpus = run.result["dataset"]["corpus"].removesuffix(f"-{task}")
+    corpus = (run.result["dataset"]["corpus"] or "").removesuffix(f"-{task}")
     return [f"{corpus}\0{item}" for item in run.table("items")["id"]]
 
 

@@ -61,7 +61,7 @@ class Sweep:
 
 def name_of(condition: pd.Series) -> str:
     """A condition as the name of a folder."""
-    return re.sub(r"[^\w.=-]+", "_", "-".join(str(value) for value in condition if not pd.isna(value)))
+    return re.sub(r"[^\w.=-]+", "_", "-".join(str(value) for value in condition if not pd.isna(value) and value != ""))
 
 
 def labelled(table: pd.DataFrame, told: pd.Series) -> pd.DataFrame:
@@ -75,7 +75,8 @@ def sweep_of(runs: Sequence[Run], family: Sequence[str] | None = None, opener: O
     names, texts, varied = _model_names(runs), _texts_apart(runs), _varied(runs)
     table = pd.DataFrame([_row(run, names, texts, varied) for run in runs])
     numbers = [column for column in NUMBERS if table[column].isna().any()]
-    table = table.astype(dict.fromkeys(numbers, float)).astype({"k": "Int64"}).copy()  # columns lie together again
+    whole = {"k": "Int64"} | ({"n": "Int64"} if table["n"].isna().any() else {})  # nobody says of an imported matrix
+    table = table.astype(dict.fromkeys(numbers, float)).astype(whole).copy()  # columns lie together again
     table = table.assign(test_family=families(table, family))
     tests = ["p", *_declared(runs, "tests")]
     return Sweep(runs, table, [test for test in tests if test in table], _declared(runs, "ordered_tests"), opener)
@@ -94,13 +95,13 @@ def _row(run: Run, names: Mapping[str, str], texts: Sequence[str], varied: Seque
     return {
         "sweep": run.folder.parent.name,
         "job": run.folder.name,
-        "dataset": result["dataset"]["name"],
+        "dataset": result["dataset"]["name"] or "",
         "n": result["dataset"]["n"],
         "all_items": result["provenance"]["config"]["dataset"].get("n", result["dataset"]["n"]) is None,
-        **{f"language_{side}": result[side]["language"] for side in "ab"},
+        **{f"language_{side}": result[side]["language"] or "" for side in "ab"},
         **{f"field_{side}": _texts(run, side)["field"] for side in "ab"},
         **{f"control_{side}": result[side]["control"] or "" for side in "ab"},
-        "pooling": result["pooling"],
+        "pooling": result["pooling"] or "",
         "metric": result["metric"]["name"],
         "k": result["metric"]["k"],
         **{f"config.{key}": text_of(_setting(run, key)) for key in varied},
@@ -141,7 +142,7 @@ def _texts(run: Run, side: str) -> dict[str, str]:
     """What one side reads: language, field, and the control where only this side has one."""
     said, other = run.result[side], run.result["b" if side == "a" else "a"]
     alone = said["control"] if said["control"] and not other["control"] else ""
-    return {"language": said["language"], "field": said["field"] or "", "control": alone}
+    return {"language": said["language"] or "", "field": said["field"] or "", "control": alone}
 
 
 def _texts_apart(runs: Sequence[Run]) -> list[str]:

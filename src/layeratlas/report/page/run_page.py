@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
 
 from layeratlas.report.figures import name_of
@@ -28,7 +29,8 @@ _OF_TEXTS = tuple(f"{which}_token_{side}" for which in ("first", "last", "last_c
 def write_run_page(run: Run, *, texts: bool) -> Path:
     """Write the page; `texts=False` leaves out what the items say."""
     charts = _charts(run)
-    data = {"matrix": _matrix(run), "charts": charts, "tables": list(_tables(run)), "items": _items(run, texts=texts)}
+    items = _items(run, texts=texts) if "items" in run.tables else None
+    data = {"matrix": _matrix(run), "charts": charts, "tables": list(_tables(run)), "items": items}
     return write_page(run.folder, "run.html", _SCRIPTS, _said(run, charts) | {"data": Markup(packed(data))})
 
 
@@ -53,6 +55,7 @@ def _said(run: Run, charts: Mapping[str, Any]) -> dict[str, Any]:
         "tiles": tiles_of(headline, statistics.get("level", 0.95), result["metric"]["name"]),
         "warnings": result.get("warnings") or [],
         "names": {side: name_of(result[side]) for side in "ab"},
+        "has_items": "items" in run.tables,
         "analyses": [_analysis(run, name, charts) for name in result["analyses"]],
         "balance": _side_by_side(result.get("balance") or {}),
         "sides": _side_by_side({side: _of_side(result[side]) for side in "ab"}),
@@ -133,7 +136,9 @@ def _matrix(run: Run) -> dict[str, Any]:
         "metric": result["metric"]["name"],
         "layers": {side: arrays[f"layers_{side}"].tolist() for side in "ab"},
         "depth": {side: arrays[f"depth_{side}"].astype("f8") for side in "ab"},
-        "values": {name: array.astype("f8").ravel() for name, array in arrays.items() if array.shape == shape},
+        "values": {
+            name: array.astype("f8").ravel() for name, array in arrays.items() if array.shape == shape and not np.isnan(array).all()
+        },
         "alpha": statistics.get("alpha", 0.05),
         "level": statistics.get("level", 0.95),
         "constants": _constants(run),

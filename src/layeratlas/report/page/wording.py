@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from layeratlas.report.figures import name_of
+from layeratlas.report.figures import name_of, spread_of
 
 
 def title_of(result: Mapping[str, Any]) -> str:
@@ -19,11 +19,13 @@ def setting_of(result: Mapping[str, Any], chance: np.ndarray) -> str:
     """What was compared, on which texts, by which metric."""
     metric, dataset = result["metric"], result["dataset"]
     k = "" if metric.get("k") is None else f" with k = {metric['k']}"
+    estimator = f" ({metric['estimator']})" if metric["estimator"] else ""
     layers = f"{len(result['a']['layers'])} layers (rows) against {len(result['b']['layers'])} (columns)"
-    spread = number(chance.min()) if np.ptp(chance) < 1e-9 else f"{number(chance.min())} to {number(chance.max())}"
+    n = "an unknown number of" if dataset["n"] is None else f"{dataset['n']:,}"
+    texts = f"{n} texts of {dataset['name'] or 'an unknown dataset'}, pooling {result.get('pooling') or 'unknown'}"
     return (
-        f"{layers} over {dataset['n']:,} texts of {dataset['name']}, pooling {result.get('pooling')}. Metric {metric['name']}{k}"
-        f" ({metric['estimator']}): larger is more alike; texts paired at random give {spread} (chance)."
+        f"{layers} over {texts}. Metric {metric['name']}{k}{estimator}: larger is more alike; texts paired at random give"
+        f" {spread_of(chance, number)} (chance)."
     )
 
 

@@ -1,9 +1,8 @@
 // What is known of one cell: its layers, value, chance, null, interval and p, in words beside the matrix.
 
 class Readout {
-  constructor(host, matrix) {
-    this.host = host;
-    this.matrix = matrix;
+  constructor(host, matrix, texts) {
+    Object.assign(this, { host, matrix, texts });
     this.show(null);
   }
 
@@ -18,7 +17,7 @@ class Readout {
       element("h3", { text: `a ${layers.a[i]} and b ${layers.b[j]}` }),
       element("p", { text: `a: ${names.a}, ${this.depth("a", i)}; b: ${names.b}, ${this.depth("b", j)}` }),
       element("table", {}, [element("tbody", {}, this.rows(i, j).map(([name, value, key]) => element("tr", {}, [element("th", { scope: "row", text: name }), element("td", { text: value, "data-key": key })])))]),
-      element("p", { text: kept ? "Kept. Its texts are below the picture." : "Click, or press Enter, to keep it and list its texts." }),
+      element("p", { text: kept ? `Kept.${this.texts ? " Its texts are below the picture." : ""}` : `Click, or press Enter, to keep it${this.texts ? " and list its texts" : ""}.` }),
     );
   }
 
@@ -32,7 +31,7 @@ class Readout {
     const place = i * layers.b.length + j;
     const of = (name) => values[name]?.[place];
     const interval = values.ci_low ? `${shown(of("ci_low"))} to ${shown(of("ci_high"))}` : "not computed";
-    const rows = [[metric, shown(of("affinity")), "affinity"], ["chance", shown(of("chance")), "chance"], [`${Math.round(level * 100)} % interval`, interval, "interval"]];
+    const rows = [[metric, shown(of("affinity")), "affinity"], ["chance", values.chance ? shown(of("chance")) : "not known", "chance"], [`${Math.round(level * 100)} % interval`, interval, "interval"]];
     if (!values.null_mean) return [...rows, ["null", "not computed", "null"]];
     rows.push(["null: mean, deviation", `${shown(of("null_mean"))}, ${shown(of("null_sd"))}`, "null"], ["z", shown(of("z")), "z"]);
     if (values.calibrated) rows.push(["calibrated", shown(of("calibrated")), "calibrated"]);

@@ -10,8 +10,10 @@ const WHY = {
 function viewsOf(matrix) {
   const { values, metric } = matrix;
   const views = { affinity: { label: `${metric}, raw`, values: values.affinity, diverging: false, why: WHY.affinity } };
-  const above = values.affinity.map((value, place) => value - values.chance[place]);
-  views.above = { label: `${metric} minus chance`, values: above, diverging: true, why: WHY.chance };
+  if (values.chance) {
+    const above = values.affinity.map((value, place) => value - values.chance[place]);
+    views.above = { label: `${metric} minus chance`, values: above, diverging: true, why: WHY.chance };
+  }
   if (values.calibrated) views.calibrated = { label: `${metric}, calibrated`, values: values.calibrated, diverging: true, why: WHY.calibrated };
   if (values.z) views.z = { label: "z", values: values.z, diverging: true, why: WHY.z };
   return views;
@@ -75,7 +77,7 @@ function profile(matrix, side, place) {
     note: "Line: value, band: interval; dotted: chance.",
     series: [
       { name: matrix.metric, style: "line", x, y: lineOf(matrix, "affinity", side, place), ...interval, labels: null },
-      { name: "chance", style: "dotted", x, y: lineOf(matrix, "chance", side, place), low: null, high: null, labels: null },
+      ...(matrix.values.chance ? [{ name: "chance", style: "dotted", x, y: lineOf(matrix, "chance", side, place), low: null, high: null, labels: null }] : []),
     ],
   };
 }
@@ -105,18 +107,18 @@ function matchCharts(matrix) {
 
 function drawRun(data) {
   const { matrix, tables, charts, items } = data;
-  const all = [...(items.texts ? [textTable(items)] : []), ...tables];
+  const all = [...(items?.texts ? [textTable(items)] : []), ...tables];
   const picture = new Matrix(document.getElementById("matrix-picture"), {
     rows: matrix.layers.a, columns: matrix.layers.b, names: matrix.names, views: viewsOf(matrix), masks: masksOf(matrix), alpha: matrix.alpha, path: matrix.monotone,
   });
-  const readout = new Readout(document.getElementById("matrix-readout"), matrix);
-  const texts = new Texts(document.getElementById("texts-of-cell"), matrix, items);
+  const readout = new Readout(document.getElementById("matrix-readout"), matrix, Boolean(items));
+  const texts = items ? new Texts(document.getElementById("texts-of-cell"), matrix, items) : null;
   const profiles = document.getElementById("profiles");
   controls(picture);
   picture.onpoint = (cell) => readout.show(cell, cell !== null && picture.kept !== null && cell.join() === picture.kept.join());
   picture.onkeep = (cell) => {
     readout.show(cell, true);
-    texts.show(cell);
+    texts?.show(cell);
     profiles.replaceChildren();
     new Chart(profiles, profile(matrix, "a", cell[0]), { onpoint: (j) => picture.point([cell[0], j]) });
     new Chart(profiles, profile(matrix, "b", cell[1]), { onpoint: (i) => picture.point([i, cell[1]]) });
