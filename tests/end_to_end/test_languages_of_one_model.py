@@ -77,3 +77,18 @@ def test_english_in_one_model_and_german_in_another_take_every_question_that_nee
     assert {"swap.margin.p", "generalised.p"} <= set(result["analyses"]["diagonal"]["tests"])
     assert 0 < result["statistics"]["diagonal"]["generalised"]["p"] <= 1
     assert "ask       " not in (tmp_path / "out" / "run.log").read_text()
+
+
+def test_a_model_its_blocks_skipped_and_its_untrained_twin_are_variants_of_the_same_texts(command, tiny, tmp_path):
+    """Every sweep is asked about variants; side b is the same variant as side a."""
+    one = [override for override in tiny if "model_b" not in override]
+    variants = ["model_b=${model_a}", "model_a.skip_blocks=[],[2]", "model_a.random_init=null,0"]
+    assert command("-m", *one, *variants, "language@language_b=de", "layers=all", "analysis=[alignment]") == 0
+    sweep = tmp_path / "sweep"
+    names = [f"tiny-llama{twin} skip_blocks={skipped}" for skipped in ("[]", "[2]") for twin in ("", "-random0")]
+    commitment = pd.read_parquet(sweep / "tables" / "variants_commitment.parquet")
+    assert list(dict.fromkeys(commitment["model"])) == names
+    differences = pd.read_parquet(sweep / "tables" / "variants.parquet")
+    assert set(zip(differences["first"], differences["second"], strict=True)) == set(combinations(names, 2))
+    assert len(json.loads((sweep / "router.json").read_text())["recommendations"]) == 1
+    assert (sweep / "figures" / "variants-commitment.png").stat().st_size > 10_000

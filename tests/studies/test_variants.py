@@ -270,3 +270,15 @@ def test_differences_and_commitment_are_drawn(tmp_path):
     assert [len(figure.axes) for figure in drawn.values()] == [1, 1, 3]
     assert list(view.figures(sweep, {})) == []
     plt.close("all")
+
+
+def test_models_are_drawn_against_the_baseline_alone(tmp_path):
+    models = [
+        written(tmp_path / name, name, curves(level, i))
+        for i, (name, level) in enumerate(zip(("ant", "bee", "cat"), (0.4, 0.8, 0.9), strict=True))
+    ]
+    (view,) = of_study("variants", None)
+    figure = next(iter(dict(view.figures(sweep_of(models), STUDY(sweep_of(models)).tables("variants"))).values()))
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["bee", "cat"]
+    assert "than ant" in figure.get_suptitle()
+    plt.close("all")

@@ -1,6 +1,7 @@
 """Where one model builds more alignment than another, and when each commits which item in which language."""
 
 from collections.abc import Iterator, Mapping
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -18,6 +19,8 @@ from layeratlas.studies.variant_runs import MEAN
 _COLUMNS = 3
 _ALPHA = 0.05
 _NAMED = 60  # items whose names are written beside their row
+_LINE = 0.08  # of a panel's height
+_LETTER = 0.085  # inches of a title
 
 
 def figures(sweep: Sweep, tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Figure]]:
@@ -35,30 +38,34 @@ def _by(table: pd.DataFrame | None, column: str) -> Iterator[tuple[str, pd.DataF
 
 
 def differences_figure(rows: pd.DataFrame, measure: str) -> Figure:
-    """A panel per pair of languages, a line with its band per two models."""
+    """A panel per pair of languages, a line with its band per model that is compared with the baseline, the first of all."""
+    rows = rows[rows["first"] == rows["first"].iloc[0]]
     pairs = list(rows.groupby(["language_a", "language_b"], sort=False))
     figure, places = panels(len(pairs), _COLUMNS, (3.4, 2.2), above=1.2)
     for axes, ((a, b), of_pair) in zip(places, pairs, strict=True):
         axes.axhline(0, color="grey", linewidth=0.8)
-        for number, ((first, second), part) in enumerate(of_pair.groupby(["first", "second"], sort=False)):
+        for number, (second, part) in enumerate(of_pair.groupby("second", sort=False)):
             curve, mean = part[part["layer"] != MEAN], part[part["layer"] == MEAN].iloc[0]
-            label, colour = f"{second} less {first}", f"C{number}"
+            label, colour = str(second), f"C{number}"
             axes.fill_between(curve["depth"], curve["ci_low"], curve["ci_high"], color=colour, alpha=0.2, linewidth=0)
             axes.plot(curve["depth"], curve["value"], color=colour, linewidth=1.5, label=label)
             certain = curve[curve["p_fwer"] <= _ALPHA]
             axes.plot(certain["depth"], certain["value"], "o", color=colour, markersize=3)
-            place = (0.03, 0.94 - 0.1 * number)
-            said = f"mean {mean['value']:z.3f}, corrected p {mean['p_holm']:.2g}"
+            place = (0.02, 0.98 - _LINE * number)
+            said = f"mean {mean['value']:z.3f} ({mean['ci_low']:z.3f} to {mean['ci_high']:z.3f}), corrected p {mean['p_holm']:.2g}"
             axes.annotate(said, place, xycoords="axes fraction", fontsize=5.5, color=colour, va="top")
         axes.set_title(f"{a} – {b}", fontsize="small")
         axes.set_xlabel("depth", fontsize="x-small")
         axes.tick_params(labelsize="x-small")
+    low, high = places[0].get_ylim()
+    taken = min(0.6, _LINE * (rows["second"].nunique() + 0.5))  # of the height, by what is written above the curves
+    places[0].set_ylim(low, low + (high - low) / (1 - taken))  # of all panels: they share it
     handles = {label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles, loc="outside lower center", fontsize="x-small", frameon=False)
     first = rows.iloc[0]
     figure.suptitle(
-        f"{measure}, {first['dataset']}, {first['items']} items, pooling {first['pooling']}: above 0, the first named aligns more;"
-        f"\nbands: intervals over items; dots: p <= {_ALPHA:g} over all depths",
+        f"{measure}, {first['dataset']}, {first['items']} items, pooling {first['pooling']}: above 0, a model aligns more than"
+        f" {first['first']}\nbands: intervals over items; dots: p <= {_ALPHA:g} over all depths",
         fontsize="small",
     )
     return figure
@@ -69,7 +76,8 @@ def commitment_figure(table: pd.DataFrame) -> Figure:
     models = list(dict.fromkeys(table["model"]))
     table = table.assign(column=table["language_a"] + "–" + table["language_b"])
     items, columns = (list(dict.fromkeys(table[name])) for name in ("id", "column"))
-    size = (1.6 + len(models) * (0.8 + 0.28 * len(columns)), max(3.0, 1.6 + 0.13 * min(len(items), 100)))
+    width = 0.8 + 0.28 * len(columns)
+    size = (1.6 + len(models) * width, max(3.0, 1.6 + 0.13 * min(len(items), 100)))
     figure, grid = plt.subplots(1, len(models), figsize=size, layout="constrained", squeeze=False, sharey=True)
     most = table["place"].max()
     colours = ScalarMappable(Normalize(0, max(float(most), 1.0)), plt.get_cmap("viridis").with_extremes(bad="lightgrey"))
@@ -78,7 +86,8 @@ def commitment_figure(table: pd.DataFrame) -> Figure:
         places = own.pivot(index="id", columns="column", values="place").reindex(index=items, columns=columns)
         axes.imshow(places.where(places != NEVER), cmap=colours.cmap, norm=colours.norm, aspect="auto", interpolation="nearest")
         never = float((own["place"] == NEVER).mean())
-        axes.set_title(f"{model}\n{1 - never:.0%} commit", fontsize="x-small")
+        called = fill(model, max(12, int(width / _LETTER)))
+        axes.set_title(f"{called}\n{1 - never:.0%} commit", fontsize="x-small")
         axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=TICKS)
         if len(items) <= _NAMED:
             axes.set_yticks(range(len(items)), items, fontsize=5)
