@@ -20,7 +20,7 @@ from layeratlas.layers import block
 from layeratlas.runs import writing
 from layeratlas.runs.matrices import tidy, write_arrays
 from layeratlas.runs.older import completed
-from layeratlas.runs.reading import Run
+from layeratlas.runs.reading import Run, read_run
 
 OUTPUTS = Path(__file__).parents[1] / "outputs"
 HINTS = ("willReadFrequently", "GPU stall due to ReadPixels")  # Chromium's own advice on speed
@@ -89,6 +89,84 @@ def paged_run(
     ]
     writing.write_result(folder, _result(layers, n, k, names, languages), files)
     return folder
+
+
+def with_tables(folder: Path, analysis: str, tables: dict[str, pd.DataFrame], numbers: dict | None = None) -> Run:
+    """The run once more, with tables and numbers of one more analysis."""
+    run = read_run(folder)
+    files = [folder / name for name in run.result["checksums"] if name != "result.json"]
+    files += [writing.write_table(folder, name, table) for name, table in tables.items()]
+    result = {key: value for key, value in run.result.items() if key != "checksums"}
+    said = {"tables": list(tables), "tests": [], "ordered_tests": [], "sentences": [f"what {analysis} says"], "views": None}
+    result["analyses"] = result["analyses"] | {analysis: said}
+    result["statistics"] = result["statistics"] | {analysis: numbers or {}}
+    writing.write_result(folder, result, files)
+    return read_run(folder)
+
+
+def influence_tables(run: Run, groups=("north", "south", "west"), seed=0) -> dict[str, pd.DataFrame]:
+    """Changes of every cell without each group, single items in two cells, and what two accounts leave; all made up."""
+    rng = np.random.default_rng(seed)
+    cells = pd.MultiIndex.from_product([run.affinity.index, run.affinity.columns], names=["layer_a", "layer_b"]).to_frame(
+        index=False
+    )
+    sizes = {name: 8 if i else 5 for i, name in enumerate(groups)}
+    random = {size: rng.normal(0, 0.01, len(cells)) for size in set(sizes.values())}
+    of_cells = [
+        cells.assign(group=name, items=size, change=rng.normal(0, 0.1, len(cells)), random=random[size], random_sd=0.02, z=1.0)
+        for name, size in sizes.items()
+    ]
+    margin = rng.normal(0, 0.02, len(groups))
+    table = pd.DataFrame({"group": list(groups), "items": list(sizes.values()), "mean_change": 0.01, "mean_random": 0.0})
+    table = table.assign(
+        swap_margin_change=margin, swap_margin_random=0.001, swap_margin_random_sd=0.004, swap_margin_z=margin / 0.004
+    )
+    value = run.arrays["affinity"].ravel()
+    accounts = [
+        cells.assign(account=name, value=value, without=value - 0.05, control=value, share=rng.uniform(0, 0.4, len(cells)))
+        for name in ("token count", "the token that is read")
+    ]
+    items = [
+        pd.DataFrame({"layer_a": a, "layer_b": b, "item": np.arange(20), "id": [f"item-{i}" for i in range(20)]}).assign(
+            change=rng.normal(0, 0.01, 20)
+        )
+        for a, b in ((run.affinity.index[0], run.affinity.columns[0]), (run.affinity.index[-1], run.affinity.columns[-1]))
+    ]
+    return {
+        "influence": table,
+        "influence_cells": pd.concat(of_cells, ignore_index=True),
+        "influence_accounts": pd.concat(accounts, ignore_index=True),
+        "influence_items": pd.concat(items, ignore_index=True).assign(beyond=lambda made: made["change"]),
+    }
+
+
+def neighbors_tables(run: Run) -> dict[str, pd.DataFrame]:
+    """What the analysis would say of the run's own lists, for two of its cells."""
+    lists = run.neighbors()
+    assert lists is not None
+    n, k = lists["a"].shape[1:]
+    ids = run.table("items")["id"].to_numpy()
+    summary, items, counts = [], [], []
+    for place in range(2):
+        layers = {"layer_a": run.affinity.index[place], "layer_b": run.affinity.columns[place]}
+        shared = np.array([len(set(a) & set(b)) for a, b in zip(lists["a"][place], lists["b"][place], strict=True)], dtype=float)
+        depths = {f"depth_{side}": run.arrays[f"depth_{side}"][place] for side in "ab"}
+        numbers = {"shared": shared.mean(), "shared_chance": k * k / (n - 1), "none_share": (shared == 0).mean()}
+        numbers |= {
+            "none_share_chance": 0.5,
+            "small_p_share": 0.2,
+            "small_p_share_chance": 0.03,
+            "hubness_a": 0.4,
+            "hubness_b": 0.1,
+        }
+        summary.append(layers | depths | numbers)
+        items.append(pd.DataFrame({**layers, "id": ids, "shared": shared, "p": 0.5}))
+        counts.append(pd.DataFrame({**layers, "shared": range(k + 1), "items": np.bincount(shared.astype(int), minlength=k + 1)}))
+    return {
+        "neighbors": pd.DataFrame(summary),
+        "neighbors_items": pd.concat(items, ignore_index=True),
+        "neighbors_counts": pd.concat(counts, ignore_index=True).assign(chance=n / (k + 1)),
+    }
 
 
 def large_sweep(folder: Path, runs: int, layers: int) -> list[Run]:

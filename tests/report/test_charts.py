@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from pages_by_hand import paged_run
+from pages_by_hand import influence_tables, neighbors_tables, paged_run, with_tables
 
 import layeratlas
-from layeratlas.report.analyses import alignment, diagonal, geometry, stability
+from layeratlas.report.analyses import alignment, diagonal, geometry, influence, neighbors, stability
 from layeratlas.report.charts import Chart, Series
 from layeratlas.runs import writing
 
@@ -72,3 +72,69 @@ def test_a_run_without_a_swap_margin_has_no_chart_of_it(tmp_path):
     run.result["statistics"]["diagonal"]["swap"]["by_depth"] = {"depth": [0.5, 1.0], "margin": [0.1, 0.2]}
     (chart,) = diagonal.charts(run)
     assert chart.plain()["series"][0]["y"] == [0.1, 0.2]
+
+
+@pytest.fixture
+def neighbours(tmp_path):
+    run = layeratlas.read_run(paged_run(tmp_path / "run", n=30, k=4, texts=["A text of $5 and {braces}.", "हिन्दी में एक वाक्य"]))
+    return with_tables(run.folder, "neighbors", neighbors_tables(run), {"k": 4})
+
+
+def test_neighbours_in_common_are_drawn_beside_chance_and_counted_where_most_are_shared(neighbours):
+    shared, small, histogram, hubs = (chart.plain() for chart in neighbors.charts(neighbours))
+    table = neighbours.table("neighbors")
+    assert shared["series"][0]["y"] == table["shared"].tolist()
+    assert shared["series"][1]["y"] == table["shared_chance"].tolist()
+    assert [one["name"] for one in small["series"]] == ["texts of small p", "by chance", "share none", "share none, by chance"]
+    best = table.loc[table["shared"].idxmax()]
+    rows = neighbours.table("neighbors_counts").pipe(
+        lambda rows: rows[(rows["layer_a"] == best["layer_a"]) & (rows["layer_b"] == best["layer_b"])]
+    )
+    assert histogram["series"][0]["style"] == "bars"
+    assert histogram["series"][0]["y"] == rows["items"].tolist()
+    assert [one["y"] for one in hubs["series"]] == [table["hubness_a"].tolist(), table["hubness_b"].tolist()]
+
+
+def test_the_picture_of_a_text_quotes_its_neighbours_and_no_formula_or_letter_that_it_cannot_draw(neighbours):
+    figure = neighbors.texts_figure(neighbours)
+    said = [text.get_text() for text in figure.axes[0].texts]
+    best = neighbours.table("neighbors").pipe(lambda table: table.loc[table["shared"].idxmax()])
+    chosen = neighbors._middling(neighbours, best)
+    lists = neighbours.neighbors()
+    place, item = neighbours.affinity.index.get_loc(best["layer_a"]), int(chosen.removeprefix("item-"))
+    both = set(lists["a"][place][item]) & set(lists["b"][neighbours.affinity.columns.get_loc(best["layer_b"])][item])
+    assert str(len(both)) in said
+    assert str(4 - len(both)) in said
+    assert "letters that this" in " ".join(said)
+    figure.canvas.draw()
+
+
+def test_pictures_that_quote_texts_are_left_out_with_them(neighbours):
+    from layeratlas.report.figures import lacking, possible
+
+    assert "neighbors_texts" in [view.name for view in possible(neighbours)]
+    for views in (possible(neighbours, texts=False), lacking(neighbours, texts=False)):
+        assert [view.name for view in views] == ["affinity", "depth_curves", "neighbors"]
+
+
+def test_the_swap_margin_without_each_group_stands_on_the_band_of_random_groups(tmp_path):
+    run = layeratlas.read_run(paged_run(tmp_path / "run"))
+    run = with_tables(run.folder, "influence", influence_tables(run))
+    groups, accounts = (chart.plain() for chart in influence.charts(run))
+    assert groups["ticks"] == ["north", "south", "west"]
+    assert groups["series"][0]["y"] == run.table("influence")["swap_margin_change"].tolist()
+    np.testing.assert_allclose(groups["series"][1]["high"], 0.001 + 2 * 0.004)
+    best = run.arrays["affinity"].argmax(axis=1)
+    share = run.table("influence_accounts").query("account == 'token count'")["share"].to_numpy().reshape(run.affinity.shape)
+    assert accounts["series"][0]["y"] == share[np.arange(len(best)), best].tolist()
+    influence.influence_figure(run).canvas.draw()
+
+
+def test_a_run_without_a_swap_margin_shows_the_mean_of_its_cells_without_each_group(tmp_path):
+    run = layeratlas.read_run(paged_run(tmp_path / "run"))
+    tables = influence_tables(run)
+    margin = [column for column in tables["influence"] if column.startswith("swap")]
+    run = with_tables(run.folder, "influence", {"influence": tables["influence"].drop(columns=margin)})
+    (only,) = influence.charts(run)
+    assert "mean affinity" in only.title
+    influence.influence_figure(run).canvas.draw()

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
-from pages_by_hand import HOSTILE, OUTPUTS, paged_run
+from pages_by_hand import HOSTILE, OUTPUTS, influence_tables, neighbors_tables, paged_run, with_tables
 
 import layeratlas
 from layeratlas.report.page.run_page import write_run_page
@@ -216,6 +216,62 @@ def test_a_page_cannot_fetch_even_if_it_tried(chromium, page_of):
     assert page.evaluate(tried) == "refused"
     assert any("Content Security Policy" in text for text in heard)
     page.close()
+
+
+def test_a_kept_cell_says_which_groups_and_texts_carry_it_and_what_tokens_account_for(opened, page_of):
+    run, _ = page_of()
+    tables = influence_tables(run)
+    file = write_run_page(with_tables(run.folder, "influence", tables), texts=True)
+    cells = tables["influence_cells"].set_index(["layer_a", "layer_b", "group"]).sort_index()
+    with opened(file) as page:
+        click_cell(page, run, 3, 2)
+        here = cells.loc[("block_4", "block_3")]
+        far = ((here["change"] - here["random"]) / here["random_sd"]).abs()
+        strongest = far.idxmax()
+        said = page.inner_text("#explained")
+        assert f"{strongest} ({here['items'][strongest]} items)" in said
+        assert f"changes it by {'+' if here['change'][strongest] > 0 else '−'}{three(abs(here['change'][strongest]))}" in said
+        assert said.startswith("Leaving out" if far.max() > 3 else "No group")
+        accounts = tables["influence_accounts"].set_index(["layer_a", "layer_b", "account"])["share"]
+        for name in ("token count", "the token that is read"):
+            assert f"{name} accounts for {round(100 * accounts[('block_4', 'block_3', name)])} %" in said
+        chart = page.locator("#explained svg[role=application]")
+        chart.focus()
+        chart.press("ArrowRight")
+        change = here["change"]["north"]
+        assert f"north, 5 items: without the group {'' if change > 0 else '-'}{three(abs(change))}" in page.inner_text("#spoken")
+        items = tables["influence_items"].query("layer_a == 'block_6' and layer_b == 'block_4'")
+        assert "a block_6 and b block_4, the nearest cell" in said
+        first = page.locator("#explained .agree > div >> nth=0").locator(".id").first.inner_text()
+        assert first.startswith(items.loc[items["beyond"].idxmin(), "id"])
+
+
+def test_a_page_without_the_analysis_says_how_to_ask_for_it(opened, page_of):
+    run, file = page_of()
+    with opened(file) as page:
+        click_cell(page, run, 0, 0)
+        assert "analysis=[diagonal,influence]" in page.inner_text("#explained")
+
+
+def test_a_histogram_is_read_bar_by_bar(opened, page_of):
+    run, _ = page_of(n=60, k=6)
+    tables = neighbors_tables(run)
+    file = write_run_page(with_tables(run.folder, "neighbors", tables, {"k": 6}), texts=True)
+    best = tables["neighbors"].pipe(lambda table: table.loc[table["shared"].idxmax()])
+    counts = tables["neighbors_counts"].pipe(
+        lambda rows: rows[(rows["layer_a"] == best["layer_a"]) & (rows["layer_b"] == best["layer_b"])]
+    )
+    with opened(file) as page:
+        place = page.locator("[data-charts=neighbors]")
+        place.scroll_into_view_if_needed()
+        page.wait_for_selector("[data-charts=neighbors] rect.bar", state="attached")
+        chart = place.locator(".chart").nth(2)
+        heights = [float(bar.get_attribute("height")) for bar in chart.locator("svg[role=application] rect.bar").all()]
+        np.testing.assert_allclose(np.array(heights) / max(heights), counts["items"] / counts["items"].max(), atol=1e-6)
+        chart.locator("svg[role=application]").focus()
+        page.keyboard.press("Home")
+        assert f"texts {counts['items'].iloc[0]}" in page.inner_text("#spoken")
+        assert page.locator("img").count() == 0  # the picture that quotes texts was not drawn
 
 
 @pytest.mark.parametrize("width", [1280, 800])

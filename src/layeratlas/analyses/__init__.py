@@ -10,6 +10,8 @@ from layeratlas.analyses.base import RunNeeds as RunNeeds
 from layeratlas.analyses.base import Tensors as Tensors
 from layeratlas.analyses.diagonal import Diagonal as Diagonal
 from layeratlas.analyses.geometry import Geometry as Geometry
+from layeratlas.analyses.influence import Influence as Influence
+from layeratlas.analyses.neighbors import Neighbors as Neighbors
 from layeratlas.analyses.phases import Phases as Phases
 from layeratlas.analyses.stability import Stability as Stability
 from layeratlas.analyses.subspace import Subspace as Subspace

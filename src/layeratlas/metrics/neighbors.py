@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from layeratlas.arrays import AffinityMatrix, LayerActivations
-from layeratlas.errors import ConfigError
+from layeratlas.errors import ConfigError, Undefined
 from layeratlas.metrics.base import About, AbstractMetric, Chance, Doubt, checked
 from layeratlas.metrics.mantel import Sums, permutation_moments
 from layeratlas.metrics.nearest import COSINE_INVARIANCES, CosineNeighbors, Listed, Nearest
@@ -99,8 +99,8 @@ class AbstractNeighborMetric(AbstractMetric[Listed], abc.ABC):
         share = float((self.tied(signature) | copies).double().mean())
         return Doubt(EQUALLY_NEAR, share) if share >= _TOLD else None
 
-    def _too_few(self, listed: int) -> ValueError:
-        return ValueError(f"of {listed} listed neighbours of an item, fewer than k = {self.k} are in the subset")
+    def _too_few(self, listed: int) -> Undefined:
+        return Undefined(f"of {listed} listed neighbours of an item, fewer than k = {self.k} are in the subset")
 
 
 def renumbered(order: Int[Tensor, " n"]) -> Int[Tensor, " n"]:

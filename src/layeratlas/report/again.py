@@ -16,7 +16,7 @@ def run_again(run: Run, *, page: bool, texts: bool, only_lacking: bool = False) 
 
     What cannot be drawn or written is logged: the numbers are complete without.
     """
-    views = figures.lacking(run) if only_lacking else figures.possible(run)
+    views = figures.lacking(run, texts=texts) if only_lacking else figures.possible(run, texts=texts)
     figures.draw(run, views)
     if page and (views or lacks_page(run) or not only_lacking):
         try:

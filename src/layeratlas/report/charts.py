@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, SupportsFloat
 
-Style = Literal["line", "dashed", "dotted", "points"]
+Style = Literal["line", "dashed", "dotted", "points", "bars"]
 
 
 @dataclass(frozen=True)

@@ -32,14 +32,14 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 _CHARACTERS = 13  # of small print an inch
 
 
-def possible(run: Run) -> list[View]:
-    """The pictures that the run has numbers for: its matrix, and what its analyses found."""
-    return [View("affinity", [], affinity_figure), *of_run(run)]
+def possible(run: Run, *, texts: bool = True) -> list[View]:
+    """The pictures that the run has numbers for: its matrix, and what its analyses found; `texts=False`: none that quotes any."""
+    return [View("affinity", [], affinity_figure), *(view for view in of_run(run) if texts or not view.texts)]
 
 
-def lacking(run: Run) -> list[View]:
+def lacking(run: Run, *, texts: bool = True) -> list[View]:
     """Those of which a file is missing or empty: the run was killed before they were drawn, or the disk was full."""
-    return [view for view in possible(run) if not all(map(_drawn, _files(run.folder / "figures", view.name)))]
+    return [view for view in possible(run, texts=texts) if not all(map(_drawn, _files(run.folder / "figures", view.name)))]
 
 
 def _drawn(file: Path) -> bool:
@@ -141,6 +141,7 @@ def save(figure: Figure, folder: Path, name: str) -> None:
     """Write a picture as .png and .pdf, each whole or not at all."""
     try:
         folder.mkdir(exist_ok=True)
+        figure.set_dpi(_OPTIONS[".png"]["dpi"])  # letters of fewer pixels are narrower, and would be cut
         figure.draw_without_rendering()  # the layout, once for both files
         figure.set_layout_engine(None)
         for file in _files(folder, name):

@@ -21,13 +21,15 @@ from layeratlas.runs.reading import Run
 class View:
     """One picture of a run, `figures/<name>.png` and `.pdf`, which reads these of the run's `tables`.
 
-    `charts` are the same as the run's page draws them; without, the page shows the picture.
+    `charts` are the same as the run's page draws them; without, the page shows the picture. `texts`: the picture quotes texts, and
+    is left out with them (report.texts=false).
     """
 
     name: str
     tables: Sequence[str]
     figure: Callable[[Run], Figure]
     charts: Callable[[Run], Sequence[Chart]] | None = None
+    texts: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 from markupsafe import Markup
 
 from layeratlas.report.figures import name_of
+from layeratlas.report.page.influence import influence_of
 from layeratlas.report.page.packing import packed, table
 from layeratlas.report.page.rendering import PAGE, write_page
 from layeratlas.report.page.texts import chosen_items, neighbours_of, texts_of
@@ -21,7 +22,18 @@ logger = logging.getLogger(__name__)
 
 ROWS = 5_000  # of a table that the page holds; the others are in its file
 _BYTES = 1_500_000  # of pictures that the page draws no chart of; the others are in figures/
-_SCRIPTS = ("data.js", "colours.js", "controls.js", "table.js", "chart.js", "matrix.js", "readout.js", "texts.js", "run.js")
+_SCRIPTS = (
+    "data.js",
+    "colours.js",
+    "controls.js",
+    "table.js",
+    "chart.js",
+    "matrix.js",
+    "readout.js",
+    "texts.js",
+    "explain.js",
+    "run.js",
+)
 _TEXTS = ("text_a", "text_b")
 _OF_TEXTS = tuple(f"{which}_token_{side}" for which in ("first", "last", "last_content") for side in "ab")
 
@@ -31,7 +43,8 @@ def write_run_page(run: Run, *, texts: bool) -> Path:
     charts = _charts(run)
     items = _items(run, texts=texts) if "items" in run.tables else None
     data = {"matrix": _matrix(run), "charts": charts, "tables": list(_tables(run)), "items": items}
-    return write_page(run.folder, "run.html", _SCRIPTS, _said(run, charts) | {"data": Markup(packed(data))})
+    data["influence"] = influence_of(run)
+    return write_page(run.folder, "run.html", _SCRIPTS, _said(run, charts, texts=texts) | {"data": Markup(packed(data))})
 
 
 def lacks_page(run: Run) -> bool:
@@ -39,7 +52,7 @@ def lacks_page(run: Run) -> bool:
     return not (page.is_file() and page.stat().st_size)
 
 
-def _said(run: Run, charts: Mapping[str, Any]) -> dict[str, Any]:
+def _said(run: Run, charts: Mapping[str, Any], *, texts: bool) -> dict[str, Any]:
     """What the template says."""
     result = run.result
     config = result["provenance"]["config"]
@@ -56,7 +69,7 @@ def _said(run: Run, charts: Mapping[str, Any]) -> dict[str, Any]:
         "warnings": result.get("warnings") or [],
         "names": {side: name_of(result[side]) for side in "ab"},
         "has_items": "items" in run.tables,
-        "analyses": [_analysis(run, name, charts) for name in result["analyses"]],
+        "analyses": [_analysis(run, name, charts, texts=texts) for name in result["analyses"]],
         "balance": _side_by_side(result.get("balance") or {}),
         "sides": _side_by_side({side: _of_side(result[side]) for side in "ab"}),
         "certificate": _side_by_side({side: result[side].get("certificate") or {} for side in "ab"}),
@@ -84,13 +97,13 @@ def _side_by_side(node: dict[str, Any]) -> list[tuple[str, str, str]]:
     return [(key, a.get(key, "–"), b.get(key, "–")) for key in dict.fromkeys([*a, *b]) if key]
 
 
-def _analysis(run: Run, name: str, charts: Mapping[str, Any]) -> dict[str, Any]:
+def _analysis(run: Run, name: str, charts: Mapping[str, Any], *, texts: bool) -> dict[str, Any]:
     """An analysis' section: what it says, its charts or pictures, its tables and its numbers."""
     said = run.result["analyses"][name]
     return {
         "name": name,
         "sentences": [_capital(one) for one in said.get("sentences") or []],
-        "views": [_view(run, view, charts) for view in of_analysis(run, name)],
+        "views": [_view(run, view, charts) for view in of_analysis(run, name) if texts or not view.texts],
         "tables": [one for one in said["tables"] if one in run.tables],
         "numbers": list(rows_of(run.result["statistics"].get(name) or {})),
     }

@@ -30,7 +30,10 @@ class Chart {
     const seen = (key) => chart.series.flatMap((one) => one[key] ?? []).filter(Number.isFinite);
     const xs = seen("x");
     const ys = [...seen("y"), ...seen("low"), ...seen("high"), ...chart.rules].filter(Number.isFinite);
-    const [left, right] = chart.ticks ? [-0.4, chart.ticks.length - 0.6] : [Math.min(...xs), Math.max(...xs)];
+    const bars = chart.series.some((one) => one.style === "bars");
+    this.bar = bars ? 0.8 * spacing(xs) : 0;
+    if (bars) ys.push(0);
+    const [left, right] = chart.ticks ? [-0.4 - this.bar / 4, chart.ticks.length - 0.6 + this.bar / 4] : [Math.min(...xs) - this.bar / 2, Math.max(...xs) + this.bar / 2];
     let [bottom, top] = ys.length ? [Math.min(...ys), Math.max(...ys)] : [0, 1];
     if (bottom > 0 && bottom < 0.6 * top) bottom = 0;
     const room = (top - bottom || 1) * 0.04;
@@ -74,8 +77,9 @@ class Chart {
   }
 
   series(one, colour) {
+    if (one.style === "bars") this.bars(one, colour);
     for (const run of runsOf(one, (i) => one.low && Number.isFinite(one.x[i]) && Number.isFinite(one.low[i]) && Number.isFinite(one.high[i]))) {
-      if (one.style === "points") {
+      if (one.style === "points" || one.style === "bars") {
         for (const i of run) this.svg.append(drawn("line", { class: `whisker ${colour}`, x1: this.x(one.x[i]), x2: this.x(one.x[i]), y1: this.y(one.low[i]), y2: this.y(one.high[i]) }));
       } else {
         const above = run.map((i) => `${this.x(one.x[i])},${this.y(one.high[i])}`);
@@ -83,6 +87,7 @@ class Chart {
         this.svg.append(drawn("polygon", { class: `band ${colour}`, points: [...above, ...below].join(" ") }));
       }
     }
+    if (one.style === "bars") return;
     for (const run of runsOf(one, (i) => Number.isFinite(one.x[i]) && Number.isFinite(one.y[i]))) {
       if (one.style === "points" || run.length === 1) {
         for (const i of run) this.svg.append(drawn("circle", { class: colour, r: 2.6, cx: this.x(one.x[i]), cy: this.y(one.y[i]) }));
@@ -98,6 +103,15 @@ class Chart {
     const at = ((event.clientX - box.left) * CHART.width) / box.width;
     const far = (place) => Math.abs(this.x(place) - at);
     return this.places.reduce((best, place, i) => (far(place) < far(this.places[best]) ? i : best), 0);
+  }
+
+  bars(one, colour) {
+    one.x.forEach((x, i) => {
+      if (!Number.isFinite(one.y[i])) return;
+      const [from, to] = [this.x(x - this.bar / 2), this.x(x + this.bar / 2)];
+      const [top, foot] = [Math.min(this.y(one.y[i]), this.y(0)), Math.max(this.y(one.y[i]), this.y(0))];
+      this.svg.append(drawn("rect", { class: `bar ${colour}`, x: from, y: top, width: to - from, height: foot - top }));
+    });
   }
 
   key(event) {
@@ -138,6 +152,13 @@ class Chart {
   }
 }
 
+// The least distance of two places.
+function spacing(xs) {
+  const sorted = [...new Set(xs)].sort((x, y) => x - y);
+  const least = Math.min(...sorted.slice(1).map((x, i) => x - sorted[i]));
+  return Number.isFinite(least) ? least : 1;
+}
+
 function placesOf(chart) {
   const all = new Set(chart.series.flatMap((one) => one.x.filter((x, i) => Number.isFinite(x) && Number.isFinite(one.y[i]))));
   return [...all].sort((x, y) => x - y);
@@ -157,7 +178,7 @@ function colourClass(place) {
 function legend(chart) {
   const entries = chart.series.map((one, place) => {
     const colour = colourClass(place);
-    const sample = one.style === "points" ? drawn("circle", { class: colour, cx: 11, cy: 5, r: 3 }) : drawn("line", { class: `curve ${one.style} ${colour}`, x1: 1, x2: 21, y1: 5, y2: 5 });
+    const sample = one.style === "bars" ? drawn("rect", { class: `bar ${colour}`, x: 5, y: 0, width: 12, height: 10 }) : one.style === "points" ? drawn("circle", { class: colour, cx: 11, cy: 5, r: 3 }) : drawn("line", { class: `curve ${one.style} ${colour}`, x1: 1, x2: 21, y1: 5, y2: 5 });
     return element("li", {}, [drawn("svg", { "aria-hidden": "true" }, [sample]), one.name]);
   });
   return element("ul", { class: "legend" }, entries);

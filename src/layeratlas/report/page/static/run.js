@@ -113,12 +113,14 @@ function drawRun(data) {
   });
   const readout = new Readout(document.getElementById("matrix-readout"), matrix, Boolean(items));
   const texts = items ? new Texts(document.getElementById("texts-of-cell"), matrix, items) : null;
+  const explain = items ? new Explain(document.getElementById("explained"), matrix, data.influence, items) : null;
   const profiles = document.getElementById("profiles");
   controls(picture);
   picture.onpoint = (cell) => readout.show(cell, cell !== null && picture.kept !== null && cell.join() === picture.kept.join());
   picture.onkeep = (cell) => {
     readout.show(cell, true);
     texts?.show(cell);
+    explain?.show(cell);
     profiles.replaceChildren();
     new Chart(profiles, profile(matrix, "a", cell[0]), { onpoint: (j) => picture.point([cell[0], j]) });
     new Chart(profiles, profile(matrix, "b", cell[1]), { onpoint: (i) => picture.point([i, cell[1]]) });
