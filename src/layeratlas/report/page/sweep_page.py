@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from layeratlas.files.inert import inert
 from layeratlas.report.page.packing import packed, table
+from layeratlas.report.page.projector import projections
 from layeratlas.report.page.rendering import PAGE, write_page
 from layeratlas.report.page.wording import rows_of
 from layeratlas.runs.reading import Run
@@ -24,7 +25,18 @@ _PICTURES = 3_000_000  # bytes of pictures on a page; the others are in figures/
 _TABLES = 20_000  # rows of all tables together
 _SAID = 3  # sentences of studies above the table
 _STEPS = 2**16 - 1  # of a matrix between its smallest and its largest value
-_SCRIPTS = ("data.js", "colours.js", "controls.js", "table.js", "chart.js", "matrix.js", "overlay.js", "sweep.js")
+_SCRIPTS = (
+    "data.js",
+    "colours.js",
+    "controls.js",
+    "table.js",
+    "chart.js",
+    "matrix.js",
+    "overlay.js",
+    "space.js",
+    "projector.js",
+    "sweep.js",
+)
 _FIRST = ("sweep", "job", "side_a", "side_b", "dataset", "metric", "value", "ci_low", "ci_high", "p", "p_holm")
 _THEN = ("chance", "headline", "n", "pooling", "k", "warnings")
 _GROUPS = ("model_a", "model_b", "language_a", "language_b", "dataset", "metric", "pooling", "n")
@@ -48,6 +60,7 @@ def write_sweep_page(sweep: Sweep, answers: Mapping[str, Answer], pictures: Mapp
         "groups": _groups(sweep),
         "matrices": _matrices(sweep.runs),
         "swaps": [_swap(run) for run in sweep.runs],
+        "projections": projections(tables),
         "tables": [table(name, content, most) for name, content in tables.items()],
     }
     return write_page(into, "sweep.html", _SCRIPTS, _said(sweep, answers, pictures, into) | {"data": Markup(packed(data))})
@@ -76,6 +89,7 @@ def _said(sweep: Sweep, answers: Mapping[str, Answer], pictures: Mapping[str, Se
         "sentences": [one for study in studies for one in study["sentences"]][:_SAID],
         "studies": studies,
         "conditions": conditions,
+        "projected": any("joint_points" in answer.tables for answer in answers.values()),
     }
 
 

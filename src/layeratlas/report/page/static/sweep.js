@@ -50,6 +50,8 @@ function drawSweep(data) {
   pair.onchange = (chosen) => table.choose(chosen);
   curves.show(table.order);
   pair.show(0, Math.min(1, runs.rows - 1));
+  const projector = document.getElementById("projector");
+  if (projector) whenSeen(projector, () => new Projector(projector, data.projections));
   for (const host of document.querySelectorAll("details[data-table]")) {
     host.addEventListener("toggle", () => new Table(host, tables.find((one) => one.name === host.dataset.table)), { once: true });
   }
