@@ -63,7 +63,7 @@ def test_the_value_is_its_definition_item_by_item(metric, noise):
 def test_blocks_of_rows_give_what_all_rows_give(metric, monkeypatch):
     x, y = translations(seed=2)
     expected = affinity(metric, x, y)
-    monkeypatch.setattr(cosines, "blocks", lambda n, layers: (slice(start, min(start + 7, n)) for start in range(0, n, 7)))
+    monkeypatch.setattr(cosines, "row_ranges", lambda n, layers: (slice(start, min(start + 7, n)) for start in range(0, n, 7)))
     assert affinity(metric, x, y) == expected
 
 

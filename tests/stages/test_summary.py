@@ -12,7 +12,7 @@ from sweeps_by_hand import PAIRS, banded, write_run
 
 from layeratlas.errors import ConfigError
 from layeratlas.report.studies.depth import forest_figure
-from layeratlas.report.sweep_figures import Condition, PairMatrix, headline_figure
+from layeratlas.report.sweep_figures import Condition, ModelPair, headline_figure
 from layeratlas.runs import reading, writing
 from layeratlas.runs.jobs import Job, write_jobs
 from layeratlas.stages import summary
@@ -282,7 +282,7 @@ def test_ninety_jobs_over_ten_languages_are_summarised_in_less_than_a_minute_of_
 
 def picture(a, b, *, value, mirror=True):
     matrix, depths = banded(4, 4), np.arange(1, 5) / 4
-    return PairMatrix(a, b, matrix, depths, depths, mirror=mirror, itself=False, value=value)
+    return ModelPair(a, b, matrix, depths, depths, mirror=mirror, itself=False, value=value)
 
 
 def test_the_tables_of_the_runs_are_joined(sweep):

@@ -1,4 +1,4 @@
-"""Cosines of all items of one side with all of another, by blocks of rows: made from vectors, or held."""
+"""Cosines of all items of one side with all of another, by ranges of rows: made from vectors, or held."""
 
 import abc
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from layeratlas.arrays import LayerActivations
 from layeratlas.metrics.directions import Directions, about_common_mean
-from layeratlas.metrics.gram import blocks
+from layeratlas.metrics.gram import row_ranges
 from layeratlas.metrics.nearest import rounding
 
 Halves = Float[Tensor, " n"]
@@ -28,26 +28,26 @@ class Cosines(abc.ABC):
         return len(self.halves_a)
 
     @abc.abstractmethod
-    def part(self, block: slice) -> Float[Tensor, "rows n"]:
-        """Of the items of a block of side a."""
+    def part(self, rows: slice) -> Float[Tensor, "rows n"]:
+        """Of some items of side a."""
 
     @abc.abstractmethod
     def transposed(self) -> "Cosines":
         """Of side b with side a."""
 
-    def blocks(self) -> Iterator[tuple[slice, Float[Tensor, "rows n"], Float[Tensor, "rows n"]]]:
-        """Each block's values, and what rounding may make of them."""
-        for block in blocks(self.n, layers=1):
-            yield block, self.part(block), rounding(self.halves_a[block, None], self.halves_b)
+    def row_ranges(self) -> Iterator[tuple[slice, Float[Tensor, "rows n"], Float[Tensor, "rows n"]]]:
+        """The values of each range of rows, and what rounding may make of them."""
+        for rows in row_ranges(self.n, layers=1):
+            yield rows, self.part(rows), rounding(self.halves_a[rows, None], self.halves_b)
 
     def held(self) -> "HeldCosines":
         """The same as one n x n matrix, from which those of some items can be taken."""
-        return HeldCosines(self.halves_a, self.halves_b, torch.cat([self.part(block) for block in blocks(self.n, layers=1)]))
+        return HeldCosines(self.halves_a, self.halves_b, torch.cat([self.part(rows) for rows in row_ranges(self.n, layers=1)]))
 
 
 @dataclass(frozen=True)
 class CosinesOfVectors(Cosines):
-    """Made anew for each block, from vectors about their common mean."""
+    """Made anew for each range of rows, from vectors about their common mean."""
 
     a: LayerActivations
     b: LayerActivations
@@ -58,8 +58,8 @@ class CosinesOfVectors(Cosines):
         halves_left, halves_right = (part.square().sum(dim=1) / 2 for part in (left, right))
         return cls(halves_left, halves_right, left, right)
 
-    def part(self, block: slice) -> Float[Tensor, "rows n"]:
-        return torch.addmm(-self.halves_b, self.a[block], self.b.T) - self.halves_a[block, None]
+    def part(self, rows: slice) -> Float[Tensor, "rows n"]:
+        return torch.addmm(-self.halves_b, self.a[rows], self.b.T) - self.halves_a[rows, None]
 
     def transposed(self) -> "CosinesOfVectors":
         return CosinesOfVectors(self.halves_b, self.halves_a, self.b, self.a)
@@ -69,8 +69,8 @@ class CosinesOfVectors(Cosines):
 class HeldCosines(Cosines):
     values: Float[Tensor, "n n"]
 
-    def part(self, block: slice) -> Float[Tensor, "rows n"]:
-        return self.values[block]
+    def part(self, rows: slice) -> Float[Tensor, "rows n"]:
+        return self.values[rows]
 
     def transposed(self) -> "HeldCosines":
         return HeldCosines(self.halves_b, self.halves_a, self.values.T)

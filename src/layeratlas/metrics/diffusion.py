@@ -13,7 +13,7 @@ from torch import Tensor
 from layeratlas.arrays import AffinityMatrix, LayerActivations
 from layeratlas.errors import ConfigError, Undefined
 from layeratlas.metrics.base import About, AbstractMetric, Doubt, centred, checked
-from layeratlas.metrics.gram import Gaussian, blocks, median_gaussian
+from layeratlas.metrics.gram import Gaussian, median_gaussian, row_ranges
 
 _WHOLE_SPECTRUM = 1024  # up to here all eigenvalues take less time than the few largest by iteration
 _ROUNDING = 1e-14  # of an eigenvalue whose largest is 1
@@ -223,10 +223,10 @@ def _require_dimensions(dimensions: int) -> None:
 
 
 def _whole_kernel(x: LayerActivations, kernel: Gaussian) -> Float[Tensor, "n n"]:
-    """By blocks of rows, so that nothing else of its size is made."""
+    """By ranges of rows, so that nothing else of its size is made."""
     whole = torch.empty(len(x), len(x), dtype=x.dtype, device=x.device)
-    for block in blocks(len(x), layers=4):
-        whole[block] = kernel(x[block], x)
+    for rows in row_ranges(len(x), layers=4):
+        whole[rows] = kernel(x[rows], x)
     return whole.fill_diagonal_(1)
 
 

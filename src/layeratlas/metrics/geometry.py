@@ -13,7 +13,7 @@ from layeratlas.arrays import LayerActivations
 from layeratlas.errors import ConfigError, Undefined
 from layeratlas.metrics.base import checked
 from layeratlas.metrics.directions import unit_vectors
-from layeratlas.metrics.gram import blocks
+from layeratlas.metrics.gram import row_ranges
 from layeratlas.metrics.nearest import EuclideanNeighbors
 
 _ROUNDING = 1e-9  # of the log of two equal distances
@@ -93,9 +93,9 @@ def uniformity(x: LayerActivations) -> float:
     """
     unit = unit_vectors(checked(x, 2).double())
     n, total = len(unit), 0.0
-    for block in blocks(n, layers=2):
-        kernel = (4 * (unit[block] @ unit.T - 1)).exp()  # |u - v|^2 = 2 - 2 u.v
-        kernel[:, block].fill_diagonal_(0)
+    for rows in row_ranges(n, layers=2):
+        kernel = (4 * (unit[rows] @ unit.T - 1)).exp()  # |u - v|^2 = 2 - 2 u.v
+        kernel[:, rows].fill_diagonal_(0)
         total += float(kernel.sum())
     return math.log(total / (n * (n - 1)))
 

@@ -1,4 +1,4 @@
-"""Centred Gram matrices, made by blocks of rows over all layers at once and never whole."""
+"""Centred Gram matrices, made by ranges of rows over all layers at once and never whole."""
 
 import abc
 import math
@@ -13,15 +13,15 @@ from layeratlas.arrays import LayerActivations
 from layeratlas.errors import Undefined
 from layeratlas.metrics.mantel import Sums, centred_sums
 
-_NUMBERS_AT_ONCE = 2**26  # in all layers' blocks of rows together: 256 MB in float32
-_ROWS = 256  # at most: the half below the diagonal is not made, and a block stays in a processor's cache
+_NUMBERS_AT_ONCE = 2**26  # in all layers' ranges of rows together: 256 MB in float32
+_ROWS = 256  # at most: the half below the diagonal is not made, and a range of rows stays in a processor's cache
 _PAIRS = 2**15  # pairs of items whose values in 40 layers fit into a processor's caches
 _WHOLE_NUMBERS = 2**29  # up to here, permutations keep all layers' matrices in memory instead of making them again
 _SQRT_2 = math.sqrt(2)
 
 
 class Kernel(abc.ABC):
-    """A similarity of two items' vectors, for all pairs of a block of rows and of columns."""
+    """A similarity of two items' vectors, for all pairs of a range of rows and one of columns."""
 
     @abc.abstractmethod
     def __call__(self, x: Float[Tensor, "rows d"], y: Float[Tensor, "columns d"]) -> Float[Tensor, "rows columns"]: ...
@@ -103,13 +103,13 @@ class Gram:
     def sums(self) -> Sums:
         return centred_sums(trace=self.trace, squares_with_diagonal=self.squares, diagonal_diagonal=self.diagonal_squares)
 
-    def columns(self, block: slice, order: Int[Tensor, " n"] | None = None) -> Float[Tensor, "later columns"]:
-        """Centred values of the block's columns, from its first item's row on: the matrix is symmetric.
+    def columns(self, items: slice, order: Int[Tensor, " n"] | None = None) -> Float[Tensor, "later columns"]:
+        """Centred values of the columns of some items, from the first one's row on: the matrix is symmetric.
 
-        With an `order`, the block is one of the items in that order.
+        With an `order`, they are those of a range of items in that order.
         """
-        places = slice(block.start, None) if order is None else order[block.start :]
-        own = slice(0, block.stop - block.start)
+        places = slice(items.start, None) if order is None else order[items.start :]
+        own = slice(0, items.stop - items.start)
         x, row_terms = self.x[places], self.row_terms[places]
         values = self.kernel(x, x[own])
         values -= row_terms[own]
@@ -117,9 +117,9 @@ class Gram:
         values.diagonal().copy_(self.diagonal[places][own])
         return values
 
-    def weighted_columns(self, block: slice, order: Int[Tensor, " n"] | None = None) -> Float[Tensor, "later columns"]:
-        """Columns scaled such that inner products of all blocks together are those of the whole matrices."""
-        values = self.columns(block, order)
+    def weighted_columns(self, items: slice, order: Int[Tensor, " n"] | None = None) -> Float[Tensor, "later columns"]:
+        """Columns scaled such that inner products of all ranges together are those of the whole matrices."""
+        values = self.columns(items, order)
         values[values.shape[1] :] *= _SQRT_2
         return values
 
@@ -129,8 +129,8 @@ class Gram:
 
     def with_norms(self) -> "Gram":
         squares = diagonal_squares = trace = 0.0
-        for block in blocks(self.n, layers=1):
-            values = self.columns(block)
+        for rows in row_ranges(self.n, layers=1):
+            values = self.columns(rows)
             diagonal = values.diagonal().double()
             squares += 2 * _sum_of_squares(values[values.shape[1] :]) + _sum_of_squares(values[: values.shape[1]])
             diagonal_squares += float(diagonal.square().sum())
@@ -161,11 +161,11 @@ def u_centred(x: LayerActivations, kernel: Kernel) -> Gram:
 
 
 def inner_products(a: Sequence[Gram], b: Sequence[Gram]) -> Float[Tensor, "layers_a layers_b"]:
-    """<K, L> for each layer of a and b. Products are in the activations' precision, sums over blocks in float64."""
+    """<K, L> for each layer of a and b. Products are in the activations' precision, sums over ranges of rows in float64."""
     wide = torch.promote_types(a[0].x.dtype, b[0].x.dtype)
     products = torch.zeros(len(a), len(b), dtype=torch.float64)
-    for block in blocks(a[0].n, len(a) + len(b)):
-        k, l = (torch.stack([gram.weighted_columns(block).flatten().to(wide) for gram in side]) for side in (a, b))  # noqa: E741 (K and L)
+    for rows in row_ranges(a[0].n, len(a) + len(b)):
+        k, l = (torch.stack([gram.weighted_columns(rows).flatten().to(wide) for gram in side]) for side in (a, b))  # noqa: E741 (K and L)
         products += (k @ l.T).double().cpu()
     return products
 
@@ -175,7 +175,7 @@ def permuted_inner_products(
 ) -> Float[Tensor, "draws layers_a layers_b"]:
     """The same for each order of b's items: re-indexing whole matrices where they fit, else making their rows again.
 
-    By blocks of pairs of items, so that what is re-indexed is multiplied while it is in a processor's cache. The same order gives
+    By ranges of pairs of items, so that what is re-indexed is multiplied while it is in a processor's cache. The same order gives
     the same bits, wherever it stands among the others.
     """
     n = a[0].n
@@ -199,8 +199,8 @@ def permuted_inner_products(
     return products.cpu()
 
 
-def blocks(n: int, layers: int) -> Iterator[slice]:
-    """Row blocks such that those of all layers together stay below a fixed amount of memory."""
+def row_ranges(n: int, layers: int) -> Iterator[slice]:
+    """Ranges of rows such that those of all layers together stay below a fixed amount of memory."""
     rows = max(1, min(n, _ROWS, _NUMBERS_AT_ONCE // (layers * n)))
     yield from (slice(start, min(start + rows, n)) for start in range(0, n, rows))
 
@@ -220,20 +220,20 @@ def median_squared_distance(x: LayerActivations) -> float:
     range that holds the median, and only the distances in it are sorted.
     """
     counts = torch.zeros(2**16, dtype=torch.long, device=x.device)
-    for distances in _distance_blocks(x):
+    for distances in _distances_of_rows(x):
         counts += torch.bincount(_upper_bits(distances), minlength=2**16)
     below = counts.cumsum(0)
     middle = torch.tensor([(len(x) ** 2 - 1) // 2, len(x) ** 2 // 2], device=x.device)
     low, high = torch.searchsorted(below, middle, right=True).tolist()
-    within = [d[(bits >= low) & (bits <= high)] for d in _distance_blocks(x) for bits in [_upper_bits(d)]]
+    within = [d[(bits >= low) & (bits <= high)] for d in _distances_of_rows(x) for bits in [_upper_bits(d)]]
     skipped = int(below[low - 1]) if low else 0
     return float(torch.cat(within).sort().values[middle - skipped].mean())
 
 
-def _distance_blocks(x: LayerActivations) -> Iterator[Float[Tensor, " _"]]:
-    for block in blocks(len(x), layers=4):
-        distances = squared_distances(x[block], x)
-        distances[:, block].fill_diagonal_(0)
+def _distances_of_rows(x: LayerActivations) -> Iterator[Float[Tensor, " _"]]:
+    for rows in row_ranges(len(x), layers=4):
+        distances = squared_distances(x[rows], x)
+        distances[:, rows].fill_diagonal_(0)
         yield distances.flatten()
 
 
@@ -245,9 +245,9 @@ def _off_diagonal_row_sums(x: LayerActivations, kernel: Kernel) -> Float[Tensor,
     if isinstance(kernel, Linear):
         return -kernel.itself(x)  # with mean 0, whole rows sum to 0
     sums = []
-    for block in blocks(len(x), layers=2):
-        values = kernel(x[block], x)
-        values[:, block].fill_diagonal_(0)
+    for rows in row_ranges(len(x), layers=2):
+        values = kernel(x[rows], x)
+        values[:, rows].fill_diagonal_(0)
         sums.append(values.double().sum(dim=1))
     return torch.cat(sums).to(x.dtype)
 
@@ -258,6 +258,6 @@ def _sum_of_squares(values: Float[Tensor, "rows columns"]) -> float:
 
 def _whole(gram: Gram) -> Float[Tensor, "n n"]:
     upper = torch.zeros(gram.n, gram.n, device=gram.x.device, dtype=gram.x.dtype)
-    for block in blocks(gram.n, layers=1):
-        upper[block, block.start :] = gram.columns(block).T
+    for rows in row_ranges(gram.n, layers=1):
+        upper[rows, rows.start :] = gram.columns(rows).T
     return upper.triu() + upper.triu(1).T

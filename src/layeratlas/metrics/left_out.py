@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from layeratlas.metrics.gram import Gram, blocks
+from layeratlas.metrics.gram import Gram, row_ranges
 
 Products = Float[Tensor, "groups layers_a layers_b"]
 
@@ -84,13 +84,13 @@ def products_without(a: Sequence[Gram], b: Sequence[Gram], groups: Groups) -> Le
     products = torch.zeros(count, count, len(a), len(b), dtype=torch.float64)
     sums_a, sums_b = _Sums(len(a), groups), _Sums(len(b), groups)
     group_of = torch.repeat_interleave(torch.arange(count), groups.sizes)
-    for group, block in _blocks_in_groups(groups, n, len(a) + len(b)):
-        members = torch.nn.functional.one_hot(group_of[block.start :], count).T.to(device, a[0].x.dtype)
+    for group, rows in _ranges_in_groups(groups, n, len(a) + len(b)):
+        members = torch.nn.functional.one_hot(group_of[rows.start :], count).T.to(device, a[0].x.dtype)
         k, l = (  # noqa: E741 (K and L)
-            torch.stack([_weighted(gram, i, block, order, group, members, sums).to(wide) for i, gram in enumerate(side)])
+            torch.stack([_weighted(gram, i, rows, order, group, members, sums).to(wide) for i, gram in enumerate(side)])
             for side, sums in ((a, sums_a), (b, sums_b))
         )
-        bounds, columns = [0, *(max(0, end - block.start) for end in groups.ends)], block.stop - block.start
+        bounds, columns = [0, *(max(0, end - rows.start) for end in groups.ends)], rows.stop - rows.start
         for other in range(group, count):
             part = slice(bounds[other] * columns, bounds[other + 1] * columns)
             products[group, other] += (k[:, part] @ l[:, part].T).double().cpu()
@@ -100,7 +100,7 @@ def products_without(a: Sequence[Gram], b: Sequence[Gram], groups: Groups) -> Le
 def _weighted(
     gram: Gram,
     layer: int,
-    block: slice,
+    rows: slice,
     order: Int[Tensor, " n"] | None,
     group: int,
     members: Float[Tensor, "groups later"],
@@ -110,18 +110,18 @@ def _weighted(
 
     `members` is 1 where a row is an item of a group.
     """
-    values = gram.columns(block, order)
+    values = gram.columns(rows, order)
     columns = values.shape[1]
-    sums.rows[layer, block] += (members.to(values.dtype) @ values).T.double().cpu()
-    sums.rows[layer, block.stop :, group] += values[columns:].sum(dim=1).double().cpu()
+    sums.rows[layer, rows] += (members.to(values.dtype) @ values).T.double().cpu()
+    sums.rows[layer, rows.stop :, group] += values[columns:].sum(dim=1).double().cpu()
     values[columns:] *= 2**0.5
     squares = values.square().sum(dim=1).double()
     sums.squares[group, :, layer] += (members.double() @ squares).cpu()
     return values.flatten()
 
 
-def _blocks_in_groups(groups: Groups, n: int, layers: int) -> list[tuple[int, slice]]:
-    (largest, *_) = blocks(n, layers)
+def _ranges_in_groups(groups: Groups, n: int, layers: int) -> list[tuple[int, slice]]:
+    (largest, *_) = row_ranges(n, layers)
     found, start = [], 0
     for group, end in enumerate(groups.ends):
         while start < end:

@@ -192,12 +192,12 @@ def _moments(credit: Credits) -> tuple[float, float]:
 def nearest(cosines: Cosines, handicap: Float[Tensor, " n"] | None = None) -> Credits:
     """1/m for each item's m equally near items of the other side; `handicap` is taken off the latter's similarities."""
     parts = []
-    for block, similarity, noise in cosines.blocks():
+    for of_rows, similarity, noise in cosines.row_ranges():
         similarity = similarity if handicap is None else similarity - handicap
         best, place = similarity.max(dim=1, keepdim=True)
         near = similarity >= best - torch.maximum(noise, noise.gather(1, place))
         rows, columns = near.nonzero(as_tuple=True)
-        parts.append((rows + block.start, columns, 1 / near.sum(dim=1).double()[rows]))
+        parts.append((rows + of_rows.start, columns, 1 / near.sum(dim=1).double()[rows]))
     rows, columns, weights = (torch.cat(part) for part in zip(*parts, strict=True))
     return _sparse(torch.stack([rows, columns]), weights, cosines.n)
 
@@ -317,4 +317,4 @@ class CSLS(AbstractRetrieval):
 
     def _density(self, cosines: Cosines) -> Float[Tensor, " n"]:
         """Mean cosine of each item to its k nearest of the other side, less 1."""
-        return torch.cat([similarity.topk(self.k, dim=1).values.mean(dim=1) for _, similarity, _ in cosines.blocks()])
+        return torch.cat([similarity.topk(self.k, dim=1).values.mean(dim=1) for _, similarity, _ in cosines.row_ranges()])

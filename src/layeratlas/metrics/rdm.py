@@ -41,17 +41,17 @@ class PairMatrix:
         pairs = self.pairs.new_empty(len(items) * (len(items) - 1) // 2)
         starts = torch.arange(self.n, device=items.device)
         starts = starts * (2 * self.n - starts - 3) // 2 - 1  # pair (i, j) stands at starts[i] + j
-        for block, i, j in pair_blocks(len(items), items.device):
+        for of_rows, i, j in pair_ranges(len(items), items.device):
             first, second = items.index_select(0, i), items.index_select(0, j)
             places = starts.index_select(0, torch.minimum(first, second)) + torch.maximum(first, second)
-            pairs[block] = self.pairs.index_select(0, places)
+            pairs[of_rows] = self.pairs.index_select(0, places)
         return PairMatrix(pairs, self.own[items])
 
     def row_sums(self) -> Float[Tensor, " n"]:
         """Sum of each row without the diagonal, in float64."""
         sums = torch.zeros(self.n, dtype=torch.float64, device=self.own.device)
-        for block, i, j in pair_blocks(self.n, self.own.device):
-            values = self.pairs[block].double()
+        for of_rows, i, j in pair_ranges(self.n, self.own.device):
+            values = self.pairs[of_rows].double()
             sums += torch.bincount(i, values, self.n) + torch.bincount(j, values, self.n)
         return sums
 
@@ -63,8 +63,8 @@ class PairMatrix:
         return upper + upper.T
 
 
-def pair_blocks(n: int, device: torch.device) -> Iterator[tuple[slice, Int[Tensor, " block"], Int[Tensor, " block"]]]:
-    """The pairs i < j of n items by blocks of rows: where they stand among all pairs, i, and j."""
+def pair_ranges(n: int, device: torch.device) -> Iterator[tuple[slice, Int[Tensor, " pairs"], Int[Tensor, " pairs"]]]:
+    """The pairs i < j of n items by ranges of rows: where they stand among all pairs, i, and j."""
     rows, start = max(1, PAIRS_AT_ONCE // n), 0
     for row in range(0, n - 1, rows):
         i, j = torch.triu_indices(min(rows, n - row), n - row, offset=1, device=device) + row
@@ -91,7 +91,7 @@ class AbstractDissimilarity(abc.ABC):
         """The dissimilarity, given the squared distance of the vectors."""
 
     def __call__(self, x: LayerActivations) -> Pairs:
-        """The upper triangle of the RDM, row by row; only blocks of its rows are ever whole."""
+        """The upper triangle of the RDM, row by row; only a range of its rows is ever whole."""
         x, n = self.vectors(x), len(x)
         pairs, filled = x.new_empty(n * (n - 1) // 2), 0
         for start in range(0, n, _ROWS):

@@ -14,7 +14,7 @@ from layeratlas.arrays import AffinityMatrix, LayerActivations
 from layeratlas.errors import Undefined
 from layeratlas.metrics.base import About, AbstractMetric, Chance, checked
 from layeratlas.metrics.mantel import Sums, permutation_moments
-from layeratlas.metrics.rdm import PAIRS_AT_ONCE, AbstractDissimilarity, PairMatrix, Pairs, pair_blocks
+from layeratlas.metrics.rdm import PAIRS_AT_ONCE, AbstractDissimilarity, PairMatrix, Pairs, pair_ranges
 
 _WHOLE_NUMBERS = 2**29  # up to here, permutations keep the n x n matrices of all layers of b in memory: 2 GB in float32
 
@@ -67,7 +67,7 @@ class AbstractCosine(AbstractComparison, abc.ABC):
     cost = "n² a pair"
 
     def similarity(self, a: Sequence[PairMatrix], b: Sequence[PairMatrix]) -> AffinityMatrix:
-        """Products are in the activations' precision, sums over blocks of pairs in float64."""
+        """Products are in the activations' precision, sums over ranges of pairs in float64."""
         wide = torch.promote_types(a[0].pairs.dtype, b[0].pairs.dtype)
         products = _stacked([m.own for m in a], wide) @ _stacked([m.own for m in b], wide).T / 2
         products = products.double().cpu()
@@ -87,8 +87,8 @@ class AbstractCosine(AbstractComparison, abc.ABC):
         own_a, own_b = (_stacked([m.own for m in side], wide) for side in (a, b))
         products = torch.stack([own_a @ own_b[:, order].T for order in orders]).double().cpu() / 2
         l = torch.stack([m.whole() for m in b], dim=-1).flatten(end_dim=1).to(wide)  # noqa: E741 (K and L)
-        for block, i, j in pair_blocks(n, device):
-            k = _stacked([m.pairs[block] for m in a], wide)
+        for of_rows, i, j in pair_ranges(n, device):
+            k = _stacked([m.pairs[of_rows] for m in a], wide)
             places = (order.index_select(0, i) * n + order.index_select(0, j) for order in orders)
             products += torch.stack([k @ l.index_select(0, place) for place in places]).double().cpu()
         return 2 * products
@@ -170,8 +170,8 @@ class WhitenedCosine(AbstractCosine):
         dtype, means = matrix.pairs.dtype, (matrix.row_sums() + matrix.own.double()) / matrix.n
         means -= means.mean() / 2
         pairs = torch.empty_like(matrix.pairs)
-        for block, i, j in pair_blocks(matrix.n, means.device):
-            pairs[block] = (matrix.pairs[block] - (means[i] + means[j])).to(dtype)
+        for of_rows, i, j in pair_ranges(matrix.n, means.device):
+            pairs[of_rows] = (matrix.pairs[of_rows] - (means[i] + means[j])).to(dtype)
         own = (matrix.own - 2 * means).to(dtype)
         return PairMatrix(pairs, own).scaled((2 * _squares(pairs) + _squares(own)) ** -0.5)
 
@@ -235,8 +235,8 @@ def _kept_pairs(items: Int[Tensor, " m"], n: int, device: torch.device) -> Bool[
     present = torch.zeros(n, dtype=torch.bool, device=device)
     present[items.to(device)] = True
     kept = torch.empty(n * (n - 1) // 2, dtype=torch.bool, device=device)
-    for block, i, j in pair_blocks(n, device):
-        kept[block] = present[i] & present[j]
+    for of_rows, i, j in pair_ranges(n, device):
+        kept[of_rows] = present[i] & present[j]
     return kept
 
 

@@ -30,7 +30,7 @@ _IN_CELLS = 12  # sides whose numbers are written into their cells
 
 
 @dataclass(frozen=True)
-class PairMatrix:
+class ModelPair:
     """One pair of sides: affinities and depths, blocks only.
 
     `mirror`: the matrix of (b, a) is its transpose and was not run. `itself`: both sides are one model over the same texts.
@@ -46,7 +46,7 @@ class PairMatrix:
     itself: bool
     value: float
 
-    def transposed(self) -> "PairMatrix":
+    def transposed(self) -> "ModelPair":
         return replace(self, a=self.b, b=self.a, matrix=self.matrix.T, depth_a=self.depth_b, depth_b=self.depth_a)
 
 
@@ -57,10 +57,10 @@ class Condition:
     title: str
     metric: str
     headline: str
-    pairs: Sequence[PairMatrix]
+    pairs: Sequence[ModelPair]
 
     @property
-    def oriented(self) -> list[PairMatrix]:
+    def oriented(self) -> list[ModelPair]:
         """Every pair, in both orders where one order stands for both."""
         known = {(pair.a, pair.b) for pair in self.pairs}
         return [*self.pairs, *(p.transposed() for p in self.pairs if p.mirror and p.a != p.b and (p.b, p.a) not in known)]
@@ -89,11 +89,11 @@ def _languages(rows: pd.DataFrame) -> str:
     return ", ".join(both) if len(both) <= _NAMED else f"{len(both)} languages"
 
 
-def _pair(run: Run, row: pd.Series, *, one_kind: bool) -> PairMatrix:
+def _pair(run: Run, row: pd.Series, *, one_kind: bool) -> ModelPair:
     """`one_kind`: some side is a row of one pair and a column of another, so that rows and columns mean the same."""
     depths = {side: run.arrays[f"depth_{side}"] for side in "ab"}
     blocks = {side: np.flatnonzero(np.isfinite(depths[side])) for side in "ab"}
-    return PairMatrix(
+    return ModelPair(
         a=row["side_a"],
         b=row["side_b"],
         matrix=run.arrays["affinity"][np.ix_(blocks["a"], blocks["b"])],

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from layeratlas.errors import Undefined
-from layeratlas.report.sweep_figures import LINE, TICKS, Condition, PairMatrix, condition_of, title
+from layeratlas.report.sweep_figures import LINE, TICKS, Condition, ModelPair, condition_of, title
 from layeratlas.report.views import SweepView
 from layeratlas.statistics.diagonal import diagonal_means
 from layeratlas.studies import Sweep
@@ -110,7 +110,7 @@ def forest_figure(condition: Condition, pairs: pd.DataFrame, summary: pd.DataFra
     return figure
 
 
-def _on_off(pair: PairMatrix) -> tuple[float, float] | None:
+def _on_off(pair: ModelPair) -> tuple[float, float] | None:
     """None where every cell lies on the diagonal, or both sides are the same."""
     try:
         return None if pair.itself else diagonal_means(pair.matrix)
