@@ -211,7 +211,7 @@ class LayerPair:
 def ranks(cosines: HeldCosines) -> Float[np.ndarray, " n"]:
     """Of each item's partner among all items of the other side, 1 for the nearest; equally near ones share their places' mean."""
     parts = []
-    for block, similarity, noise in cosines.blocks():
+    for block, similarity, noise in cosines.row_ranges():
         own = similarity.diagonal(offset=block.start)[:, None]
         slack = torch.maximum(noise, noise.diagonal(offset=block.start)[:, None])
         nearer, as_near = similarity > own + slack, (similarity - own).abs() <= slack

@@ -1,7 +1,7 @@
 """What every metric is: a signature per layer, and an affinity of all pairs of signatures."""
 
 import abc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
@@ -40,7 +40,8 @@ class About:
 
     `bounds` are the smallest and largest value attainable, `self_value` the value of a layer with itself (None where it
     depends on the layer), `invariances` the transformations of one side (of INVARIANCES) that change nothing. `symmetric`: the
-    affinity of (b, a) is the transpose of that of (a, b). `same_space`: both sides must be vectors of one space.
+    affinity of (b, a) is the transpose of that of (a, b). `same_space`: both sides must be vectors of one space. `min_n`: the
+    fewest items that give a value, unless the metric's options ask for more.
     """
 
     name: str
@@ -54,6 +55,7 @@ class About:
     source: str
     symmetric: bool = True
     same_space: bool = False
+    min_n: int = 2
 
 
 class Chance(NamedTuple):
@@ -91,9 +93,9 @@ class AbstractMetric(abc.ABC, Generic[Signature]):
         return self.about.name
 
     @property
-    @abc.abstractmethod
     def min_n(self) -> int:
-        """The fewest items that give a value."""
+        """The fewest items that give a value with these options."""
+        return self.about.min_n
 
     @abc.abstractmethod
     def signature(self, x: LayerActivations) -> Signature:
@@ -150,6 +152,25 @@ class AbstractMetric(abc.ABC, Generic[Signature]):
         generator = torch.Generator().manual_seed(0)
         orders = torch.stack([torch.randperm(self.items(a[0]), generator=generator) for _ in range(CHANCE_DRAWS)])
         return Chance(self.permuted_affinity(a, b, orders).mean(dim=0), None)
+
+
+class AbstractVectorsMetric(AbstractMetric[AnyLayer], abc.ABC):
+    """A metric whose signature is a vector an item, which that of some items follows from."""
+
+    def items(self, signature: LayerActivations) -> int:
+        return len(signature)
+
+    def permuted(self, signature: LayerActivations, order: Int[Tensor, " n"]) -> LayerActivations:
+        return signature[order.to(signature.device)]
+
+    def subset(self, signature: LayerActivations, kept: Int[Tensor, " m"]) -> Float[Tensor, "m _"]:
+        return self.signature(signature[kept.to(signature.device)])
+
+
+def of_all_pairs(similarity: Callable[[Any, Any], float | Tensor], a: Iterable[Any], b: Iterable[Any]) -> AffinityMatrix:
+    """The similarity of each layer of a with each of b, one pair after another."""
+    b = list(b)
+    return torch.tensor([[float(similarity(x, y)) for y in b] for x in a], dtype=torch.float64)
 
 
 def checked(x: LayerActivations, min_n: int) -> LayerActivations:

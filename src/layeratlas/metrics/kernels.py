@@ -105,18 +105,6 @@ class AbstractGramMetric(AbstractMetric[Gram], abc.ABC):
         return Chance(moments.mean * unit, moments.variance * unit.square())
 
 
-class AbstractBiased(AbstractGramMetric, abc.ABC):
-    @property
-    def min_n(self) -> int:
-        return 3
-
-
-class AbstractDebiased(AbstractGramMetric, abc.ABC):
-    @property
-    def min_n(self) -> int:
-        return 4
-
-
 @dataclass(frozen=True)
 class AbstractGaussianMetric(AbstractGramMetric, abc.ABC):
     """Gram matrices of a Gaussian kernel whose bandwidth is `bandwidth` times the layer's median distance.
@@ -141,7 +129,7 @@ class AbstractGaussianMetric(AbstractGramMetric, abc.ABC):
 
 
 @dataclass(frozen=True)
-class CKARBF(AbstractGaussianMetric, AbstractBiased):
+class CKARBF(AbstractGaussianMetric):
     """CKA with a Gaussian kernel (Kornblith et al., 2019, section 3), the biased estimator."""
 
     about = About(
@@ -154,6 +142,7 @@ class CKARBF(AbstractGaussianMetric, AbstractBiased):
         invariances=RIGID,
         cost="4 n² d a layer, n² a pair",
         source="Kornblith et al. 2019",
+        min_n=3,
     )
 
     def gram(self, x: LayerActivations) -> Gram:
@@ -161,7 +150,7 @@ class CKARBF(AbstractGaussianMetric, AbstractBiased):
 
 
 @dataclass(frozen=True)
-class CKARBFDebiased(AbstractGaussianMetric, AbstractDebiased):
+class CKARBFDebiased(AbstractGaussianMetric):
     """CKA with a Gaussian kernel from the unbiased estimator of HSIC."""
 
     about = About(
@@ -174,6 +163,7 @@ class CKARBFDebiased(AbstractGaussianMetric, AbstractDebiased):
         invariances=RIGID,
         cost="4 n² d a layer, n² a pair",
         source="Song et al. 2012",
+        min_n=4,
     )
 
     def gram(self, x: LayerActivations) -> Gram:
@@ -181,7 +171,7 @@ class CKARBFDebiased(AbstractGaussianMetric, AbstractDebiased):
 
 
 @dataclass(frozen=True)
-class HSIC(AbstractGaussianMetric, AbstractDebiased):
+class HSIC(AbstractGaussianMetric):
     """Hilbert-Schmidt independence criterion with a Gaussian kernel, the unbiased estimator (Song et al., 2012, eq. 5).
 
     Not normalised: a layer's value with itself depends on its spectrum, so compare values only where that does not matter.
@@ -197,6 +187,7 @@ class HSIC(AbstractGaussianMetric, AbstractDebiased):
         invariances=RIGID,
         cost="4 n² d a layer, n² a pair",
         source="Song et al. 2012",
+        min_n=4,
     )
 
     def gram(self, x: LayerActivations) -> Gram:
@@ -208,7 +199,7 @@ class HSIC(AbstractGaussianMetric, AbstractDebiased):
 
 
 @dataclass(frozen=True)
-class DistanceCorrelation(AbstractBiased):
+class DistanceCorrelation(AbstractGramMetric):
     """Distance correlation (Székely et al., 2007, definition 3), the biased estimator: it is 0 only for independent layers.
 
     The root of the cosine of double-centred matrices of Euclidean distances.
@@ -224,6 +215,7 @@ class DistanceCorrelation(AbstractBiased):
         invariances=RIGID,
         cost="3 n² d a layer, n² a pair",
         source="Székely et al. 2007",
+        min_n=3,
     )
 
     def gram(self, x: LayerActivations) -> Gram:
@@ -237,7 +229,7 @@ class DistanceCorrelation(AbstractBiased):
 
 
 @dataclass(frozen=True)
-class DistanceCorrelationDebiased(AbstractDebiased):
+class DistanceCorrelationDebiased(AbstractGramMetric):
     """Squared distance correlation, bias-corrected (Székely and Rizzo, 2014, eq. 3.2): 0 in the mean for independent layers."""
 
     about = About(
@@ -250,6 +242,7 @@ class DistanceCorrelationDebiased(AbstractDebiased):
         invariances=RIGID,
         cost="3 n² d a layer, n² a pair",
         source="Székely & Rizzo 2014",
+        min_n=4,
     )
 
     def gram(self, x: LayerActivations) -> Gram:

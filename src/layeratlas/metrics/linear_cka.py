@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from layeratlas.arrays import AffinityMatrix, LayerActivations
 from layeratlas.errors import ConfigError, Undefined
-from layeratlas.metrics.base import RIGID, About, AbstractMetric, AnyLayer, Chance, centred, checked, in_few_dimensions
+from layeratlas.metrics.base import RIGID, About, AbstractVectorsMetric, AnyLayer, Chance, centred, checked, in_few_dimensions
 from layeratlas.metrics.gram import Gram, Linear, double_centred, u_centred
-from layeratlas.metrics.kernels import AbstractBiased, AbstractDebiased, AbstractGramMetric, Norms, Products
+from layeratlas.metrics.kernels import AbstractGramMetric, Norms, Products
 from layeratlas.metrics.left_out import Groups
 
 
@@ -51,7 +51,7 @@ def feature_products(a: Sequence[Gram], b: Sequence[Gram]) -> Products:
 
 
 @dataclass(frozen=True)
-class CKALinear(_LinearCKA, AbstractBiased):
+class CKALinear(_LinearCKA):
     """Linear centred kernel alignment (Kornblith et al., 2019, eq. 2), the biased estimator.
 
         CKA = <K, L> / (|K| |L|),  K = X X^T,  L = Y Y^T,  X and Y centred
@@ -69,6 +69,7 @@ class CKALinear(_LinearCKA, AbstractBiased):
         invariances=RIGID,
         cost="n² d a layer, n² a pair (or n d² a pair)",
         source="Kornblith et al. 2019",
+        min_n=3,
     )
 
     def gram(self, x: LayerActivations) -> Gram:
@@ -76,7 +77,7 @@ class CKALinear(_LinearCKA, AbstractBiased):
 
 
 @dataclass(frozen=True)
-class CKALinearDebiased(_LinearCKA, AbstractDebiased):
+class CKALinearDebiased(_LinearCKA):
     """Linear CKA from the unbiased estimator of HSIC (Song et al., 2012, eq. 5): 0 in the mean for independent layers.
 
     The cosine of U-centred Gram matrices, also known as the bias-corrected squared distance correlation of squared
@@ -93,6 +94,7 @@ class CKALinearDebiased(_LinearCKA, AbstractDebiased):
         invariances=RIGID,
         cost="n² d a layer, n² a pair (or n d² a pair)",
         source="Song et al. 2012",
+        min_n=4,
     )
 
     def gram(self, x: LayerActivations) -> Gram:
@@ -119,11 +121,8 @@ class CKADepCols(AbstractGramMetric):
         invariances=frozenset({"scale", "translation", "feature_permutation"}),
         cost="n² d a layer, n² a pair",
         source="Chun et al. 2025",
+        min_n=4,
     )
-
-    @property
-    def min_n(self) -> int:
-        return 4
 
     def gram(self, x: LayerActivations) -> Gram:
         gram = u_centred(x, Linear())
@@ -174,7 +173,7 @@ def _central_sums(sums: Float[Tensor, "4 d"], n: int) -> tuple[Float[Tensor, " d
 
 
 @dataclass(frozen=True)
-class CKAMinibatch(AbstractMetric[AnyLayer]):
+class CKAMinibatch(AbstractVectorsMetric):
     """Linear CKA from unbiased HSIC averaged over batches of about `batch` items (Nguyen et al., 2021, eq. 3).
 
     For more items than a Gram matrix can be made of: the cost is linear in n. Items are taken in their order, which a
@@ -193,27 +192,15 @@ class CKAMinibatch(AbstractMetric[AnyLayer]):
         invariances=RIGID,
         cost="n b d a layer, n b a pair, b items a batch",
         source="Nguyen et al. 2021",
+        min_n=4,
     )
 
     def __post_init__(self) -> None:
         if self.batch < 4:
             raise ConfigError(f"metric.batch: expected at least 4 items a batch; got {self.batch}")
 
-    @property
-    def min_n(self) -> int:
-        return 4
-
     def signature(self, x: LayerActivations) -> Float[Tensor, "n r"]:
         return in_few_dimensions(centred(checked(x, self.min_n)))
-
-    def items(self, signature: LayerActivations) -> int:
-        return len(signature)
-
-    def permuted(self, signature: LayerActivations, order: Int[Tensor, " n"]) -> LayerActivations:
-        return signature[order.to(signature.device)]
-
-    def subset(self, signature: LayerActivations, kept: Int[Tensor, " m"]) -> Float[Tensor, "m d"]:
-        return self.signature(signature[kept.to(signature.device)])
 
     def affinity(self, a: Sequence[AnyLayer], b: Sequence[AnyLayer]) -> AffinityMatrix:
         wide = torch.promote_types(a[0].dtype, b[0].dtype)

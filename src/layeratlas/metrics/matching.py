@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from scipy.optimize import linear_sum_assignment, linprog
 from scipy.sparse import csc_array
 from torch import Tensor
 
 from layeratlas.arrays import AffinityMatrix, LayerActivations
 from layeratlas.errors import ConfigError
-from layeratlas.metrics.base import About, AbstractMetric, AnyLayer, checked
+from layeratlas.metrics.base import About, AbstractVectorsMetric, AnyLayer, checked, of_all_pairs
 
 AXIS_ALIGNED = frozenset({"scale", "translation", "feature_permutation", "feature_scale"})
 MOST_PAIRS = 2**26  # of units: beyond, one pair of layers takes minutes and gigabytes
@@ -27,7 +27,7 @@ _TOLERANCE = 1e-9  # on differences of correlations
 Correlations = Float[np.ndarray, "d_a d_b"]
 
 
-class AbstractMatchingMetric(AbstractMetric[AnyLayer], abc.ABC):
+class AbstractMatchingMetric(AbstractVectorsMetric, abc.ABC):
     """The largest mean correlation of matched units; the signature holds the units, each of mean 0 and norm 1.
 
     Correlations keep their sign, so that a unit is no match for its negative, and `feature_scale` means positive factors. Units
@@ -38,27 +38,14 @@ class AbstractMatchingMetric(AbstractMetric[AnyLayer], abc.ABC):
     def matched(self, correlations: Correlations) -> float:
         """Mean correlation under the best matching."""
 
-    @property
-    def min_n(self) -> int:
-        return 3
-
     def signature(self, x: LayerActivations) -> AnyLayer:
         x = checked(x, self.min_n)
         units = x[:, (x != x[0]).any(dim=0)].double()
         units = units - units.mean(dim=0)
         return torch.nn.functional.normalize(units / units.abs().amax(dim=0), dim=0).to(x.dtype)
 
-    def items(self, signature: LayerActivations) -> int:
-        return len(signature)
-
-    def permuted(self, signature: LayerActivations, order: Int[Tensor, " n"]) -> LayerActivations:
-        return signature[order.to(signature.device)]
-
-    def subset(self, signature: LayerActivations, kept: Int[Tensor, " m"]) -> Float[Tensor, "m _"]:
-        return self.signature(signature[kept.to(signature.device)])
-
     def affinity(self, a: Sequence[AnyLayer], b: Sequence[AnyLayer]) -> AffinityMatrix:
-        return torch.tensor([[self.matched(correlations(x, y)) for y in b] for x in a], dtype=torch.float64)
+        return of_all_pairs(lambda x, y: self.matched(correlations(x, y)), a, b)
 
 
 def correlations(x: Float[Tensor, "n d_a"], y: Float[Tensor, "n d_b"]) -> Correlations:
@@ -91,6 +78,7 @@ class PermutationMatch(AbstractMatchingMetric):
         invariances=AXIS_ALIGNED,
         cost="n d² + d³ a pair: 0.05 s for d = 576, 1 s for d = 2048",
         source="Li et al. 2016",
+        min_n=3,
     )
 
     def matched(self, correlations: Correlations) -> float:
@@ -117,6 +105,7 @@ class SoftMatch(AbstractMatchingMetric):
         invariances=AXIS_ALIGNED,
         cost="n d² + d³ a pair: as permutation_match for equal widths, else 0.2 s for d = 640, 3 s for d = 2304",
         source="Khosla & Williams 2024",
+        min_n=3,
     )
 
     def matched(self, correlations: Correlations) -> float:

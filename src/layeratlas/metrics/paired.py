@@ -16,7 +16,7 @@ from torch import Tensor
 
 from layeratlas.arrays import AffinityMatrix, LayerActivations
 from layeratlas.errors import ConfigError
-from layeratlas.metrics.base import About, AbstractMetric, AnyLayer, Chance, Signature, centred, checked
+from layeratlas.metrics.base import About, AbstractMetric, AbstractVectorsMetric, AnyLayer, Chance, Signature, centred, checked
 from layeratlas.metrics.cosines import Cosines, CosinesOfVectors
 from layeratlas.metrics.directions import Directions, directions, unit_vectors
 
@@ -28,10 +28,6 @@ COSINE_OF_ONE_SIDE = frozenset({"scale", "item_scale"})
 
 class AbstractPairedMetric(AbstractMetric[Signature], abc.ABC):
     """A metric of the cosines between the items of both sides."""
-
-    @property
-    def min_n(self) -> int:
-        return 2
 
     @abc.abstractmethod
     def directions(self, signature: Signature) -> Directions:
@@ -109,7 +105,7 @@ class PairedCosine(_PairedCosine[Directions], AbstractOfDirections):
 
 
 @dataclass(frozen=True)
-class PairedCosineCentred(_PairedCosine[AnyLayer]):
+class PairedCosineCentred(_PairedCosine[AnyLayer], AbstractVectorsMetric):
     """Mean cosine of the items of a pair, once each side's mean is taken away: what a side's items share (a language) drops out.
 
     The signature is the centred layer, which the mean of some of its items follows from.
@@ -135,15 +131,6 @@ class PairedCosineCentred(_PairedCosine[AnyLayer]):
 
     def directions(self, signature: LayerActivations) -> Directions:
         return directions(signature)
-
-    def items(self, signature: LayerActivations) -> int:
-        return len(signature)
-
-    def permuted(self, signature: LayerActivations, order: Int[Tensor, " n"]) -> LayerActivations:
-        return signature[order.to(signature.device)]
-
-    def subset(self, signature: LayerActivations, kept: Int[Tensor, " m"]) -> Float[Tensor, "m d"]:
-        return self.signature(signature[kept.to(signature.device)])
 
 
 class AbstractRetrieval(AbstractOfDirections, abc.ABC):

@@ -314,12 +314,9 @@ class RSA(AbstractMetric[PairMatrix]):
             invariances=self.rdm.invariances,
             cost=f"n² d a layer, {self.comparison.cost}",
             source="Kriegeskorte et al. 2008",
+            min_n=3,
         )
         object.__setattr__(self, "about", about)
-
-    @property
-    def min_n(self) -> int:
-        return 3
 
     def signature(self, x: LayerActivations) -> PairMatrix:
         pairs = self.rdm(checked(x, self.min_n))

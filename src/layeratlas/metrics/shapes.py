@@ -11,7 +11,17 @@ from torch import Tensor
 
 from layeratlas.arrays import AffinityMatrix, LayerActivations
 from layeratlas.errors import ConfigError
-from layeratlas.metrics.base import RIGID, About, AbstractMetric, AnyLayer, Chance, centred, checked, in_few_dimensions
+from layeratlas.metrics.base import (
+    RIGID,
+    About,
+    AbstractMetric,
+    AnyLayer,
+    Chance,
+    centred,
+    checked,
+    in_few_dimensions,
+    of_all_pairs,
+)
 from layeratlas.metrics.gram import Gram
 from layeratlas.metrics.linear_cka import CKALinear
 
@@ -35,10 +45,6 @@ class AbstractShapeMetric(AbstractMetric[Shape], abc.ABC):
     little their similarity differs from 1.
     """
 
-    @property
-    def min_n(self) -> int:
-        return 3
-
     @abc.abstractmethod
     def similarity(self, a: Shape, b: Shape) -> float:
         """The affinity of two layers; both are in float64."""
@@ -58,9 +64,8 @@ class AbstractShapeMetric(AbstractMetric[Shape], abc.ABC):
         return Shape(part.x, part.size * signature.size)
 
     def affinity(self, a: Sequence[Shape], b: Sequence[Shape]) -> AffinityMatrix:
-        """One pair after another, so that no more than two layers are held in float64."""
-        rows = ([self.similarity(x, y) for y in map(_in_float64, b)] for x in map(_in_float64, a))
-        return torch.tensor(list(rows), dtype=torch.float64)
+        """No more than two layers are held in float64."""
+        return of_all_pairs(lambda x, y: self.similarity(_in_float64(x), _in_float64(y)), a, b)
 
 
 def _centred_norm(x: LayerActivations) -> float:
@@ -96,6 +101,7 @@ class Procrustes(AbstractShapeMetric):
         invariances=RIGID,
         cost="n d² + d³ a pair (n³ where n < d)",
         source="Ding et al. 2021",
+        min_n=3,
     )
 
     def similarity(self, a: Shape, b: Shape) -> float:
@@ -119,6 +125,7 @@ class ProcrustesAngular(AbstractShapeMetric):
         invariances=RIGID,
         cost="n d² + d³ a pair (n³ where n < d)",
         source="Williams et al. 2021",
+        min_n=3,
     )
 
     def similarity(self, a: Shape, b: Shape) -> float:
@@ -144,6 +151,7 @@ class ProcrustesSizeShape(AbstractShapeMetric):
         invariances=RIGID - {"scale"},
         cost="n d² + d³ a pair (n³ where n < d)",
         source="Dryden & Mardia 2016",
+        min_n=3,
     )
 
     def similarity(self, a: Shape, b: Shape) -> float:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from layeratlas.arrays import AffinityMatrix, LayerActivations
 from layeratlas.errors import ConfigError
-from layeratlas.metrics.base import RIGID, About, AbstractMetric, Chance, centred, checked
+from layeratlas.metrics.base import RIGID, About, AbstractMetric, Chance, centred, checked, of_all_pairs
 from layeratlas.metrics.mantel import Sums, centred_sums, permutation_moments
 
 LINEAR = frozenset({"rotation", "scale", "translation", "feature_permutation", "feature_scale", "linear"})
@@ -99,22 +99,16 @@ class _MeanCorrelation(AbstractComponentMetric, abc.ABC):
 
     remedy: str
 
-    @property
-    def min_n(self) -> int:
-        """Of two dimensions a side: rank 2 + rank 2 <= n - 1."""
-        return 5
-
     @abc.abstractmethod
     def directions(self, layer: Components) -> Float[Tensor, "n r"]:
         """The orthonormal vectors that are compared."""
 
     def affinity(self, a: Sequence[Components], b: Sequence[Components]) -> AffinityMatrix:
-        found = torch.empty(len(a), len(b), dtype=torch.float64)
-        for i, x in enumerate(map(self.directions, a)):
-            for j, y in enumerate(map(self.directions, b)):
-                require_room(x, y, self.remedy)
-                found[i, j] = canonical_correlations(x, y).mean()
-        return found
+        return of_all_pairs(self._mean_correlation, map(self.directions, a), map(self.directions, b))
+
+    def _mean_correlation(self, a: Float[Tensor, "n r_a"], b: Float[Tensor, "n r_b"]) -> Tensor:
+        require_room(a, b, self.remedy)
+        return canonical_correlations(a, b).mean()
 
 
 @dataclass(frozen=True)
@@ -137,6 +131,7 @@ class CCAMean(_MeanCorrelation):
         invariances=LINEAR,
         cost="n d min(n, d) a layer, n r² + r³ a pair",
         source="Hotelling 1936",
+        min_n=5,  # of two dimensions a side: rank 2 + rank 2 <= n - 1
     )
     remedy = f"{MORE_ITEMS}, or metric=svcca"
 
@@ -163,6 +158,7 @@ class SVCCA(_MeanCorrelation):
         invariances=RIGID,
         cost="n d min(n, d) a layer, n r² + r³ a pair",
         source="Raghu et al. 2017",
+        min_n=5,  # of two dimensions a side: rank 2 + rank 2 <= n - 1
     )
     remedy = "more items, or a smaller metric.variance"
 
@@ -195,13 +191,9 @@ class PWCCA(AbstractMetric[Loaded]):
         invariances=frozenset({"scale", "translation", "feature_permutation"}),
         cost="n d min(n, d) a layer, n r² + r² d a pair",
         source="Morcos et al. 2018",
+        min_n=5,  # of two dimensions a side: rank 2 + rank 2 <= n - 1
         symmetric=False,
     )
-
-    @property
-    def min_n(self) -> int:
-        """Of two dimensions a side: rank 2 + rank 2 <= n - 1."""
-        return 5
 
     def signature(self, x: LayerActivations) -> Loaded:
         return loaded(checked(x, self.min_n))
@@ -216,7 +208,7 @@ class PWCCA(AbstractMetric[Loaded]):
         return self.signature(signature.components.basis[kept.to(signature.loadings.device)] @ signature.loadings)
 
     def affinity(self, a: Sequence[Loaded], b: Sequence[Loaded]) -> AffinityMatrix:
-        return torch.tensor([[self._weighted(x, y.components.basis) for y in b] for x in a], dtype=torch.float64)
+        return of_all_pairs(lambda x, y: self._weighted(x, y.components.basis), a, b)
 
     @staticmethod
     def _weighted(x: Loaded, y: Float[Tensor, "n r_b"]) -> float:
@@ -246,18 +238,13 @@ class EigenspaceOverlap(AbstractComponentMetric):
         invariances=LINEAR,
         cost="n d min(n, d) a layer, n r² a pair",
         source="May et al. 2019",
+        min_n=4,  # of two dimensions: rank 2 < n - 1
     )
-
-    @property
-    def min_n(self) -> int:
-        """Of two dimensions: rank 2 < n - 1."""
-        return 4
 
     def affinity(self, a: Sequence[Components], b: Sequence[Components]) -> AffinityMatrix:
         for layer in (*a, *b):
             self._require_room(*layer.basis.shape)
-        overlaps = [[products(x.basis, y.basis).square().sum() for y in b] for x in a]
-        return torch.tensor(overlaps, dtype=torch.float64) / _larger_ranks(a, b)
+        return of_all_pairs(lambda x, y: products(x.basis, y.basis).square().sum(), a, b) / _larger_ranks(a, b)
 
     def chance(self, a: Sequence[Components], b: Sequence[Components]) -> Chance:
         """|U'V|^2 is the inner product of the projections UU' and VV': Mantel's moments are exact."""
