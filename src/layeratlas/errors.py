@@ -17,7 +17,7 @@ class Undefined(ValueError):
 
 
 class Damaged(ConfigError):
-    """A finished run, or what tells of a sweep, that is no longer what was written."""
+    """A finished run, or a sweep's record, that is no longer what was written."""
 
 
 class Skipped(ConfigError):
@@ -33,7 +33,7 @@ class Failure(RuntimeError):
 
 
 class JobError(Failure):
-    """A job of a sweep that failed, told in one line; unlike its cause it survives the way from one process to another."""
+    """A job of a sweep that failed, reported in one line; unlike its cause it survives the way from one process to another."""
 
 
 class Ended(BaseException):

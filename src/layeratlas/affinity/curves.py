@@ -200,14 +200,14 @@ def _add_items(items: Mapping[str, list[np.ndarray]], pair: LayerPair) -> None:
     wrong = ~np.eye(pair.n, dtype=bool)
     there, back = (over_partners(cosines, wrong) for cosines in (pair.raw.pairs, pair.raw.pairs.T))
     centred = _centred_scores(pair)
-    found = {
+    columns = {
         "cosine": pair.raw.scores,
         "cosine_of_wrong": (there + back) / 2,
         "cosine_centered": np.full(pair.n, np.nan) if centred is None else centred,
         "rank_a_to_b": ranks(pair.cosines),
         "rank_b_to_a": ranks(pair.cosines.transposed()),
     }
-    for name, values in found.items():
+    for name, values in columns.items():
         assert values is not None
         items[name].append(values)
 

@@ -112,12 +112,12 @@ def bounded(metric: AbstractMetric, values: Float[Tensor, "*shape"]) -> np.ndarr
     The cosine of a vector with itself comes out as 1 + 1e-7 from sums in float32. This is the only place where a value is moved,
     and by no more than ROUNDING times the larger bound. Raises ValueError for more: the metric is then not what it declares.
     """
-    found, (low, high) = values.cpu().numpy(), metric.about.bounds
+    numbers, (low, high) = values.cpu().numpy(), metric.about.bounds
     slack = ROUNDING * max(abs(bound) if math.isfinite(bound) else 0.0 for bound in (low, high))
-    if (beyond := found[(found < low - slack) | (found > high + slack)]).size:
+    if (beyond := numbers[(numbers < low - slack) | (numbers > high + slack)]).size:
         worst = beyond[np.maximum(low - beyond, beyond - high).argmax()]
         raise ValueError(f"metric {metric.name} declares values from {low:g} to {high:g} and gave {worst:.9g}")
-    return np.clip(found, low, high)
+    return np.clip(numbers, low, high)
 
 
 def compare(signer: Signer, a: Activations, b: Activations) -> Affinity:
@@ -149,13 +149,13 @@ def diagnoses(metric: AbstractMetric, affinity: Affinity) -> list[str]:
     sides = {"a": (affinity.layers_a, affinity.signatures_a)}
     if affinity.signatures_b is not affinity.signatures_a:
         sides["b"] = (affinity.layers_b, affinity.signatures_b)
-    found: dict[tuple[str, str], list[str]] = {}
+    doubted: dict[tuple[str, str], list[str]] = {}
     for side, (layers, signatures) in sides.items():
         for layer, signature in zip(layers, signatures, strict=True):
             if doubt := metric.diagnose(signature):
                 share = "" if doubt.share is None else f" ({_percent(doubt.share)})"
-                found.setdefault((side, doubt.trouble), []).append(layer + share)
-    return [f"metric {metric.name}, side {side}, {', '.join(layers)}: {trouble}" for (side, trouble), layers in found.items()]
+                doubted.setdefault((side, doubt.trouble), []).append(layer + share)
+    return [f"metric {metric.name}, side {side}, {', '.join(layers)}: {trouble}" for (side, trouble), layers in doubted.items()]
 
 
 def _percent(share: float) -> str:
@@ -174,7 +174,7 @@ def with_null(metric: AbstractMetric, affinity: Affinity, inference: Inference, 
     about = metric.about
     maximum = about.bounds[1] if about.self_value == about.bounds[1] and math.isfinite(about.bounds[1]) else None
     null = null_of(unpermuted, draws, alpha=inference.alpha, maximum=maximum, scale=affinity.scale)
-    found = {name: values for name, values in vars(null).items() if values is not None}
+    inferred = {name: values for name, values in vars(null).items() if values is not None}
     methods = {
         "z": "mean and standard deviation over the permutations",
         "p": "permutation of the items of b, the observed order counted",
@@ -183,7 +183,7 @@ def with_null(metric: AbstractMetric, affinity: Affinity, inference: Inference, 
     }
     return replace(
         affinity,
-        inferred=affinity.inferred | found,
+        inferred=affinity.inferred | inferred,
         methods=affinity.methods | methods,
         unpermuted=unpermuted,
         null_draws=draws,
@@ -253,7 +253,7 @@ def clustered(metric: AbstractMetric, affinity: Affinity, inference: Inference, 
     """How much too short intervals are that take items of one group for independent, if by more than noise can make it.
 
     Compares the variances of leaving out whole groups of the data and of leaving out as many sets of items, over a few layers
-    of both sides (their ratio is the design effect of Kish, 1965): larger than the 95 % quantile of such a ratio is told.
+    of both sides (their ratio is the design effect of Kish, 1965): larger than the 95 % quantile of such a ratio is reported.
     """
     if affinity.left_out is None or inference.by_group or not 1 < len(set(groups)) < affinity.n:
         return None

@@ -41,8 +41,8 @@ class Signer:
         signatures, unkept = [], None
         for layer in side.layers:
             key = fingerprint([_FORMAT, side.source, layer, placeless(self.described), self.metric.signature_key])
-            if found := self.store.open(SIGNATURES, key):
-                signatures.append(self._read(found))
+            if kept := self.store.open(SIGNATURES, key):
+                signatures.append(self._read(kept))
                 continue
             signatures.append(self._computed(side, layer, name))
             unkept = unkept or _kept(self.store, key, signatures[-1])
@@ -50,8 +50,8 @@ class Signer:
             logger.warning("side %s: %s; signatures are not kept, and are computed again the next time", name, unkept)
         return signatures
 
-    def _read(self, found: Path) -> Any:
-        tensors = safetensors.torch.load_file(found)
+    def _read(self, kept: Path) -> Any:
+        tensors = safetensors.torch.load_file(kept)
         return self.metric.kept_as(**{part: tensor.to(self.device) for part, tensor in tensors.items()})  # type: ignore[misc]
 
     def _computed(self, side: Activations, layer: str, name: str) -> Any:

@@ -13,16 +13,16 @@ _LONG = 60  # characters that the longer text must have for a ratio of lengths t
 def doubts(items: PairedItems, language_a: Language, language_b: Language) -> list[str]:
     """A line for each kind of sign, with its count and an example."""
     languages = {"a": language_a, "b": language_b}
-    found = [_losses(items, languages), *(_script(items, side, language) for side, language in languages.items())]
+    lines = [_losses(items, languages), *(_script(items, side, language) for side, language in languages.items())]
     if items.sides["a"].texts != items.sides["b"].texts:
-        found += [_untranslated(items, languages), _lengths(items, languages)]
-    return [line for line in found if line]
+        lines += [_untranslated(items, languages), _lengths(items, languages)]
+    return [line for line in lines if line]
 
 
 def _losses(items: PairedItems, languages: dict[str, Language]) -> str | None:
     lost = {side: items.dropped[f"only_in_{side}"] for side in languages}
-    told = [f"{count} that only side {side} ({languages[side]}) has" for side, count in lost.items() if count]
-    return f"alignment: items left out: {' and '.join(told)}" if told else None
+    losses = [f"{count} that only side {side} ({languages[side]}) has" for side, count in lost.items() if count]
+    return f"alignment: items left out: {' and '.join(losses)}" if losses else None
 
 
 def _untranslated(items: PairedItems, languages: dict[str, Language]) -> str | None:

@@ -39,8 +39,8 @@ class Factbook(AbstractCorpus):
             for entry, i, paragraph in self._paragraphs(json.loads(path.read_text(encoding="utf-8")))
             if self.min_words <= len(paragraph.split()) <= self.max_words
         ]
-        found = {row[0].split(":")[1] for row in rows}
-        if unknown := [entry for entry in self.entries if entry not in found]:
+        known = {row[0].split(":")[1] for row in rows}
+        if unknown := [entry for entry in self.entries if entry not in known]:
             raise ConfigError(f"dataset.entries: no country has {', '.join(unknown)}")
         return pd.DataFrame(rows, columns=["id", "text", "group"]).drop_duplicates("text")
 

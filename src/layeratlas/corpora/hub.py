@@ -138,8 +138,8 @@ class HubCorpus(AbstractCorpus):
             raise
         except DatasetNotFoundError as error:
             if "gated" in str(error):
-                told = "accept its terms on its hub page and set HF_TOKEN or run `hf auth login`"
-                raise ConfigError(f"dataset {self.id}: access is restricted; {told}") from None
+                remedy = "accept its terms on its hub page and set HF_TOKEN or run `hf auth login`"
+                raise ConfigError(f"dataset {self.id}: access is restricted; {remedy}") from None
             raise ConfigError(f"dataset {place}: {_first_line(error)}") from None
         except ConnectionError:
             raise self._out_of_reach(language) from None
@@ -148,8 +148,10 @@ class HubCorpus(AbstractCorpus):
             if "in the cache" in str(error):
                 raise self._out_of_reach(language) from None
             if "onfig" in str(error) and available:
-                told = available[1].replace("'", "")
-                raise Skipped(f"language: dataset {self.name} lacks {language} ({self._config(language)}); it has {told}") from None
+                at_hand = available[1].replace("'", "")
+                raise Skipped(
+                    f"language: dataset {self.name} lacks {language} ({self._config(language)}); it has {at_hand}"
+                ) from None
             raise ConfigError(f"dataset {place}: {' '.join(str(error).split())}") from error
         except (OSError, DatasetGenerationError) as error:
             raise ConfigError(f"dataset {place}: cannot be read ({_first_line(error.__cause__ or error)})") from error

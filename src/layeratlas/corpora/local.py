@@ -42,8 +42,8 @@ class Local(AbstractCorpus):
         if missing := [c for c in [self.id_column, column, *group] if c not in table.columns]:
             untranslated = column == "text" and "text" in missing
             wanted = f"{language} (the language) or text" if untranslated else ", ".join(missing)
-            told = f"dataset.path={self.path}: no column {wanted}; columns are {', '.join(map(str, table.columns))}"
-            raise Skipped(told) if untranslated else ConfigError(told)
+            message = f"dataset.path={self.path}: no column {wanted}; columns are {', '.join(map(str, table.columns))}"
+            raise Skipped(message) if untranslated else ConfigError(message)
         if (nameless := table[self.id_column].isna()).any():
             raise ConfigError(f"dataset.path={self.path}: {nameless.sum()} items have no id in column {self.id_column}")
         if not (strings := table[column].dropna().map(lambda value: isinstance(value, str))).all():

@@ -153,10 +153,10 @@ class Extractor:
 
     def __call__(self, side: Side, pooling: str, layers: str | Sequence[str]) -> Extracted:
         """The side's activations under one pooling at the chosen layers."""
-        found = self.fill(side, [pooling])
-        vectors = [files[pooling] for files in found]
+        stored = self.fill(side, [pooling])
+        vectors = [files[pooling] for files in stored]
         try:
-            tables = {t: pd.concat([pd.read_parquet(files[t]) for files in found], ignore_index=True) for t in self._tables}
+            tables = {t: pd.concat([pd.read_parquet(files[t]) for files in stored], ignore_index=True) for t in self._tables}
             record = record_of(vectors[0])
             stored = StoredLayers(self.store.root, vectors, layers)
         except FileNotFoundError as error:
@@ -171,12 +171,12 @@ class Extractor:
     def fill(self, side: Side, poolings: Sequence[str]) -> list[dict[str, Path]]:
         """Extract what the store does not hold, or no longer holds undamaged; returns the files of each shard."""
         contents = [*poolings, *self._tables]
-        found = self._tabulated(side, [self._open(side, shard, contents) for shard in side.shards], contents)
-        missing = [shard for shard, files in zip(side.shards, found, strict=True) if len(files) < len(contents)]
+        stored = self._tabulated(side, [self._open(side, shard, contents) for shard in side.shards], contents)
+        missing = [shard for shard, files in zip(side.shards, stored, strict=True) if len(files) < len(contents)]
         n = sum(len(shard.texts) for shard in missing)
         if not missing:
             logger.info("extract %s: all %d texts are in the store", side.model.name, len(side.texts))
-            return found
+            return stored
         if self.only_stored:
             raise ConfigError(
                 f"stage=compare: {n} of {len(side.texts)} texts of {side.model.name} ({side.label}) are not in"
@@ -184,21 +184,21 @@ class Extractor:
             )
         logger.info("extract %s: %d of %d texts are not in the store", side.model.name, n, len(side.texts))
         self._extract(side, missing)
-        found = [self._open(side, shard, contents) for shard in side.shards]
-        if any(len(files) < len(contents) for files in found):
+        stored = [self._open(side, shard, contents) for shard in side.shards]
+        if any(len(files) < len(contents) for files in stored):
             raise ConfigError(f"store.dir={self.store.root}: activations of {side.model.name} vanished after being written")
-        return found
+        return stored
 
-    def _tabulated(self, side: Side, found: list[dict[str, Path]], contents: Sequence[str]) -> list[dict[str, Path]]:
+    def _tabulated(self, side: Side, stored: list[dict[str, Path]], contents: Sequence[str]) -> list[dict[str, Path]]:
         """Make the token tables that alone are missing; that takes the tokenizer and no network."""
         vectors = set(contents) - {ITEMS}
-        shards = [shard for shard, files in zip(side.shards, found, strict=True) if set(files) == vectors]
+        shards = [shard for shard, files in zip(side.shards, stored, strict=True) if set(files) == vectors]
         if not shards:
-            return found
+            return stored
         from layeratlas.extraction.forward import token_table  # transformers takes seconds to import; a filled store needs none
 
         logger.info("extract %s: counting the tokens of %d texts", side.model.name, sum(len(shard.texts) for shard in shards))
-        cut = next((_cut(files) for files in found if vectors & set(files) - {NLL}), None)
+        cut = next((_cut(files) for files in stored if vectors & set(files) - {NLL}), None)
         needs = side.needs()
         encoder = side.model.encoder(self.store, replace(needs, max_length=cut or needs.max_length))
         for shard, texts in _tokenised(encoder, shards):
@@ -312,7 +312,7 @@ def record_of(shard: Path) -> dict[str, Any]:
 
 
 def _cut(files: Mapping[str, Path]) -> int | None:
-    """Where texts were cut when these vectors were made, if they tell: a network may read less than a tokenizer."""
+    """Where texts were cut when these vectors were made, if they say so: a network may read less than a tokenizer."""
     made = next(path for path in files.values() if path.suffix == ".safetensors")
     return record_of(made).get("certificate", {}).get("max_length")
 

@@ -24,7 +24,7 @@ class Commonest:
 
 
 def commonest(tokens: pd.DataFrame, pooling: str) -> Commonest | None:
-    """The token that most texts have where a pooling reads one token (`first`, `last`, `last_content`), told apart by id.
+    """The token that most texts have where a pooling reads one token (`first`, `last`, `last_content`), known by its id.
 
     None for other poolings, and where the first token is one that the tokenizer sets before each text.
     """
@@ -75,16 +75,16 @@ def balance(texts: list[str], tokens: pd.DataFrame, pooling: str) -> dict[str, A
 
 def imbalances(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
     """A line for each respect in which the sides differ so much that it may explain what layers differ in."""
-    found = []
-    for key, told in (("characters", "characters"), ("tokens", "tokens"), ("fertility", "tokens per character")):
+    lines = []
+    for key, unit in (("characters", "characters"), ("tokens", "tokens"), ("fertility", "tokens per character")):
         if key in a and key in b and not 1 / _RATIO < a[key] / b[key] < _RATIO:
-            found.append(f"balance: side a has {a[key]:.6g} {told}, side b {b[key]:.6g}")
+            lines.append(f"balance: side a has {a[key]:.6g} {unit}, side b {b[key]:.6g}")
     shares = {
         "truncated": "are cut",
         "same_last_token": "end in the same token",
         "same_pooled_token": "are pooled at the same token",
     }
-    for key, told in shares.items():
+    for key, are in shares.items():
         if key in a and key in b and abs(a[key] - b[key]) > _SHARE:
-            found.append(f"balance: {a[key]:.0%} of the texts of side a {told}, {b[key]:.0%} of side b")
-    return found
+            lines.append(f"balance: {a[key]:.0%} of the texts of side a {are}, {b[key]:.0%} of side b")
+    return lines

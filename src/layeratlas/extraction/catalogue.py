@@ -39,16 +39,16 @@ def _as_written(path: Path) -> bool:
 def remove(store: Store, entry: str) -> list[Path]:
     """Remove every object of the entries that begin with `entry` (or `unfinished`: what killed processes left)."""
     if entry == "unfinished":
-        found = [path for path in store.leftovers() if not in_use(path)]
+        paths = [path for path in store.leftovers() if not in_use(path)]
     else:
         named = {path: path.relative_to(store.root) for path in store.objects()}
-        found = [path for path, name in named.items() if name.as_posix().startswith(entry) or name.parts[1].startswith(entry)]
-    if not entry or not found:
+        paths = [path for path, name in named.items() if name.as_posix().startswith(entry) or name.parts[1].startswith(entry)]
+    if not entry or not paths:
         known = sorted({_entry(store, path) for path in store.objects()})
         raise ConfigError(f"store.entry: nothing is called {entry!r}; entries are {', '.join(known) or 'none'}, or unfinished")
-    for path in found:
+    for path in paths:
         discard(path)
-    return found
+    return paths
 
 
 def _entry(store: Store, path: Path) -> str:
@@ -71,9 +71,9 @@ def _row(store: Store, path: Path) -> tuple[str, str, str, str, int, int, float]
                     return _entry(store, path), "", content, "", 0, path.stat().st_size, days
                 items = shard.get_slice(EMBED).get_shape()[0]
             record = record_of(path)
-            told = record["model"], content, record["texts"]
+            facts = record["model"], content, record["texts"]
         except (SafetensorError, ValueError, KeyError, TypeError):
             return _entry(store, path), "damaged", content, "", 0, path.stat().st_size, days
-        return _entry(store, path), *told, items, path.stat().st_size, days
+        return _entry(store, path), *facts, items, path.stat().st_size, days
     size = sum(file.stat().st_size for file in [path, *path.rglob("*")] if file.is_file())
     return _entry(store, path), "", content, "", 0, size, days

@@ -29,8 +29,8 @@ def drift_table(
     rows = []
     exact: Vectors = {}
     for dtype in DTYPES:
-        found = _extract(replace(model, dtype=dtype), texts, poolings, needs, store, device)
-        exact = exact or found[1]
+        vectors = _extract(replace(model, dtype=dtype), texts, poolings, needs, store, device)
+        exact = exact or vectors[1]
         for size in BATCH_SIZES:
             for pooling in poolings:
                 rows.append(
@@ -38,8 +38,8 @@ def drift_table(
                         "dtype": dtype,
                         "batch_size": size,
                         "pooling": pooling,
-                        "from_batch_1": _largest(found[size][pooling], found[1][pooling]),
-                        "from_float32": _largest(found[size][pooling], exact[pooling]),
+                        "from_batch_1": _largest(vectors[size][pooling], vectors[1][pooling]),
+                        "from_float32": _largest(vectors[size][pooling], exact[pooling]),
                     }
                 )
     return pd.DataFrame(rows)
@@ -56,5 +56,5 @@ def _extract(
     return {n: unchecked(loaded, encoded, poolings, Batching(n, budget), lambda texts, tokens: None).pooled for n in BATCH_SIZES}
 
 
-def _largest(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
-    return max(float((found[layer] - expected[layer]).norm() / expected[layer].norm()) for layer in expected)
+def _largest(vectors: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
+    return max(float((vectors[layer] - expected[layer]).norm() / expected[layer].norm()) for layer in expected)

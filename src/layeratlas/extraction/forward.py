@@ -58,7 +58,7 @@ def extract(
 ) -> ForwardPass:
     """Run all texts through the model and refuse what no working network produces.
 
-    `advance` is told the number of texts and of tokens after each batch.
+    `advance` gets the number of texts and of tokens after each batch.
     """
     extracted = unchecked(model, texts, poolings, batching, advance)
     for name, layers in extracted.pooled.items():
@@ -122,8 +122,8 @@ def _to_cpu(heard: dict[str, Layers], scores: Tensor) -> tuple[dict[str, Layers]
     return {name: {layer: next(parts) for layer in layers} for name, layers in heard.items()}, next(parts)
 
 
-def _place(pooled: dict[str, Layers], found: dict[str, Layers], batch: list[int], n: int) -> None:
-    for name, layers in found.items():
+def _place(pooled: dict[str, Layers], of_batch: dict[str, Layers], batch: list[int], n: int) -> None:
+    for name, layers in of_batch.items():
         for layer, vectors in layers.items():
             pooled[name].setdefault(layer, torch.empty(n, vectors.shape[1]))[batch] = vectors
 
@@ -158,8 +158,8 @@ def _require_tokens(tokens: Tokens, poolings: Mapping[str, Pooling], model: Lang
 
 def _lower(batching: Batching, error: Exception, n: int, longest: int) -> None:
     """Halve the budget if the machine ran out of memory; raise the error on if it did not, or if one text is too much."""
-    told = str(error).lower()
-    exhausted = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(words in told for words in _OUT_OF_MEMORY)
+    message = str(error).lower()
+    exhausted = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(words in message for words in _OUT_OF_MEMORY)
     if not exhausted:
         raise error
     if n == 1:
@@ -179,8 +179,8 @@ def _check(model: LanguageModel, pooling: str, layers: Layers, texts: Sequence[s
         where = f"{model.name}, {layer}, pooling {pooling}"
         if (bad := ~vectors.isfinite().all(dim=1)).any():
             text = texts[int(bad.nonzero()[0, 0])]
-            told = f"{where}: NaN or infinite at the text {text[:60]!r} in {model.dtype}; {overflow(model.dtype)}"
-            raise ConfigError(told) if model.dtype == "float16" else ActivationError(told)
+            message = f"{where}: NaN or infinite at the text {text[:60]!r} in {model.dtype}; {overflow(model.dtype)}"
+            raise ConfigError(message) if model.dtype == "float16" else ActivationError(message)
         if (zero := (vectors == 0).all(dim=1)).any():
             raise ActivationError(f"{where}: all zero at the text {texts[int(zero.nonzero()[0, 0])][:60]!r}")
         if layer.startswith("block_") and len(set(texts)) > 1 and bool((vectors == vectors[0]).all()):

@@ -44,7 +44,7 @@ _Pool = TypeVar("_Pool", bound=Callable[..., Any])
 def reads(*extra: Literal["attention", "span"]) -> Callable[[_Pool], _Pool]:
     """Marks a pooling, a function or a class, that reads `Tokens.attention` or `Tokens.span`.
 
-    Attention weights are only there for those who ask, as they need unfused kernels; spans have to be marked by the dataset.
+    Attention weights are only there on request, as they need unfused kernels; spans have to be marked by the dataset.
     """
 
     def marked(pool: _Pool) -> _Pool:
@@ -60,7 +60,7 @@ def read_by(pool: Pooling) -> frozenset[str]:
 
 
 def name_of(node: Mapping[str, Any]) -> str:
-    """What a pooling of a config is called, in results and in the store: all that tells it from others.
+    """What a pooling of a config is called, in results and in the store: all that sets it apart from others.
 
     One of ours goes by its bare name, and the options follow in the order of their names: `mean`, `mine.pool(share=0.5)`.
     """
@@ -145,8 +145,8 @@ def _at(hidden: HiddenStates, where: Bool[Tensor, "b t"], which: int) -> PooledV
     order = where.cumsum(dim=1) * where
     wanted = order.amax(dim=1, keepdim=True) if which == -1 else torch.ones_like(order[:, :1])
     index = (order == wanted).int().argmax(dim=1)
-    found = hidden[torch.arange(len(hidden), device=hidden.device), index].float()
-    return torch.where(where.any(dim=1, keepdim=True), found, torch.nan)
+    picked = hidden[torch.arange(len(hidden), device=hidden.device), index].float()
+    return torch.where(where.any(dim=1, keepdim=True), picked, torch.nan)
 
 
 def _weighted(hidden: HiddenStates, weights: Float[Tensor, "b t"]) -> PooledVectors:

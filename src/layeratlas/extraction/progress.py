@@ -20,7 +20,7 @@ class Progress:
     def __init__(self, name: str, total: int) -> None:
         self.name, self.total = name, total
         self.texts = self.tokens = 0
-        self.start = self.told = time.monotonic()
+        self.start = self.reported = time.monotonic()
         self.bar = tqdm(total=total, desc=f"extract {inert(name)}", unit="text", disable=not sys.stderr.isatty())
 
     def __enter__(self) -> "Progress":
@@ -36,8 +36,8 @@ class Progress:
         self.tokens += tokens
         self.bar.set_postfix_str(f"{self.tokens / self._seconds:.0f} tokens/s", refresh=False)
         self.bar.update(texts)
-        if self.bar.disable and time.monotonic() - self.told > _SECONDS:
-            self.told = time.monotonic()
+        if self.bar.disable and time.monotonic() - self.reported > _SECONDS:
+            self.reported = time.monotonic()
             logger.info("extract %s: %s", self.name, self)
 
     def __str__(self) -> str:

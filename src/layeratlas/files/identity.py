@@ -23,7 +23,7 @@ def fingerprint(description: Any) -> str:
 def placeless(node: Any) -> Any:
     """A config's node with the classes of this package by their bare names: a module that moves changes no identity.
 
-    Of a user's own class the whole path is kept, as nothing else tells it from another of that name.
+    Of a user's own class the whole path is kept, as nothing else distinguishes it from another of that name.
     """
     if isinstance(node, list):
         return [placeless(value) for value in node]

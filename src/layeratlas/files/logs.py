@@ -1,4 +1,4 @@
-"""How log lines are written: without tokens and control characters, and without a word for each line that a full disk refuses."""
+"""How log lines are written: without tokens and control characters, and with no message for each line that a full disk refuses."""
 
 import logging
 import sys

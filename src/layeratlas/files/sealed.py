@@ -1,4 +1,4 @@
-"""JSON files that tell whether a bit of them, or of the files that they vouch for, has changed since they were written."""
+"""JSON files that show whether a bit of them, or of the files that they vouch for, has changed since they were written."""
 
 import hashlib
 import json
@@ -22,8 +22,8 @@ def sealed(name: str, content: Mapping[str, Any], files: Mapping[str, str] | Non
 
     A number that is undefined (the t of two constants, say) is null there.
     """
-    told = {key: value for key, value in content.items() if key != CHECKSUMS}
-    node = {**told, CHECKSUMS: {**(files or {}), name: _UNKNOWN}}
+    unsealed = {key: value for key, value in content.items() if key != CHECKSUMS}
+    node = {**unsealed, CHECKSUMS: {**(files or {}), name: _UNKNOWN}}
     text = json.dumps(_finite(node), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     own = hashlib.sha256(text.encode()).hexdigest()
     before, _, after = text.rpartition(_UNKNOWN)
@@ -31,7 +31,7 @@ def sealed(name: str, content: Mapping[str, Any], files: Mapping[str, str] | Non
 
 
 def unsealed(name: str, content: bytes) -> dict[str, Any]:
-    """What a sealed file says. Raises ValueError if it is no longer what was written; one without a seal is told by its keys."""
+    """What a sealed file says. Raises ValueError if it is no longer what was written; one without a seal is known by its keys."""
     own = re.compile(rb'(?<=\n    "' + re.escape(name.encode()) + rb'": ")[0-9a-f]{64}(?="\n  \}\n\}\n\Z)').search(content)
     if own:
         blank = content[: own.start()] + _UNKNOWN.encode() + content[own.end() :]

@@ -62,8 +62,10 @@ class CKNNA(AbstractNeighborMetric):
         own = [torch.tensor([self._own(e, self.items(a[0])) for e in side], dtype=torch.float64) for side in (entries_a, entries_b)]
         if min(values.min() for values in own) < _ROUNDING:
             raise Undefined("a layer's neighbours are all equally near: its CKNNA with itself is zero, so undefined")
-        found = torch.tensor([[self._common(x, y, self.items(a[0])) for y in entries_b] for x in entries_a], dtype=torch.float64)
-        return found / torch.outer(*(values.sqrt() for values in own))
+        in_common = torch.tensor(
+            [[self._common(x, y, self.items(a[0])) for y in entries_b] for x in entries_a], dtype=torch.float64
+        )
+        return in_common / torch.outer(*(values.sqrt() for values in own))
 
     def _entries(self, layer: Listed) -> Entries:
         listed = credited(layer, self.k)

@@ -111,8 +111,8 @@ class DiffusionNMIPublished(AbstractMetric[PublishedMap]):
                 "the entropies of two layers' embeddings differ in sign, so that the root of their product, which the published"
                 f" formula divides by, is undefined; alpha={self.alpha} makes one of the embeddings larger than a unit vector"
             )
-        found = (h_a + h_b - _entropy(joint)) / ((h_a * h_b).sqrt() + 1e-8)
-        return found.masked_fill(torch.tensor([[_equal(s.x, t.x) for t in b] for s in a]), 1.0)
+        shared = (h_a + h_b - _entropy(joint)) / ((h_a * h_b).sqrt() + 1e-8)
+        return shared.masked_fill(torch.tensor([[_equal(s.x, t.x) for t in b] for s in a]), 1.0)
 
     def diagnose(self, signature: PublishedMap) -> Doubt | None:
         if signature.effective_rank < 1 + _CLOSE**2:
@@ -237,8 +237,8 @@ def _largest(matrix: Float[Tensor, "n n"], count: int) -> tuple[Float[Tensor, " 
     else:
         start = np.random.default_rng(0).standard_normal(len(matrix))
         vectors_kept = max(64, 4 * count)  # clusters of nearly equal eigenvalues do not converge with ARPACK's 20
-        found = eigsh(matrix.cpu().numpy(), count, which="LA", v0=start, ncv=vectors_kept)
-        values, vectors = (torch.as_tensor(part, device=matrix.device) for part in found)
+        eigenpairs = eigsh(matrix.cpu().numpy(), count, which="LA", v0=start, ncv=vectors_kept)
+        values, vectors = (torch.as_tensor(part, device=matrix.device) for part in eigenpairs)
     order = values.argsort(descending=True)[:count]
     return values[order], vectors[:, order]
 

@@ -46,17 +46,17 @@ def about_common_mean(u: Directions, v: Directions) -> tuple[LayerActivations, L
     return u.deviations + half, v.deviations - half
 
 
-def differing(found: Directions, size: Float[Tensor, "n _"] | None = None) -> LayerActivations:
+def differing(layer: Directions, size: Float[Tensor, "n _"] | None = None) -> LayerActivations:
     """The deviations from the mean direction. Raises ValueError where they are no larger than the rounding of the activations.
 
     `size` is what each coordinate was rounded at, relative to the item's norm; by default the coordinate itself.
     """
-    deviations = found.deviations.abs()
+    deviations = layer.deviations.abs()
     if deviations.max() < _SHARED:
-        size = found.unit.abs() if size is None else size
+        size = layer.unit.abs() if size is None else size
         if bool((deviations <= 10 * torch.finfo(deviations.dtype).eps * size).all()):
             raise Undefined("all items point in the same direction, so that there is nothing to compare")
-    return found.deviations
+    return layer.deviations
 
 
 def _largest(x: Float[Tensor, "n d"]) -> Float[Tensor, "n 1"]:

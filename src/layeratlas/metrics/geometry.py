@@ -64,7 +64,7 @@ def anisotropy(x: LayerActivations) -> float:
 def kurtosis(x: LayerActivations) -> float:
     """Of an item's values over the dimensions, averaged over items: 3 for Gaussian values, up to about d if one dominates.
 
-    Directions that are no axes do not show in it; so it tells whether the axes are special (Elhage et al., 2023).
+    Directions that are no axes do not show in it; so it shows whether the axes are special (Elhage et al., 2023).
     """
     x = _scaled(x)
     deviations = x - x.mean(dim=1, keepdim=True)

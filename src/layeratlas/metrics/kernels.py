@@ -80,7 +80,9 @@ class AbstractGramMetric(AbstractMetric[Gram], abc.ABC):
         if groups.fewest_kept < self.min_n:
             raise Undefined(f"needs at least {self.min_n} items; got {groups.fewest_kept}")
         kept = self.products_without(a, b, groups)
-        norms_a, norms_b = (self.norms_without(side, found, groups) for side, found in ((a, kept.squares_a), (b, kept.squares_b)))
+        norms_a, norms_b = (
+            self.norms_without(side, squares, groups) for side, squares in ((a, kept.squares_a), (b, kept.squares_b))
+        )
         counts = kept.items.tolist()
         return torch.stack([self.value(*of_subset) for of_subset in zip(kept.products, norms_a, norms_b, counts, strict=True)])
 

@@ -122,20 +122,20 @@ def _weighted(
 
 def _ranges_in_groups(groups: Groups, n: int, layers: int) -> list[tuple[int, slice]]:
     (largest, *_) = row_ranges(n, layers)
-    found, start = [], 0
+    ranges, start = [], 0
     for group, end in enumerate(groups.ends):
         while start < end:
             stop = min(start + largest.stop, end)
-            found.append((group, slice(start, stop)))
+            ranges.append((group, slice(start, stop)))
             start = stop
-    return found
+    return ranges
 
 
 def _centred(products: Float[Tensor, "groups groups a b"], a: _Sums, b: _Sums, groups: Groups, *, hollow: bool) -> LeftOut:
     """The sums over each subset, centred by the sums of its rows."""
     n = len(groups.order)
     group_of = torch.repeat_interleave(torch.arange(len(groups.ends)), groups.sizes)
-    found = []
+    parts = []
     for group in range(groups.left_out):
         others = torch.arange(len(groups.ends)) != group
         rows_a, rows_b = (side.rows[:, group_of != group][..., others].sum(dim=-1) for side in (a, b))
@@ -151,5 +151,5 @@ def _centred(products: Float[Tensor, "groups groups a b"], a: _Sums, b: _Sums, g
             centre(side.squares[others][:, others].sum(dim=(0, 1)), rows.square().sum(dim=1), totals.square())
             for side, rows, totals in ((a, rows_a, totals_a), (b, rows_b, totals_b))
         ]
-        found.append((centre(whole, rows_a @ rows_b.T, torch.outer(totals_a, totals_b)), *squares))
-    return LeftOut(n - groups.sizes[: groups.left_out], *(torch.stack(parts) for parts in zip(*found, strict=True)))
+        parts.append((centre(whole, rows_a @ rows_b.T, torch.outer(totals_a, totals_b)), *squares))
+    return LeftOut(n - groups.sizes[: groups.left_out], *(torch.stack(parts) for parts in zip(*parts, strict=True)))

@@ -41,7 +41,7 @@ class Listed(NamedTuple):
 
 
 class Nearest(abc.ABC):
-    """A rule for who is near whom, with the transformations that it does not notice."""
+    """A rule for which items are near each other, with the transformations that it does not notice."""
 
     name: str
     invariances: frozenset[str]

@@ -311,7 +311,7 @@ class CycleKNN(AbstractNeighborMetric):
     def affinity(self, a: Sequence[Listed], b: Sequence[Listed]) -> AffinityMatrix:
         n, lists_b = self.items(a[0]), [credited(layer, self.k) for layer in b]
         items = torch.arange(n, device=a[0].indices.device)
-        found = torch.empty(len(a), len(b), dtype=torch.float64)
+        scores = torch.empty(len(a), len(b), dtype=torch.float64)
         for i, layer in enumerate(a):
             back = credited(layer, self.k)
             whole = bool((back.credits == 1).all())
@@ -320,10 +320,10 @@ class CycleKNN(AbstractNeighborMetric):
             for j, there in enumerate(lists_b):
                 returns = member[there.indices.long(), items[:, None]]
                 if whole and there.credits.shape[1] == self.k:
-                    found[i, j] = returns.any(dim=1).double().mean()
+                    scores[i, j] = returns.any(dim=1).double().mean()
                 else:
-                    found[i, j] = 1 - self._never(returns.double(), there.credits.double()).mean()
-        return found
+                    scores[i, j] = 1 - self._never(returns.double(), there.credits.double()).mean()
+        return scores
 
     def _never(self, returns: Float[Tensor, "n width"], credits: Float[Tensor, "n width"]) -> Float[Tensor, " n"]:
         """The probability that no neighbour of b leads back, given the probability that each is one, and that it does.

@@ -35,12 +35,12 @@ class AbstractPairedMetric(AbstractMetric[Signature], abc.ABC):
 
     def units(self, a: Sequence[Signature], b: Sequence[Signature]) -> tuple[list[Directions], list[Directions]]:
         """Both sides' unit vectors, in one precision."""
-        found = [[self.directions(layer) for layer in side] for side in (a, b)]
-        if len(widths := {u.deviations.shape[1] for side in found for u in side}) > 1:
+        sides = [[self.directions(layer) for layer in side] for side in (a, b)]
+        if len(widths := {u.deviations.shape[1] for side in sides for u in side}) > 1:
             dimensions = " and ".join(map(str, sorted(widths)))
             raise ConfigError(f"metric {self.name} compares vectors of one space; got layers of {dimensions} dimensions")
-        wide = torch.promote_types(found[0][0].deviations.dtype, found[1][0].deviations.dtype)
-        units_a, units_b = ([u._replace(deviations=u.deviations.to(wide)) for u in side] for side in found)
+        wide = torch.promote_types(sides[0][0].deviations.dtype, sides[1][0].deviations.dtype)
+        units_a, units_b = ([u._replace(deviations=u.deviations.to(wide)) for u in side] for side in sides)
         return units_a, units_b
 
 
@@ -153,14 +153,14 @@ class AbstractRetrieval(AbstractOfDirections, abc.ABC):
         self, a: Sequence[Directions], b: Sequence[Directions], orders: Int[Tensor, "draws n"]
     ) -> Float[Tensor, "draws layers_a layers_b"]:
         units_a, units_b = self.units(a, b)
-        found = torch.empty(len(orders), len(a), len(b), dtype=torch.float64)
+        affinities = torch.empty(len(orders), len(a), len(b), dtype=torch.float64)
         for i, u in enumerate(units_a):
             for j, v in enumerate(units_b):
                 credit = self.credits(CosinesOfVectors.of(u, v))
                 (rows, columns), weights = credit.indices(), credit.values()
                 paired = orders.to(rows.device)[:, rows] == columns
-                found[:, i, j] = (paired * weights).sum(dim=1).cpu() / self.items(u)
-        return found
+                affinities[:, i, j] = (paired * weights).sum(dim=1).cpu() / self.items(u)
+        return affinities
 
     def chance(self, a: Sequence[Directions], b: Sequence[Directions]) -> Chance:
         units_a, units_b = self.units(a, b)

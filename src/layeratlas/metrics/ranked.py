@@ -100,15 +100,15 @@ class RankKNN(AbstractNeighborMetric):
         weights = 2 / ((1 + (ranks[:, None] - ranks).abs()) * (ranks[:, None] + ranks))
         largest = torch.cat([torch.ones(1, dtype=torch.float64, device=ranks.device), (1 / ranks).cumsum(0)])
         ties_a, ties_b = ([self.tied(layer) for layer in side] for side in (a, b))
-        found = torch.empty(len(a), len(b), dtype=torch.float64)
+        scores = torch.empty(len(a), len(b), dtype=torch.float64)
         for i, layer in enumerate(a):
             for j, other in enumerate(b):
                 common = layer.indices[:, : self.k, None] == other.indices[:, None, : self.k]
                 agreement = torch.einsum("nrs,rs->n", common.double(), weights) / largest[common.sum(dim=(1, 2))]
                 if bool((rows := ties_a[i] | ties_b[j]).any()):
                     agreement[rows] = self._of_tied(layer, other, rows, weights, largest)
-                found[i, j] = agreement.mean()
-        return found
+                scores[i, j] = agreement.mean()
+        return scores
 
     def _of_tied(
         self,
@@ -127,15 +127,15 @@ class RankKNN(AbstractNeighborMetric):
         (r, r_end), (s, s_end) = _ranks(a, rows, met.places_a, self.k), _ranks(b, rows, None, self.k, met.places_a.shape[1])
         area = ((r_end - r) * (s_end - s)).clamp(min=1)
         mean = (boxes[r_end, s_end] - boxes[r, s_end] - boxes[r_end, s] + boxes[r, s]) / area
-        found = torch.zeros(len(mean), dtype=torch.float64, device=mean.device)
+        shares = torch.zeros(len(mean), dtype=torch.float64, device=mean.device)
         for kind in _kinds(met.shared):
             members = (met.certain_a if kind.certain_a else met.tied_a) & (met.certain_b if kind.certain_b else met.tied_b)
             any_of_it = members.any(dim=1).nonzero()[:, 0]
             if len(any_of_it):
                 others = common_counts(Shared(*(part[any_of_it] for part in kind.others)), self.k)
                 divisor = others[:, :-1] @ (1 / largest[1:])
-                found[any_of_it] += kind.probability[any_of_it] * (mean * members).sum(dim=1)[any_of_it] * divisor
-        return found
+                shares[any_of_it] += kind.probability[any_of_it] * (mean * members).sum(dim=1)[any_of_it] * divisor
+        return shares
 
 
 class _Kind(NamedTuple):

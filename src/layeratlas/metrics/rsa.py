@@ -133,12 +133,12 @@ class Spearman(AbstractCosine):
         if (len(a) + len(b)) * len(a[0].pairs) > _WHOLE_NUMBERS:
             return super().subset_similarity(a, b, subsets)
         sides = [[(m, Ranking.of(m.pairs)) for m in side] for side in (a, b)]
-        found = []
+        affinities = []
         for subset in subsets:
             kept = _kept_pairs(subset, a[0].n, a[0].own.device)
             parts = ([PairMatrix(ranking.within(kept, m.pairs.dtype) / 2**0.5, m.own) for m, ranking in side] for side in sides)
-            found.append(self.similarity(*parts))
-        return torch.stack(found)
+            affinities.append(self.similarity(*parts))
+        return torch.stack(affinities)
 
 
 @dataclass(frozen=True)

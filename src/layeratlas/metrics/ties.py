@@ -71,11 +71,11 @@ def credited(layer: Listed, k: int) -> Credited:
     if not bool(rows.any()):
         return Credited(layer.indices[:, :k], torch.ones_like(layer.similarities[:, :k], dtype=torch.float32))
     similarities = layer.similarities[rows]
-    found = shares(similarities, similarities.isfinite(), k)
-    width = int((found > 0).sum(dim=1).max())
+    credit = shares(similarities, similarities.isfinite(), k)
+    width = int((credit > 0).sum(dim=1).max())
     credits = torch.zeros(len(rows), width, device=rows.device)
     credits[:, :k] = 1
-    credits[rows] = found[:, :width]
+    credits[rows] = credit[:, :width]
     indices = layer.indices[:, :width].clone()
     return Credited(indices, credits)
 
@@ -146,9 +146,9 @@ def meeting(a: Listed, b: Listed, rows: Bool[Tensor, " n"], k: int) -> Meeting:
 
 def _split_lists(layer: Listed, rows: Bool[Tensor, " n"], k: int) -> tuple[Int[Tensor, "rows width"], Int[Tensor, "rows width"]]:
     """The k nearest and all as near as the last; 1 for what is a member for certain, 0 for what has to be drawn, -1 for neither."""
-    found = credited(Listed(layer.indices[rows], layer.similarities[rows]), k)
-    state = torch.where(found.credits == 1, 1, torch.where(found.credits > 0, 0, -1))
-    return found.indices, state
+    listed = credited(Listed(layer.indices[rows], layer.similarities[rows]), k)
+    state = torch.where(listed.credits == 1, 1, torch.where(listed.credits > 0, 0, -1))
+    return listed.indices, state
 
 
 def common_counts(cases: Shared, most: int) -> Float[Tensor, "rows counts"]:
@@ -172,8 +172,8 @@ def _counts(rows: Int[Tensor, "cases 8"], sizes: list[int], most: int) -> Float[
     drawn_b = _log_choose(first + u, h) + _log_choose(tied_b - first - u, places_b - h)
     logs = drawn_a + drawn_b - _log_choose(tied_a, places_a) - _log_choose(tied_b, places_b)
     counts = (certain + v + h).clamp(max=most)
-    found = torch.zeros(len(rows), most + 1, dtype=torch.float64, device=rows.device)
-    return found.scatter_add_(1, counts.flatten(start_dim=1), logs.exp().flatten(start_dim=1))
+    sums = torch.zeros(len(rows), most + 1, dtype=torch.float64, device=rows.device)
+    return sums.scatter_add_(1, counts.flatten(start_dim=1), logs.exp().flatten(start_dim=1))
 
 
 def _log_choose(n: Int[Tensor, "..."], k: Int[Tensor, "..."]) -> Float[Tensor, "..."]:

@@ -72,8 +72,8 @@ def _returned(blocks: nn.ModuleList) -> Iterator[list[list[Candidate]]]:
     def listen(k: int) -> Any:
         def hook(module: nn.Module, args: tuple, output: Any) -> None:
             parts = output if isinstance(output, (tuple, list)) else ()
-            found = [(Source(module, i), part) for i, part in enumerate(parts) if isinstance(part, Tensor) and part.ndim == 4]
-            candidates[k].extend(found)
+            returned = [(Source(module, i), part) for i, part in enumerate(parts) if isinstance(part, Tensor) and part.ndim == 4]
+            candidates[k].extend(returned)
 
         return hook
 

@@ -24,12 +24,12 @@ class AbstractModel(Settings, abc.ABC):
 
     @property
     def weights(self) -> tuple[str, str | None, int | None]:
-        """What tells whether two models' layers are vectors of one space."""
+        """What decides whether two models' layers are vectors of one space."""
         return self.fingerprint(), self.adapter, self.random_init
 
     @abc.abstractmethod
     def fingerprint(self) -> str:
-        """Name of the exact bytes of the checkpoint, found as cheaply as can be."""
+        """Name of the exact bytes of the checkpoint, made as cheaply as can be."""
 
     def require_files(self, key: str) -> None:
         """Raises ConfigError if what the fields name is not there, before anything is read; `key` is the model's in the config."""

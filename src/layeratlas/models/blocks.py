@@ -41,9 +41,9 @@ def find_blocks(tower: PreTrainedModel) -> nn.ModuleList:
     lists = {name: m for name, m in tower.named_modules() if isinstance(m, nn.ModuleList)}
     fitting = [m for m in lists.values() if len(m) == expected]
     if not fitting:
-        found = ", ".join(f"{name} ({len(m)})" for name, m in lists.items()) or "none"
+        listed = ", ".join(f"{name} ({len(m)})" for name, m in lists.items()) or "none"
         raise ConfigError(
-            f"model: {type(tower).__name__} has no list of {expected} blocks to listen to; its module lists are {found}"
+            f"model: {type(tower).__name__} has no list of {expected} blocks to listen to; its module lists are {listed}"
         )
     return max(fitting, key=lambda m: sum(p.numel() for p in m.parameters()))
 

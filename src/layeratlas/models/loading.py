@@ -65,8 +65,8 @@ def load_language_model(model: Settings, source: Source, device: torch.device, n
     require_blocks(heard, tower, blocks, model.name)
     heard = replace(heard, unused=unused_in(heard, tower, blocks))
     if heard.unused:
-        told = "model %s: %d tensors of the checkpoint's blocks have no place in the network and are not used (%s)"
-        logger.warning(told, model.name, len(heard.unused), listed(heard.unused))
+        message = "model %s: %d tensors of the checkpoint's blocks have no place in the network and are not used (%s)"
+        logger.warning(message, model.name, len(heard.unused), listed(heard.unused))
     head = head_of(network) if needs.nll else None
     encoder, certificate = _fitted(encoder, tower, blocks[0], head, needs.max_length, model.name)
     loaded = LanguageModel(model.name, tower, Ears(blocks), encoder, head, certificate=certificate)
@@ -130,8 +130,8 @@ def _readable(
     trained = trained_positions(tower.config)
     cut = min([wanted, *met.values()])
     if what and cut < wanted:
-        told = "model %s: texts are cut at %d tokens, all that its %s reads, not at dataset.max_length=%d"
-        logger.info(told, name, cut, what, wanted)
+        message = "model %s: texts are cut at %d tokens, all that its %s reads, not at dataset.max_length=%d"
+        logger.info(message, name, cut, what, wanted)
     elif trained and cut > trained:
         logger.warning("model %s: texts of more than %d tokens lie beyond the positions that it was trained with", name, trained)
     return Certificate(readable=met[what] if what else None, trained=trained, max_length=cut)
@@ -173,9 +173,9 @@ def _explained(model: Settings) -> Iterator[None]:
     except (OSError, ValueError, ImportError, SafetensorError, RuntimeError) as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
-        told = " ".join(str(error).split())
-        hint = "; trust_remote_code=true runs that code" if "trust_remote_code" in told else ""
-        raise ConfigError(f"model {model.id}: {textwrap.shorten(told, _LONGEST, placeholder=' ..')}{hint}") from error
+        cause = " ".join(str(error).split())
+        hint = "; trust_remote_code=true runs that code" if "trust_remote_code" in cause else ""
+        raise ConfigError(f"model {model.id}: {textwrap.shorten(cause, _LONGEST, placeholder=' ..')}{hint}") from error
 
 
 def _network(model: Settings, source: Source, device: torch.device, needs: Needs) -> tuple[PreTrainedModel, Weights]:
@@ -194,9 +194,9 @@ def _network(model: Settings, source: Source, device: torch.device, needs: Needs
     elif model.device_map:
         options["device_map"] = model.device_map
     # Safetensors or nothing: the older format is a pickle, which can run anything when it is read.
-    wanted = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}  # to tell which do not fit
-    network, told = auto.from_pretrained(source.location, **wanted, **options, **_origin(model, source))
-    weights = passed(network, told)
+    wanted = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}  # to say which do not fit
+    network, loading_info = auto.from_pretrained(source.location, **wanted, **options, **_origin(model, source))
+    weights = passed(network, loading_info)
     if model.adapter:
         require_adapter(network.load_adapter(model.adapter, ignore_mismatched_sizes=True), model.adapter, model.name)
     return network if "device_map" in options else network.to(device), weights

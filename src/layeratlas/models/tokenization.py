@@ -68,7 +68,7 @@ class _Reading:
 class Encoder:
     """Turns texts into encodings: the tokenizer's own special tokens, or the model's chat template around the text.
 
-    `prefix` stands before each text and, like a template, is no part of it. `language` is told to a tokenizer that marks texts
+    `prefix` stands before each text and, like a template, is no part of it. `language` is passed to a tokenizer that marks texts
     with their language.
     """
 
@@ -256,7 +256,7 @@ class Encoder:
         )
 
     def _whole(self, texts: list[str], *, literal: bool = False) -> list[_Reading]:
-        found = self.tokenizer(
+        encoded = self.tokenizer(
             texts,
             add_special_tokens=not self.chat_template,  # a template brings its own
             split_special_tokens=literal,
@@ -265,7 +265,7 @@ class Encoder:
             return_attention_mask=False,
             verbose=False,
         )
-        columns = found["input_ids"], found["special_tokens_mask"], found["offset_mapping"]
+        columns = encoded["input_ids"], encoded["special_tokens_mask"], encoded["offset_mapping"]
         return [_Reading(list(ids), [bool(m) for m in mask], list(o)) for ids, mask, o in zip(*columns, strict=True)]  # type: ignore[arg-type]
 
     def _require_one_bos(self, ids: list[int]) -> None:
@@ -279,7 +279,7 @@ def _given(language: Language | None, tokenizer: PreTrainedTokenizerBase) -> Lan
     if language is None:
         raise ConfigError(
             f"model: {type(tokenizer).__name__} marks each text with its language, which the checkpoint's tokenizer_config.json"
-            ' does not tell; give it a "src_lang"'
+            ' does not say; give it a "src_lang"'
         )
     return language
 

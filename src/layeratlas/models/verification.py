@@ -65,11 +65,13 @@ def verify_likelihoods(model: LanguageModel, network: PreTrainedModel) -> None:
     assert model.head is not None
     with torch.inference_mode():
         logits = network(input_ids=tokens.ids, attention_mask=tokens.mask.long()).logits.float()
-        found, _ = model.head.nll(hidden, tokens)
+        actual, _ = model.head.nll(hidden, tokens)
     scored = ~tokens.special[0, 1:]
     expected = cross_entropy(logits[0, :-1][scored], tokens.ids[0, 1:][scored], reduction="sum")
-    if _relative(found, expected) > _NLL_TOLERANCE:
-        raise ActivationError(f"{model.name}: likelihoods {float(found):.4f}, by its own head {float(expected):.4f}; not supported")
+    if _relative(actual, expected) > _NLL_TOLERANCE:
+        raise ActivationError(
+            f"{model.name}: likelihoods {float(actual):.4f}, by its own head {float(expected):.4f}; not supported"
+        )
 
 
 def _probes(model: LanguageModel, which: Sequence[int]) -> Tokens:
@@ -96,7 +98,7 @@ def _window(config: PreTrainedConfig) -> int:
 
 def _attuned(model: LanguageModel, tokens: Tokens) -> tuple[LanguageModel, Heard]:
     """The model with ears that hear what it reports, and its layers on the probes, without a final norm that is none."""
-    told = ""
+    fault = ""
     for ears in _ways_to_hear(model):
         listened = replace(model, ears=ears)
         heard, reported = _listen(listened, tokens, output_hidden_states=True)
@@ -104,7 +106,7 @@ def _attuned(model: LanguageModel, tokens: Tokens) -> tuple[LanguageModel, Heard
         if EMBED not in heard or not running:
             raise _unsupported(model, "its blocks did not run in a forward pass")
         _require_states(heard, tokens, model)
-        if told := _unlike(heard, reported, ears):
+        if fault := _unlike(heard, reported, ears):
             continue
         if silent := len(ears.blocks) - len(running):
             logger.info("model %s: %d of its blocks do not run on text alone and are no layers", model.name, silent)
@@ -113,7 +115,7 @@ def _attuned(model: LanguageModel, tokens: Tokens) -> tuple[LanguageModel, Heard
         names = all_layers(len(running), final_norm=has_final_norm)
         observed = replace(listened, ears=replace(ears, blocks=nn.ModuleList(running)), has_final_norm=has_final_norm)
         return observed, dict(zip(names, states, strict=False))  # less a final norm that is none
-    raise _unsupported(model, told)
+    raise _unsupported(model, fault)
 
 
 def _ways_to_hear(model: LanguageModel) -> list[Ears]:
@@ -153,8 +155,8 @@ def _not_finite(model: LanguageModel, layer: str) -> ConfigError:
     weights = ((name, weight) for name, weight in model.network.named_parameters() if not weight.is_meta)
     spoilt = next((name for name, weight in weights if not bool(weight.isfinite().all())), None)
     of_weights = f", as is its weight {spoilt}" if spoilt else ""
-    told = f"model {model.name}: {layer} is NaN or infinite on a short text in {model.dtype}{of_weights}"
-    return ConfigError(f"{told}; {overflow(model.dtype)}")
+    fault = f"model {model.name}: {layer} is NaN or infinite on a short text in {model.dtype}{of_weights}"
+    return ConfigError(f"{fault}; {overflow(model.dtype)}")
 
 
 def _unlike(heard: Heard, reported: Sequence[Any], ears: Ears) -> str:
@@ -244,10 +246,10 @@ def _unrest(model: LanguageModel, tokens: Tokens) -> float:
     return _largest([_farthest(second[name], states, one.mask) for name, states in first.items()])
 
 
-def _farthest(found: Tensor, expected: Tensor, mask: Tensor) -> Tensor:
+def _farthest(actual: Tensor, expected: Tensor, mask: Tensor) -> Tensor:
     """The largest difference of a real token's states, relative to its own length."""
-    real = mask.to(found.device)
-    difference = (found[real].float() - expected[real].float()).norm(dim=1)
+    real = mask.to(actual.device)
+    difference = (actual[real].float() - expected[real].float()).norm(dim=1)
     return torch.where(difference == 0, 0.0, difference / expected[real].float().norm(dim=1)).max().cpu()
 
 
@@ -255,8 +257,8 @@ def _largest(values: Sequence[Tensor]) -> float:
     return float(torch.stack(list(values)).max())  # NaN if one is
 
 
-def _relative(found: Tensor, expected: Tensor) -> float:
-    return float((found.float() - expected.float()).norm() / expected.float().norm())
+def _relative(actual: Tensor, expected: Tensor) -> float:
+    return float((actual.float() - expected.float()).norm() / expected.float().norm())
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:

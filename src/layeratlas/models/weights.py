@@ -32,8 +32,8 @@ class Weights:
     random: bool = False
 
 
-def passed(network: PreTrainedModel, told: Mapping[str, Any]) -> Weights:
-    """What of a checkpoint has arrived, `told` being the loading info of transformers.
+def passed(network: PreTrainedModel, loading_info: Mapping[str, Any]) -> Weights:
+    """What of a checkpoint has arrived, `loading_info` being what transformers returns of it.
 
     Its list of missing tensors leaves out what the architecture's code asks to be ignored, so the mark that the loader leaves
     on each parameter counts too.
@@ -43,15 +43,15 @@ def passed(network: PreTrainedModel, told: Mapping[str, Any]) -> Weights:
         for name, weight in network.named_parameters(remove_duplicate=False)
         if not weight.is_meta and not getattr(weight, "_is_hf_initialized", False)  # weights kept on disk are not marked
     }
-    shapes = {name: (tuple(theirs), tuple(ours)) for name, theirs, ours in told["mismatched_keys"]}
+    shapes = {name: (tuple(theirs), tuple(ours)) for name, theirs, ours in loading_info["mismatched_keys"]}
     parameters = {name for name, weight in network.named_parameters() if weight.is_floating_point() and not weight.is_meta}
-    absent_or_computed = unmarked | set(told["missing_keys"])
+    absent_or_computed = unmarked | set(loading_info["missing_keys"])
     computed = {name for name in absent_or_computed & parameters if _computed(name, network)}
     doubtful = absent_or_computed - computed | set(shapes)
     tensors = tensors_of(network)
     loaded = {id(tensor) for name, tensor in tensors.items() if name not in doubtful}
     absent = frozenset(name for name in doubtful if name not in tensors or id(tensors[name]) not in loaded)  # the others are tied
-    return Weights(absent, shapes, tuple(sorted(told["unexpected_keys"])))
+    return Weights(absent, shapes, tuple(sorted(loading_info["unexpected_keys"])))
 
 
 def tensors_of(network: nn.Module) -> dict[str, Tensor]:
@@ -128,12 +128,12 @@ def refuse_absent(weights: Weights, names: Collection[str], network: nn.Module, 
     )
 
 
-def require_adapter(told: Any, adapter: str, model: str) -> None:
-    """Refuse an adapter of which something is missing, has no place, or has another shape; `told` is transformers' loading info."""
+def require_adapter(loading_info: Any, adapter: str, model: str) -> None:
+    """Refuse an adapter of which something is missing, has no place, or has another shape; `loading_info` is transformers' own."""
     problems = {
-        "misses": sorted(told.missing_keys),
-        "has no place in this model for": sorted(told.unexpected_keys),
-        "has another shape for": sorted(name for name, *_ in told.mismatched_keys),
+        "misses": sorted(loading_info.missing_keys),
+        "has no place in this model for": sorted(loading_info.unexpected_keys),
+        "has another shape for": sorted(name for name, *_ in loading_info.mismatched_keys),
     }
     if said := [f"{problem} {len(names)} weights ({listed(names)})" for problem, names in problems.items() if names]:
         raise ConfigError(f"model {model}: adapter={adapter} {'; '.join(said)}; it belongs to another model")
@@ -142,8 +142,8 @@ def require_adapter(told: Any, adapter: str, model: str) -> None:
 def _is_of_a_further_block(name: str, path: str, blocks: nn.ModuleList) -> bool:
     """Whether a tensor lies where one of these blocks would have it, if there were more of them."""
     inside = [key for key, _ in blocks[0].named_parameters()]
-    found = re.search(rf"(?:^|\.){re.escape(path)}(\d+)\.(.+)$", name)
-    return bool(found) and int(found[1]) >= len(blocks) and found[2] in inside
+    match = re.search(rf"(?:^|\.){re.escape(path)}(\d+)\.(.+)$", name)
+    return bool(match) and int(match[1]) >= len(blocks) and match[2] in inside
 
 
 def listed(names: Sequence[str]) -> str:

@@ -115,7 +115,7 @@ def sign_of_life(folder: Path) -> str | None:
 
 
 def killed(folder: Path) -> str | None:
-    """Who worked in this folder and left without a word."""
+    """Which process worked in this folder and left no message."""
     who = _read(folder)
     return _name(who) if who and not sign_of_life(folder) else None
 

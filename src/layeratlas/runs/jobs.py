@@ -22,7 +22,7 @@ _MANY = 100  # jobs whose planning is worth a line
 _SECONDS = 5.0  # between two lines
 _OTHER = str.maketrans("ab", "ba")
 _SIDE = r"_(a|b)(?=$|\.)"  # what a key ends in, or its first part
-IDENTITY = 2  # how jobs are told apart: since 2 without the paths of modules
+IDENTITY = 2  # how jobs are distinguished: since 2 without the paths of modules
 
 
 Config = dict[str, Any]
@@ -61,7 +61,7 @@ def _other_side(override: str) -> str:
 
 @dataclass
 class _Planned:
-    """Jobs as they are found, with what identifies them. A mirror is told from its overrides once one of its kind was composed."""
+    """Jobs as they are found, with what identifies them. A mirror is known by its overrides once one of its kind was composed."""
 
     jobs: list[Job] = field(default_factory=list)
     selves: set[int] = field(default_factory=set)
@@ -101,13 +101,13 @@ def jobs_of(
     (b, a) repeats (a, b) if nothing but the order of the sides differs and the metric is `symmetric`. In a sweep of both sides
     a side is compared with itself only if `self_pairs`.
     """
-    planned, told = _Planned(), time.monotonic()
+    planned, reported = _Planned(), time.monotonic()
     if len(combinations) >= _MANY:
         logger.info("planning %d jobs", len(combinations))
     for number, overrides in enumerate(combinations):
         planned.add(overrides, compose, symmetric)
-        if time.monotonic() - told > _SECONDS:
-            told = time.monotonic()
+        if time.monotonic() - reported > _SECONDS:
+            reported = time.monotonic()
             logger.info("planned %d of %d jobs", number + 1, len(combinations))
     dropped = set() if self_pairs or not _both_sides_vary(combinations) else planned.selves
     run = [job.number for job in planned.jobs if job.twin is None and job.number not in dropped]
@@ -125,8 +125,8 @@ def _both_sides_vary(combinations: Sequence[list[str]]) -> bool:
 
 
 def _side(override: str) -> str | None:
-    found = re.search(_SIDE, override.partition("=")[0])
-    return found and found[1]
+    match = re.search(_SIDE, override.partition("=")[0])
+    return match and match[1]
 
 
 def _why_skipped(job: Job) -> str:
@@ -168,7 +168,7 @@ def read_jobs(folder: Path) -> list[Job]:
 
 
 def identified(jobs: Sequence[Job], folder: Path, compose: Callable[[Sequence[str]], Config]) -> list[Job]:
-    """Jobs of an older record, told apart as today: a finished one by the config that its run keeps, another by composing it."""
+    """Jobs of an older record, distinguished as today: a finished one by the config that its run keeps, another by composing it."""
 
     def config_of(job: Job) -> Config:
         finished = (folder / str(job.number) / RESULT).is_file()

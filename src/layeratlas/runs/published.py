@@ -71,12 +71,12 @@ def read_matrices(path: str | Path) -> list[PublishedMatrix]:
         return [PublishedMatrix(matrix, *labels, title=str(content.get("title") or content.get("metric") or path.stem))]
     if path.suffix not in FORMATS:
         raise ConfigError(f"{path}: expected a file of matrices, {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
-    found = []
+    matrices = []
     for name, values in _arrays(path):
         matrix = _matrix(path, values, name)
         rows, columns = ([str(place) for place in range(size)] for size in matrix.shape)
-        found.append(PublishedMatrix(matrix, rows, columns, name))
-    return found
+        matrices.append(PublishedMatrix(matrix, rows, columns, name))
+    return matrices
 
 
 def read_phases(path: str | Path) -> list[PublishedPhases]:
@@ -84,7 +84,7 @@ def read_phases(path: str | Path) -> list[PublishedPhases]:
     path = Path(path)
     content = _json(path)
     model = str(content.get("model_display") or content.get("model") or path.stem)
-    found = []
+    curves = []
     for key, phases, apart in (
         ("results", "phase_structure", ""),
         ("pair_level_results", "phase_structure", ""),
@@ -92,13 +92,13 @@ def read_phases(path: str | Path) -> list[PublishedPhases]:
         ("results_without_template", "phase_without", " chat_template=false"),
     ):
         if key in content:
-            found.append(_series(path, content[key], content.get(phases), f"{model}{apart}"))
-    if not found:
+            curves.append(_series(path, content[key], content.get(phases), f"{model}{apart}"))
+    if not curves:
         raise ConfigError(
             f"{path}: no results of a phase analysis; expected results, pair_level_results or results_with_template, got"
             f" {', '.join(content) or 'nothing'}"
         )
-    return found
+    return curves
 
 
 def read_alignment_curves(path: str | Path) -> PublishedCurves:
@@ -127,8 +127,8 @@ def read_alignment_curves(path: str | Path) -> PublishedCurves:
 
 def _series(path: Path, results: Any, stated: Any, called: str) -> PublishedPhases:
     layers, values = [], []
-    for layer, told in _mapping(path, results, called).items():
-        of_layer = _mapping(path, told, f"layer {layer}")
+    for layer, content in _mapping(path, results, called).items():
+        of_layer = _mapping(path, content, f"layer {layer}")
         centroid = of_layer.get("centroid_asymmetry", of_layer)
         if not isinstance(centroid, dict) or "r" not in centroid:
             raise ConfigError(f"{path}: layer {layer} of {called} has no r of the centroid asymmetry")

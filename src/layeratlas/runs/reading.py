@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 class Run:
     """One run as read from its folder: `result` is result.json, `arrays` is affinity.npz.
 
-    What an older result.json does not say stands in `result` as far as it can be told (see `older_runs`).
+    What an older result.json does not say stands in `result` as far as it can be known (see `older_runs`).
     """
 
     folder: Path
@@ -91,9 +91,9 @@ def read_sweep(folder: str | Path) -> list[Run]:
     require(str | Path, folder, "read_sweep")
     if not Path(folder).is_dir():
         raise ConfigError(f"{folder}: no such folder")
-    found = [path.parent for path in Path(folder).glob(f"*/{RESULT}")]
+    folders = [path.parent for path in Path(folder).glob(f"*/{RESULT}")]
     runs, damages = [], []
-    for job in sorted(found, key=lambda job: (len(job.name), job.name)):
+    for job in sorted(folders, key=lambda job: (len(job.name), job.name)):
         try:
             runs.append(read_run(job))
         except Damaged as error:

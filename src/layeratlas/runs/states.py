@@ -36,13 +36,13 @@ def states_of(folder: str | Path) -> list[JobState]:
     folder = Path(folder)
     if not folder.is_dir():
         raise ConfigError(f"sweep_dir={folder}: no such folder")
-    found = sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())  # of a sweep by another sweeper
+    numbers = sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())  # of a sweep by another sweeper
     try:
         jobs = read_jobs(folder)
     except Damaged as error:
         logger.warning("%s", error)
         jobs = []
-    jobs = jobs or [Job(number, []) for number in found]
+    jobs = jobs or [Job(number, []) for number in numbers]
     if not jobs:
         raise ConfigError(f"sweep_dir={folder}: no sweep here (no {JOBS} and no folders of jobs)")
     return [_state(folder / str(job.number), job) for job in jobs]
@@ -79,20 +79,20 @@ def to_do(state: JobState) -> bool:
     return state.state in ("failed", "damaged", "missing") or (state.state == "skipped" and not state.job.skipped)
 
 
-def count(found: Sequence[JobState]) -> str:
+def count(states: Sequence[JobState]) -> str:
     """`5 done, 1 failed` of all states that occur."""
-    counts = Counter(state.state for state in found)
+    counts = Counter(state.state for state in states)
     return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
 
 
-def listing(found: Sequence[JobState], shown: Sequence[JobState]) -> str:
-    """A line for each of the `shown` jobs: number, state, what sets it apart from all that were found, and what there is to say."""
-    common = set.intersection(*(set(state.job.overrides) for state in found)) if len(found) > 1 else set()
+def listing(states: Sequence[JobState], shown: Sequence[JobState]) -> str:
+    """A line for each of the `shown` jobs: number, state, what sets it apart from all `states`, and what there is to say."""
+    common = set.intersection(*(set(state.job.overrides) for state in states)) if len(states) > 1 else set()
     lines = []
     for state in shown:
         varied = " ".join(override for override in state.job.overrides if override not in common)
-        told = inert(f"{varied}{f'  ({state.detail})' if state.detail else ''}")
-        lines.append(f"{state.job.number:>5}  {state.state:<8} {told}")
+        described = inert(f"{varied}{f'  ({state.detail})' if state.detail else ''}")
+        lines.append(f"{state.job.number:>5}  {state.state:<8} {described}")
     return "\n".join(lines)
 
 

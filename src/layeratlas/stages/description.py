@@ -54,8 +54,8 @@ def described(plan: Plan, extracted: dict[str, Extracted], affinity: Affinity, f
         "balance": _balance(plan, extracted),
         "inference": affinity.methods,
         "headline": asdict(_headline(findings, affinity)),
-        "statistics": {name: dict(found.numbers) for name, found in findings.items() if found.numbers},
-        "analyses": {name: _analysis(plan, name, found) for name, found in findings.items()},
+        "statistics": {name: dict(answer.numbers) for name, answer in findings.items() if answer.numbers},
+        "analyses": {name: _analysis(plan, name, answer) for name, answer in findings.items()},
         "provenance": writing.provenance(plan.resolved, str(plan.extractor.device)),
     }
 
@@ -69,13 +69,13 @@ def _settings(plan: Plan) -> dict[str, Any]:
     return {key: placeless(plan.resolved[key]) for key in ("seed", "layers", "normalization", "control", "statistics")} | parts
 
 
-def _analysis(plan: Plan, name: str, found: Findings) -> dict[str, Any]:
+def _analysis(plan: Plan, name: str, answer: Findings) -> dict[str, Any]:
     """An analysis' options, and what a reader of its numbers and tables must know."""
     said = {
-        "tables": list(found.tables(name)),
-        "tests": list(found.tests),
-        "ordered_tests": list(found.ordered_tests),
-        "sentences": list(found.sentences),
+        "tables": list(answer.tables(name)),
+        "tests": list(answer.tests),
+        "ordered_tests": list(answer.ordered_tests),
+        "sentences": list(answer.sentences),
         "views": plan.analyses[name].views,
     }
     return _options(plan.resolved["analysis"][name]) | said
@@ -106,9 +106,9 @@ def _describe_side(plan: Plan, extracted: Extracted, side: str) -> dict[str, Any
 
 def _headline(findings: dict[str, Findings], affinity: Affinity) -> Headline:
     """The first analysis' headline, or the mean affinity if no analysis has one."""
-    told = [found.headline for found in findings.values() if found.headline]
-    if told:
-        return told[0]
+    headlines = [answer.headline for answer in findings.values() if answer.headline]
+    if headlines:
+        return headlines[0]
     mean, chance = float(affinity.matrix.mean()), float(affinity.chance.mean())
     return Headline("mean affinity", mean, chance, sentence=f"mean affinity {mean:.3f}, chance {chance:z.3f}")
 
@@ -194,7 +194,7 @@ def offers(plan: Plan) -> Iterator[str]:
 
 
 def _cut(extracted: Extracted) -> int | None:
-    """Where the model's input was cut, if its certificate tells."""
+    """Where the model's input was cut, if its certificate says so."""
     return (extracted.record.get("certificate") or {}).get("max_length")
 
 

@@ -1,6 +1,6 @@
 """The command line: `layeratlas [key=value ...]`, `-m` for sweeps, `--help` for what can be set.
 
-Exit codes: 0 done; 2 a mistake in what was asked for, told in one line; 1 anything else, with the traceback in error.txt of
+Exit codes: 0 done; 2 a mistake in what was asked for, reported in one line; 1 anything else, with the traceback in error.txt of
 the run's folder.
 """
 
@@ -77,7 +77,7 @@ def gaps_marked(file: Path) -> Iterator[None]:
 
 @contextmanager
 def traced(file: Path | None) -> Iterator[None]:
-    """Keep what goes wrong for those who did not watch: what it is in the first line, then the traceback."""
+    """Keep what goes wrong for whoever did not watch: what it is in the first line, then the traceback."""
     if file:
         file.unlink(missing_ok=True)
     try:

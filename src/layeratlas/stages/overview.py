@@ -15,8 +15,8 @@ logger = logging.getLogger(__name__)
 def status(config: DictConfig, folder: Path) -> None:
     """List the jobs of a sweep: done, running, failed with the first line of the error, missing, skipped with the reason."""
     for sweep in _sweeps(config):
-        found = states.states_of(sweep)
-        logger.info("sweep %s: %s\n%s", sweep, states.count(found), states.listing(found, found))
+        job_states = states.states_of(sweep)
+        logger.info("sweep %s: %s\n%s", sweep, states.count(job_states), states.listing(job_states, job_states))
         if waiting := states.queued(sweep):
             logger.info("SLURM jobs of this sweep that wait or run: %s", " ".join(waiting))
 
@@ -28,13 +28,13 @@ def summarize(config: DictConfig, folder: Path) -> None:
     from layeratlas.stages.schema import built
     from layeratlas.stages.summary import summarize  # statsmodels and matplotlib take seconds to import
 
-    found = _sweeps(config)
-    if len(found) > 1 and config.summary_dir is None:
+    sweeps = _sweeps(config)
+    if len(sweeps) > 1 and config.summary_dir is None:
         raise ConfigError("summary_dir: has no value; several sweeps are summarised in a folder of their own")
     studies = {name: built(node, f"study.{name}") for name, node in config.study.items()}
-    into, opener = Path(config.summary_dir or found[0]), opener_of(store_of(config))
+    into, opener = Path(config.summary_dir or sweeps[0]), opener_of(store_of(config))
     page = config.report.enabled
-    summarize(found, into, studies=studies, family=config.summary_family, opener=opener, page=page)
+    summarize(sweeps, into, studies=studies, family=config.summary_family, opener=opener, page=page)
 
 
 def report(config: DictConfig, folder: Path) -> None:
@@ -52,9 +52,9 @@ def report(config: DictConfig, folder: Path) -> None:
 
 
 def _sweeps(config: DictConfig) -> list[Path]:
-    if not (found := _folders(config, "sweep_dir")):
+    if not (folders := _folders(config, "sweep_dir")):
         raise ConfigError("sweep_dir: has no value; give one as sweep_dir=...")
-    return found
+    return folders
 
 
 def _folders(config: DictConfig, key: str) -> list[Path]:

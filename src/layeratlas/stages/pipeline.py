@@ -85,12 +85,12 @@ def inspect_store(config: DictConfig, folder: Path) -> None:
         total = table["bytes"].sum() / 1e6
         logger.info("store %s: %d entries, %.1f MB\n%s", store.root, len(table), total, table.to_string(index=False))
     elif action == "verify":
-        found = damaged(store)
-        logger.info("store %s: %s", store.root, "all objects are intact" if not found else f"{len(found)} damaged objects")
-        for path in found:
+        objects = damaged(store)
+        logger.info("store %s: %s", store.root, "all objects are intact" if not objects else f"{len(objects)} damaged objects")
+        for path in objects:
             logger.warning("damaged: %s", path)
-        if found:
-            raise Failure(f"store.dir={store.root}: {len(found)} damaged objects; they are made again when they are next needed")
+        if objects:
+            raise Failure(f"store.dir={store.root}: {len(objects)} damaged objects; they are made again when they are next needed")
     else:
         logger.info("store %s: removed %d objects of %s", store.root, len(remove(store, config.store.entry)), config.store.entry)
 
@@ -150,11 +150,11 @@ def _run(config: DictConfig, folder: Path, *, only_stored: bool) -> None:
     files = _write_arrays(folder, plan, extracted, affinity)
     with notes.timed("analyse"):
         findings = _analyse(plan, _comparison(plan, whole, affinity), notes)
-    for name, found in findings.items():
-        files += [writing.write_table(folder, table, content) for table, content in found.tables(name).items()]
+    for name, answer in findings.items():
+        files += [writing.write_table(folder, table, content) for table, content in answer.tables(name).items()]
         files += [
             writing.write_tensors(folder, f"{name}_{key}", tensors.arrays, {**tensors.header, **_made_of(plan)})
-            for key, tensors in found.tensors.items()
+            for key, tensors in answer.tensors.items()
         ]
     for doubt in doubtful_texts(plan, extracted):
         notes.warn(doubt)

@@ -156,12 +156,12 @@ def _located(path: Any, where: str) -> Callable[..., Any]:
     """What a dotted path names. Raises ConfigError for a module that fails, a name that it lacks, or what makes nothing."""
     require(str, path, where)
     try:
-        found = get_object(path)
+        target = get_object(path)
     except Exception as error:  # Hydra's own, or whatever a module raises when it is imported
         raise ConfigError(f"{where}: {_why_not_located(path)}") from error
-    if not callable(found) or inspect.isabstract(found):
+    if not callable(target) or inspect.isabstract(target):
         raise ConfigError(f"{where}: {path} makes no object; expected a class or a function that does")
-    return found
+    return target
 
 
 def _why_not_located(path: str) -> str:
@@ -169,15 +169,15 @@ def _why_not_located(path: str) -> str:
     for length in range(len(parts) - 1, 0, -1):
         module, name = ".".join(parts[:length]), parts[length]
         try:
-            found = importlib.import_module(module)
+            package = importlib.import_module(module)
         except ModuleNotFoundError as missing:
             if missing.name and f"{module}.".startswith(f"{missing.name}."):
                 continue
             return f"{module} cannot be imported ({missing})"
         except Exception as failure:  # whatever a module of the user's raises
             return f"{module} cannot be imported ({type(failure).__name__}: {' '.join(str(failure).split())})"
-        known = [each for each in dir(found) if not each.startswith("_")]
-        exported = " (a class is named by its own file, or imported in __init__.py)" if hasattr(found, "__path__") else ""
+        known = [each for each in dir(package) if not each.startswith("_")]
+        exported = " (a class is named by its own file, or imported in __init__.py)" if hasattr(package, "__path__") else ""
         return f"{module} has no {name!r}{meant(name, known)}{exported}"
     if len(parts) == 1:
         return f"expected a dotted path such as layeratlas.metrics.MutualKNN; got {path!r}"

@@ -45,12 +45,12 @@ def summarize(
     families than those of `families.conditions`. `report_missing`: say which jobs are not done, and why. `opener` reads the
     runs' vectors for studies that ask for them. `page`: write report.html.
     """
-    found = [(folder, states_of(folder)) for folder in folders]
-    runs = [run for folder, states in found for run in _runs(folder, states)]
+    sweeps = [(folder, states_of(folder)) for folder in folders]
+    runs = [run for folder, states in sweeps for run in _runs(folder, states)]
     into.mkdir(parents=True, exist_ok=True)
     writing.clean(into)
-    writing.write_csv(into, "jobs", _jobs(found))
-    for folder, states in found if report_missing else []:
+    writing.write_csv(into, "jobs", _jobs(sweeps))
+    for folder, states in sweeps if report_missing else []:
         _say_what_is_missing(folder, states)
     if not runs:
         logger.warning("summary: no job has finished with a result, so there is nothing to summarise yet")
@@ -66,19 +66,19 @@ def summarize(
         writing.write_table(into / "tables", name, table)
     _log(headline(sweep.table))
     answers = _asked(sweep, studies, into, joined)
-    told = {name: _said(name, studies[name].views, findings) for name, findings in answers.items()}
-    writing.write_json(into, STUDIES, told)
+    said = {name: _said(name, studies[name].views, findings) for name, findings in answers.items()}
+    writing.write_json(into, STUDIES, said)
     sweep_drawn(
-        sweep, {name: Answer(f.tables(name), told[name], studies[name].views) for name, f in answers.items()}, into, page=page
+        sweep, {name: Answer(f.tables(name), said[name], studies[name].views) for name, f in answers.items()}, into, page=page
     )
     logger.info("summary   %s", into)
     return sweep.table
 
 
-def _log(told: pd.DataFrame) -> None:
+def _log(headlines: pd.DataFrame) -> None:
     """The first rows of the headlines, family by family."""
-    logger.info("summary of %d runs", len(told))
-    for family, rows in told.head(_SHOWN).groupby("test_family", sort=False):
+    logger.info("summary of %d runs", len(headlines))
+    for family, rows in headlines.head(_SHOWN).groupby("test_family", sort=False):
         logger.info("tests     %s\n%s", family, rows.drop(columns="test_family").to_string(index=False))
 
 
@@ -89,10 +89,10 @@ def _runs(folder: Path, states: Sequence[JobState]) -> Iterator[Run]:
             yield reading.read_run(job)
 
 
-def _jobs(found: Sequence[tuple[Path, Sequence[JobState]]]) -> pd.DataFrame:
+def _jobs(sweeps: Sequence[tuple[Path, Sequence[JobState]]]) -> pd.DataFrame:
     rows = [
         {"sweep": str(folder), "job": s.job.number, "state": s.state, "detail": s.detail, "overrides": " ".join(s.job.overrides)}
-        for folder, states in found
+        for folder, states in sweeps
         for s in states
     ]
     return pd.DataFrame(rows)
@@ -106,19 +106,19 @@ def _say_what_is_missing(folder: Path, states: Sequence[JobState]) -> None:
 
 
 def _joined(sweep: Sweep) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Each table of results that the runs left, all runs' one below the other, with what tells the runs apart."""
+    """Each table of results that the runs left, all runs' one below the other, with what distinguishes the runs."""
     table = sweep.table
-    told = table[["sweep", "job", *conditions(table), "language_a", "language_b", "model_a", "model_b"]]
+    labels = table[["sweep", "job", *conditions(table), "language_a", "language_b", "model_a", "model_b"]]
     held = [[AFFINITY, *(t for said in run.result["analyses"].values() for t in said["tables"])] for run in sweep.runs]
     for name in sorted({name for names in held for name in names}):
         holders = [i for i, run in enumerate(sweep.runs) if name in held[i] and name in run.tables]
         if holders:
-            yield name, pd.concat([labelled(sweep.runs[i].table(name), told.iloc[i]) for i in holders], ignore_index=True)
+            yield name, pd.concat([labelled(sweep.runs[i].table(name), labels.iloc[i]) for i in holders], ignore_index=True)
 
 
 def _asked(sweep: Sweep, studies: Mapping[str, AbstractStudy], into: Path, known: Collection[str]) -> dict[str, Findings]:
     """What each study finds, its tables written; one that fails is logged and costs no other. `known`: names of other tables."""
-    found: dict[str, Findings] = {}
+    answers: dict[str, Findings] = {}
     for name, study in studies.items():
         try:
             if (findings := study(sweep)) is None:
@@ -139,12 +139,12 @@ def _asked(sweep: Sweep, studies: Mapping[str, AbstractStudy], into: Path, known
             logger.info("%-9s %s", name, sentence)
         for warning in findings.warnings:
             logger.warning("study %s: %s", name, warning)
-        found[name] = findings
-    return found
+        answers[name] = findings
+    return answers
 
 
 def _said(name: str, views: str | None, findings: Findings) -> dict[str, Any]:
     """A study's part of studies.json."""
     headline = {} if findings.headline is None else {"headline": asdict(findings.headline)}
-    told = {"sentences": list(findings.sentences), "tests": list(findings.tests), "warnings": list(findings.warnings)}
-    return {"numbers": dict(findings.numbers), **headline, **told, "tables": list(findings.tables(name)), "views": views}
+    lists = {"sentences": list(findings.sentences), "tests": list(findings.tests), "warnings": list(findings.warnings)}
+    return {"numbers": dict(findings.numbers), **headline, **lists, "tables": list(findings.tables(name)), "views": views}

@@ -66,10 +66,10 @@ class Sweeping:
             if not (folder / JOBS).is_file():
                 OmegaConf.save(self.config, folder / _BEGUN)
             write_jobs(folder, jobs)
-        found = states.states_of(folder)
-        todo = _by_model([state.job for state in found if states.to_do(state)])
-        logger.info("sweep %s: %d jobs to run of %d (%s)", folder, len(todo), len(found), states.count(found))
-        _say_what_is_damaged(found)
+        job_states = states.states_of(folder)
+        todo = _by_model([state.job for state in job_states if states.to_do(state)])
+        logger.info("sweep %s: %d jobs to run of %d (%s)", folder, len(todo), len(job_states), states.count(job_states))
+        _say_what_is_damaged(job_states)
         try:
             returns, errors = self._launch(todo, folder)
         except KeyboardInterrupt:
@@ -84,7 +84,7 @@ class Sweeping:
         if elsewhere := [state for state in states.states_of(folder) if state.state == "running"]:
             raise JobError(
                 f"hydra.sweep.dir={folder}: {len(elsewhere)} jobs are done by other processes (job {elsewhere[0].job.number}:"
-                f" {elsewhere[0].detail}); stage=status sweep_dir={folder} tells when they have ended"
+                f" {elsewhere[0].detail}); stage=status sweep_dir={folder} shows when they have ended"
             )
         return returns
 
@@ -163,7 +163,7 @@ class Sweeping:
             try:
                 with _writing(folder), _cores_of(self.launcher, len(batch)):
                     returns.append(read(self.launcher.launch, batch, initial_job_idx=start))
-            except Exception as error:  # a job that died takes the answers of its siblings with it; their files tell
+            except Exception as error:  # a job that died takes the answers of its siblings with it; their files show
                 errors.append(error)
             else:
                 errors += [job._return_value for job in returns[-1] if job.status == JobStatus.FAILED]
@@ -208,8 +208,8 @@ def _overrides(config: DictConfig) -> dict[str, list[str]]:
     return OmegaConf.to_container(config.hydra.overrides, resolve=False)  # type: ignore[return-value]
 
 
-def _say_what_is_damaged(found: Sequence[states.JobState]) -> None:
-    for state in found:
+def _say_what_is_damaged(job_states: Sequence[states.JobState]) -> None:
+    for state in job_states:
         if state.state == "damaged":
             logger.warning("job %d is done again: %s", state.job.number, state.detail)
 
@@ -235,12 +235,12 @@ def _symmetric(config: dict[str, Any]) -> bool:
 
 
 def _tell(folder: Path, again: str) -> None:
-    found = states.states_of(folder)
-    for state in found:
+    job_states = states.states_of(folder)
+    for state in job_states:
         if state.state == "failed" and not (folder / str(state.job.number) / states.ERROR).is_file():  # the others said so
             logger.error("job %d failed: %s", state.job.number, state.detail)
-    logger.info("sweep %s: %s", folder, states.count(found))
-    if any(state.state in ("failed", "missing") for state in found):
+    logger.info("sweep %s: %s", folder, states.count(job_states))
+    if any(state.state in ("failed", "missing") for state in job_states):
         logger.info("the rest is done by: %s", again)
     if waiting := states.queued(folder):
         logger.warning("SLURM jobs %s of this sweep wait or run on; scancel %s ends them", *[" ".join(waiting)] * 2)
@@ -254,7 +254,7 @@ def _again(hydra_config: DictConfig, folder: Path) -> str:
 
 @contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    """What the disk refuses of the sweep's folder is told as a mistake in where to write; no other error of a system call is."""
+    """What the disk refuses of the folder is reported as a mistake in where to write; no other error of a system call is."""
     try:
         yield
     except OSError as error:
@@ -292,11 +292,13 @@ def _worst(errors: Sequence[Exception], folder: Path, *, apart: bool) -> Excepti
     Jobs have said themselves what went wrong; where they did so `apart`, the first one's reason is said here.
     """
     mistakes = all(isinstance(error, ConfigError) for error in errors)
-    found = states.states_of(folder)
-    failed = [state for state in found if state.state == "failed"]
+    job_states = states.states_of(folder)
+    failed = [state for state in job_states if state.state == "failed"]
     if not failed:
         return errors[0] if mistakes else next(error for error in errors if not isinstance(error, ConfigError))
     first = f"job {failed[0].job.number}: {failed[0].detail}; " if apart else ""
     kept = f"; what the launcher raised is in {folder / states.ERROR}" if (folder / states.ERROR).is_file() else ""
-    told = f"{len(failed)} of {len(found)} jobs failed; {first}stage=status sweep_dir={shlex.quote(str(folder))} lists why{kept}"
-    return ConfigError(told) if mistakes else JobError(told)
+    message = (
+        f"{len(failed)} of {len(job_states)} jobs failed; {first}stage=status sweep_dir={shlex.quote(str(folder))} lists why{kept}"
+    )
+    return ConfigError(message) if mistakes else JobError(message)

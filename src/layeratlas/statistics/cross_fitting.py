@@ -38,10 +38,10 @@ def halves(groups: Sequence[str], folds: int) -> list[Half]:
     by_group = np.argsort(np.unique(np.asarray(groups), return_inverse=True)[1], kind="stable")
     part = np.empty(n, dtype=int)
     part[by_group] = np.arange(n) % (2 * folds)
-    found = []
+    halves = []
     for side in (0, 1):
         held = np.flatnonzero(part % 2 == side)
         fold = part[held] // 2
         parts = [(held[fold != k], held[fold == k]) for k in range(folds)]
-        found.append(Half(np.flatnonzero(part % 2 != side), held, parts))
-    return found
+        halves.append(Half(np.flatnonzero(part % 2 != side), held, parts))
+    return halves

@@ -132,13 +132,15 @@ def components(design: Design, splits: Sequence[Split], level: float) -> Compone
     value = sizes.mean(axis=0)
     own = np.stack([(design.naive(split.halves[0]) + design.naive(split.halves[1])) / 2 for split in splits]).mean(axis=0)
     noise = (own - value) / 2  # halves have twice the noise of the whole
-    found = _Uncertain(value, jackknife, spread, freedom, level)
+    uncertain = _Uncertain(value, jackknife, spread, freedom, level)
     unit = np.eye(len(EFFECTS))
     sizes_of = {}
     for i, name in enumerate(EFFECTS):
         p = _p_of_nothing(float(value[i]), float(spread[i, i]), float(noise[i]), len(splits))
-        sizes_of[name] = replace(found.estimate(unit[i]), p=p)
-    return Components(sizes_of, {name: found.share(unit[i]) for i, name in enumerate(EFFECTS)}, found.estimate(unit[1] - unit[0]))
+        sizes_of[name] = replace(uncertain.estimate(unit[i]), p=p)
+    return Components(
+        sizes_of, {name: uncertain.share(unit[i]) for i, name in enumerate(EFFECTS)}, uncertain.estimate(unit[1] - unit[0])
+    )
 
 
 def _p_of_nothing(value: float, spread: float, noise: float, splits: int) -> float:
