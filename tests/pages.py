@@ -49,3 +49,12 @@ def commands(page: Path) -> Iterator[str]:
 def users_own_files() -> dict[str, str]:
     """The files that conf/README.md shows, each named in its first line."""
     return dict(re.findall(r"```\w+\n# (mine/\S+)\n(.*?)```", text_of(ROOT / "conf" / "README.md"), re.DOTALL))
+
+
+def write_users_own_files(folder: Path, model: str) -> Path:
+    """The example's files with this model in place of its own; returns the folder for `--config-dir`."""
+    for name, content in users_own_files().items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content.replace("/a/folder/saved/with/save_pretrained", model), encoding="utf-8")
+    return folder / "mine"

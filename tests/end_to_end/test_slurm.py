@@ -17,6 +17,7 @@ import pandas as pd
 import psutil
 import pytest
 from conftest import TEXTS, save_tiny
+from pages import write_users_own_files
 from slurm.cluster import Cluster
 
 import layeratlas
@@ -96,6 +97,7 @@ def launch(cluster, models, texts, tmp_path) -> Iterator[Callable[..., Launched]
         texts_of = ["dataset=local", f"dataset.path={texts}", f"dataset.n={n}", "k=3", f"store.dir={tmp_path / store}"]
         where = ["-m", "hydra/launcher=slurm_local_test", f"hydra.sweep.dir={tmp_path / sweep}"]
         given = {argument.split("=")[0] for argument in arguments}
+        given |= {f"{key.removeprefix('model@')}.id" for key in given if key.startswith("model@")}  # its file names it
         common = [argument for argument in [*sides, *texts_of] if argument.split("=")[0] not in given]
         begun.append(Launched(cluster, [*where, *common, *arguments], tmp_path / f"{sweep}.log"))
         return begun[-1]
@@ -144,6 +146,14 @@ def test_a_sweep_of_six_pairs_lands_complete_with_two_jobs_at_once(cluster, laun
     assert len(starts) == 6
     assert max(int(((starts <= start) & (start < ends)).sum()) for start in starts) == 2
     assert "6 done, 10 skipped" in status(cluster, tmp_path)
+
+
+def test_a_model_and_a_metric_of_the_users_own_reach_the_nodes(cluster, launch, models, tmp_path):
+    mine = write_users_own_files(tmp_path, models[0])
+    launched = launch(f"hydra.searchpath=[{mine}]", "model@model_a=tuned", "metric=norm_correlation", "seed=0,1")
+    assert launched.ends() == 0, launched.told()
+    runs = layeratlas.read_sweep(tmp_path / "sweep")
+    assert [(run.result["metric"]["name"], run.result["a"]["family"]) for run in runs] == [("norm_correlation", "tuned")] * 2
 
 
 def test_a_job_that_raises_leaves_its_traceback_and_its_siblings(cluster, launch, tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from pages import users_own_files
+from pages import users_own_files, write_users_own_files
 from running import last_line
 from safetensors.torch import load_file
 
@@ -17,19 +17,11 @@ from layeratlas.stages import schema
 from layeratlas.stages.command_line import understood
 
 
-def write_example(folder: Path, model: str) -> Path:
-    for name, content in users_own_files().items():
-        file = folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(content.replace("/a/folder/saved/with/save_pretrained", model), encoding="utf-8")
-    return folder / "mine"
-
-
 @pytest.fixture
 def mine(tmp_path, checkpoint_folder, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     schema._require_part.cache_clear()  # a process sees one module of a name; here each test has its own
-    yield write_example(tmp_path, str(checkpoint_folder("llama")))
+    yield write_users_own_files(tmp_path, str(checkpoint_folder("llama")))
     sys.modules.pop("norms", None)
 
 

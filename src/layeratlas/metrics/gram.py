@@ -15,7 +15,7 @@ from layeratlas.metrics.mantel import Sums, centred_sums
 
 _NUMBERS_AT_ONCE = 2**26  # in all layers' ranges of rows together: 256 MB in float32
 _ROWS = 256  # at most: the half below the diagonal is not made, and a range of rows stays in a processor's cache
-_PAIRS = 2**15  # pairs of items whose values in 40 layers fit into a processor's caches
+_PAIRS = 2**13  # pairs of items whose values in 40 layers of each side fit into a core's cache
 _WHOLE_NUMBERS = 2**29  # up to here, permutations keep all layers' matrices in memory instead of making them again
 _SQRT_2 = math.sqrt(2)
 
@@ -183,20 +183,20 @@ def permuted_inner_products(
         return torch.stack([inner_products(a, [gram.permuted(order) for gram in b]) for order in orders])
     i, j = torch.triu_indices(n, n, device=a[0].x.device)
     weights = torch.where(i == j, 1.0, 2.0).to(a[0].x.dtype)
-    k = weights.new_empty(len(a), len(i))
+    k = weights.new_empty(len(i), len(a))
     l = weights.new_empty(n**2, len(b))  # noqa: E741
     for layer, gram in enumerate(a):
-        k[layer] = _whole(gram)[i, j] * weights
+        k[:, layer] = _whole(gram)[i, j] * weights
     for layer, gram in enumerate(b):
         l[:, layer] = _whole(gram).flatten()
     orders = orders.to(i.device)
-    products = torch.zeros(len(orders), len(a), len(b), dtype=torch.float64, device=i.device)
+    products = torch.zeros(len(orders), len(b), len(a), dtype=torch.float64, device=i.device)
     for start in range(0, len(i), _PAIRS):
         pairs = slice(start, start + _PAIRS)
         for product, order in zip(products, orders, strict=True):
             places = order.index_select(0, i[pairs]) * n + order.index_select(0, j[pairs])
-            product += k[:, pairs] @ l.index_select(0, places)
-    return products.cpu()
+            product += l.index_select(0, places).T @ k[pairs]
+    return products.mT.cpu()
 
 
 def row_ranges(n: int, layers: int) -> Iterator[slice]:
