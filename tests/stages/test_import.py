@@ -241,8 +241,10 @@ def test_one_bad_file_of_many_costs_no_half_of_a_sweep(command, tasks, tmp_path,
 
 def test_names_of_files_say_what_stands_in_their_places():
     patterns = ["{language}/{model_a}_X_{model_b}/{metric}", "within/{model}/{metric}"]
-    assert said_by("en/ant_X_bee/CKA", patterns) == {"language": "en", "model_a": "ant", "model_b": "bee", "metric": "CKA"}
-    assert said_by("within/ant/RSA", patterns) == {"model": "ant", "metric": "RSA"}
+    assert said_by(["en/ant_X_bee/CKA"], patterns) == {"language": "en", "model_a": "ant", "model_b": "bee", "metric": "CKA"}
+    assert said_by(["within/ant/RSA"], patterns) == {"model": "ant", "metric": "RSA"}
+    both = said_by(["web|o/ant|bee", "file/web|o/ant|bee"], ["{dataset}|{model_a}|{model_b}"])
+    assert both == {"dataset": "web", "model_a": "o/ant", "model_b": "bee"}
     facts = Facts().with_names({"model": "ant", "n": "40", "subject": "law"}, "x.npy")
     assert (facts.model_a, facts.model_b, facts.n, facts.settings) == ("ant", "ant", 40, {"subject": "law"})
 

@@ -11,6 +11,7 @@ from annotated_types import Interval
 
 from layeratlas.affinity.matrix import Affinity
 from layeratlas.analyses.base import AbstractMatrixAnalysis, Findings
+from layeratlas.analyses.diagonal_published import as_published
 from layeratlas.analyses.swap_headline import swap_headline
 from layeratlas.options import Repetitions, Seed
 from layeratlas.statistics import Inference
@@ -46,7 +47,7 @@ class Diagonal(AbstractMatrixAnalysis):
     Reads blocks only: `embed` and `final_norm` have no depth. The headline is the swap margin (see `statistics.swaps`); beside it
     stand the contrast of the generalised diagonal with its interval and null over items, that of the proportional band of half
     width `band`, the published t-tests, `draws` layer permutations, circular shifts, rank correlations with depth, and for each
-    block its best and its monotone match.
+    block its best and its monotone match; under `published`, descriptions that others report (`statistics.published_diagonal`).
     """
 
     band: Annotated[float, Interval(gt=0, le=1)]
@@ -65,6 +66,7 @@ class Diagonal(AbstractMatrixAnalysis):
         swap = _swap(blocks) | {"itself": itself}
         summary |= {"generalised": generalised, "band": self._band(blocks), "swap": swap}
         summary |= self._layer_tests(blocks, on) | _depth_ranks(blocks) | _monotone(blocks)
+        summary["published"] = as_published(blocks, itself=itself, draws=self.draws, rng=np.random.default_rng([self.seed, 8]))
         table = pd.concat([_matches(blocks, "a"), _matches(blocks.transposed(), "b")], ignore_index=True)
         headline = swap_headline(
             swap,

@@ -65,23 +65,24 @@ def _whole(text: str, name: str, where: str) -> int:
     return int(text)
 
 
-def said_by(path: str, patterns: Sequence[str]) -> dict[str, str]:
-    """What a path says by the first pattern that it follows: the text in the place of each `{field}`, which holds no slash.
+def said_by(names: Sequence[str], patterns: Sequence[str]) -> dict[str, str]:
+    """What the first of some names that follows a pattern says: the text in the place of each `{field}` of it.
 
-    Raises ConfigError where it follows none.
+    A field holds a slash only where the pattern has none. Raises ConfigError where no name follows any.
     """
-    for pattern in patterns:
-        if found := _compiled(pattern).fullmatch(path):
-            return found.groupdict()
-    raise ConfigError(f"matrices.names: {path} does not read as {' or '.join(patterns)}")
+    for name in names:
+        for pattern in patterns:
+            if found := _compiled(pattern).fullmatch(name):
+                return found.groupdict()
+    raise ConfigError(f"matrices.names: {names[-1]} does not read as {' or '.join(patterns)}")
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
     names = _FIELD.findall(pattern)
     if not names or len(set(names)) < len(names) or set("{}") & set(_FIELD.sub("", pattern)):
         raise ConfigError(f"matrices.names: expected fields in braces, each once, as in {{model_a}}_X_{{model_b}}; got {pattern!r}")
-    parts = _FIELD.split(pattern)  # texts, with the names of fields between them
-    return re.compile("".join(f"(?P<{part}>[^/]+?)" if i % 2 else re.escape(part) for i, part in enumerate(parts)))
+    parts, held = _FIELD.split(pattern), "[^/]" if "/" in pattern else "."  # texts, with the names of fields between them
+    return re.compile("".join(f"(?P<{part}>{held}+?)" if i % 2 else re.escape(part) for i, part in enumerate(parts)))
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,7 @@ class Foreign:
             signatures_a=[None] * len(cells),
             signatures_b=[None] * len(cells.T),
             bounds=self.metric.about.bounds if self.metric else (-math.inf, math.inf),
+            scale=abs(self.self_value or 0.0),
         )
 
     @property
@@ -127,8 +128,8 @@ def foreign_matrices(node: dict[str, Any]) -> Iterator[Foreign]:
     for path, below in _files([node["path"]] if isinstance(node["path"], str) else node["path"]):
         held = read_matrices(path)
         for content in held:
-            place = f"{below}/{content.title}" if path.suffix == ".npz" else below
-            facts = Facts(**options).with_names(said_by(place, patterns) if patterns else {}, str(path))
+            names = [content.title, f"{below}/{content.title}"] if path.suffix == ".npz" else [below]
+            facts = Facts(**options).with_names(said_by(names, patterns) if patterns else {}, str(path))
             yield _whole(path, content, facts)
 
 

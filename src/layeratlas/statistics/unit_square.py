@@ -1,6 +1,7 @@
 """Affinity matrices of models with different numbers of layers, brought onto one square."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -39,3 +40,19 @@ def mean_unit_square(matrices: Sequence[AnyMatrix], most: int = 40) -> Square:
         if np.isfinite(square := unit_square(matrices, bins)).all():
             return square
     return unit_square(matrices, 1)
+
+
+class Lines(NamedTuple):
+    """Means over the bins that hold a cell: of the diagonal, of the other diagonal, of all; and the largest bin."""
+
+    diagonal: float
+    anti_diagonal: float
+    overall: float
+    largest: float
+
+
+def lines(square: Square) -> Lines:
+    """What is reported of a unit square; NaN where no bin of a line holds a cell."""
+    parts = (np.diag(square), np.diag(square[::-1]), square.ravel())
+    means = [float(part[np.isfinite(part)].mean()) if np.isfinite(part).any() else float("nan") for part in parts]
+    return Lines(*means, float(np.nanmax(square)))

@@ -1,6 +1,6 @@
 """The depth correspondence of many pairs of models: a row per pair, and what they say together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import pandas as pd
 from layeratlas.findings import Findings
 from layeratlas.runs.reading import Run
 from layeratlas.statistics.over_models import over_models
+from layeratlas.statistics.unit_square import lines, unit_square
 from layeratlas.studies.base import AbstractStudy
 from layeratlas.studies.sweep import Sweep, labelled, name_of
 
@@ -22,7 +23,8 @@ class Depth(AbstractStudy):
     """What the swap margins of each condition's pairs say together, over pairs of different families of models.
 
     `depth` has a row per condition, statistic and unit (see `over_units`), `depth_pairs` one per condition and pair with a
-    margin. It speaks of these models on these items. Conditions without two pairs that have a swap margin are only drawn.
+    margin; the numbers hold the means of the diagonal and the other diagonal of the unit square. It speaks of these models on these
+    items. Conditions without two pairs that have a swap margin are only drawn.
     """
 
     def __call__(self, sweep: Sweep) -> Findings:
@@ -37,12 +39,23 @@ class Depth(AbstractStudy):
             said = sentence(pairs, over, str(condition["metric"]))
             sentences.append(f"{condition['dataset']}: {said}")
             numbers[name_of(condition)] = {"pairs": len(pairs), "above_0": int((pairs["margin"] > 0).sum()), "sentence": said}
+            numbers[name_of(condition)]["unit_square"] = lines(unit_square(_both_ways(part.runs, pairs.index)))._asdict()
             tables["pairs"].append(labelled(pairs.assign(condition=name_of(condition)), condition))
             if not over.empty:
                 tables["over"].append(labelled(over.assign(condition=name_of(condition)), condition))
         over_all = pd.concat(tables["over"], ignore_index=True) if tables["over"] else None
         parts = {"pairs": pd.concat(tables["pairs"], ignore_index=True)} if tables["pairs"] else {}
         return Findings(over_all, parts, numbers, sentences=sentences)
+
+
+def _both_ways(runs: Sequence[Run], places: Iterable[int]) -> list[np.ndarray]:
+    """The blocks of each pair's matrix, in both orientations, as published."""
+    found = []
+    for run in (runs[place] for place in places):
+        rows, columns = (np.flatnonzero(np.isfinite(run.arrays[f"depth_{side}"])) for side in "ab")
+        blocks = run.arrays["affinity"][np.ix_(rows, columns)]
+        found += [blocks, blocks.T]
+    return found
 
 
 def _over(pairs: pd.DataFrame, part: Sweep) -> pd.DataFrame:
