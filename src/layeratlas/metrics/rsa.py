@@ -57,8 +57,11 @@ class AbstractComparison(abc.ABC):
         self, a: Sequence[PairMatrix], b: Sequence[PairMatrix], subsets: Sequence[Int[Tensor, " _"]]
     ) -> Float[Tensor, "subsets layers_a layers_b"]:
         """Similarity over each subset of the items."""
-        sides = ([[self.prepared(m.of(kept)) for m in side] for side in (a, b)] for kept in subsets)
-        return torch.stack([self.similarity(*side) for side in sides])
+        of_subsets = []
+        for kept in subsets:
+            of_a, of_b = ([self.prepared(m.of(kept)) for m in side] for side in (a, b))
+            of_subsets.append(self.similarity(of_a, of_b))
+        return torch.stack(of_subsets)
 
 
 class AbstractCosine(AbstractComparison, abc.ABC):

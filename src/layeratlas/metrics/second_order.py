@@ -87,12 +87,12 @@ class SecondOrderCosine(AbstractMetric[Pointed]):
         n, total = self.items(a[0]), torch.zeros(len(a), len(b), dtype=torch.float64)
         for start in range(0, n, _ROWS):
             rows = slice(start, start + _ROWS)
-            similar, absent = ([[of(layer, rows) for layer in side] for side in (a, b)] for of in (_similarities, self._absent))
-            for i in range(len(a)):
-                for j in range(len(b)):
-                    weights = (1 - absent[0][i] * absent[1][j]).sqrt_()
-                    seen_a, seen_b = similar[0][i] * weights, similar[1][j] * weights
-                    total[i, j] += torch.cosine_similarity(seen_a, seen_b, dim=1).double().sum()
+            of_a, of_b = ([(_similarities(layer, rows), self._absent(layer, rows)) for layer in side] for side in (a, b))
+            for i, (similar_a, absent_a) in enumerate(of_a):
+                for j, (similar_b, absent_b) in enumerate(of_b):
+                    weights = (1 - absent_a * absent_b).sqrt_()
+                    cosines = torch.cosine_similarity(similar_a * weights, similar_b * weights, dim=1)
+                    total[i, j] += cosines.double().sum()
         return total / n
 
     def _absent(self, layer: Pointed, rows: slice) -> Float[Tensor, "rows n"]:

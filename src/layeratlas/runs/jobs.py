@@ -114,14 +114,15 @@ def jobs_of(
     skipped = [job.number for job in planned.jobs if job.twin is not None or job.number in dropped]
     place = {number: i for i, number in enumerate([*run, *skipped])}
     jobs = [replace(job, number=place[job.number], twin=place.get(job.twin)) for job in planned.jobs]  # type: ignore[arg-type]
-    told_apart = [replace(job, skipped=_why_skipped(job)) if job.number >= len(run) else job for job in jobs]
-    return sorted(told_apart, key=lambda job: job.number)
+    marked = [replace(job, skipped=_why_skipped(job)) if job.number >= len(run) else job for job in jobs]
+    return sorted(marked, key=lambda job: job.number)
 
 
 def _both_sides_vary(combinations: Sequence[list[str]]) -> bool:
-    sided = [[o for o in overrides if _other_side(o) != o] for overrides in combinations]
-    firsts, seconds = ({frozenset(o for o in overrides if _side(o) == side) for overrides in sided} for side in "ab")
-    return len(firsts) > 1 and len(seconds) > 1
+    def varies(side: str) -> bool:
+        return len({frozenset(o for o in overrides if _side(o) == side) for overrides in combinations}) > 1
+
+    return varies("a") and varies("b")
 
 
 def _side(override: str) -> str | None:

@@ -6,6 +6,7 @@ Whatever is there is summarised, however much is missing, and doing it again giv
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +110,8 @@ def _joined(sweep: Sweep) -> Iterator[tuple[str, pd.DataFrame]]:
     """Each table of results that the runs left, all runs' one below the other, with what distinguishes the runs."""
     table = sweep.table
     labels = table[["sweep", "job", *conditions(table), "language_a", "language_b", "model_a", "model_b"]]
-    held = [[AFFINITY, *(t for said in run.result["analyses"].values() for t in said["tables"])] for run in sweep.runs]
-    for name in sorted({name for names in held for name in names}):
+    held = [[AFFINITY, *chain.from_iterable(said["tables"] for said in run.result["analyses"].values())] for run in sweep.runs]
+    for name in sorted(set().union(*held)):
         holders = [i for i, run in enumerate(sweep.runs) if name in held[i] and name in run.tables]
         if holders:
             yield name, pd.concat([labelled(sweep.runs[i].table(name), labels.iloc[i]) for i in holders], ignore_index=True)
