@@ -169,6 +169,18 @@ def neighbors_tables(run: Run) -> dict[str, pd.DataFrame]:
     }
 
 
+def with_items(run: Run, items: pd.DataFrame) -> Run:
+    """The run as if the analysis `alignment` had left this table."""
+
+    class Asked(Run):
+        tables = property(lambda self: ["alignment_items"])
+
+        def table(self, name):
+            return {"alignment_items": items}[name]
+
+    return Asked(run.folder, run.result | {"analyses": {"alignment": run.result["analyses"]["diagonal"]}}, run.arrays)
+
+
 def large_sweep(folder: Path, runs: int, layers: int) -> list[Run]:
     """Runs in memory, as many and as large as a sweep of many models: each matrix random, its p too."""
     rng = np.random.default_rng(0)

@@ -6,7 +6,7 @@ import pytest
 from pages_by_hand import influence_tables, neighbors_tables, paged_run, with_tables
 
 import layeratlas
-from layeratlas.report.analyses import alignment, diagonal, geometry, influence, neighbors, stability
+from layeratlas.report.analyses import alignment, diagonal, geometry, influence, neighbors, phases, stability, subspace
 from layeratlas.report.charts import Chart, Series
 from layeratlas.runs import writing
 
@@ -138,3 +138,59 @@ def test_a_run_without_a_swap_margin_shows_the_mean_of_its_cells_without_each_gr
     (only,) = influence.charts(run)
     assert "mean affinity" in only.title
     influence.influence_figure(run).canvas.draw()
+
+
+def test_single_pairs_are_counted_at_the_block_where_they_are_farthest_above_wrong_partners(run_with, tmp_path):
+    row = {"statistic": "x", "value": 0.5, "chance": 0.1, "baseline_group": np.nan, "baseline_length": 0.2}
+    row |= {"value_length_residual": 0.4, "ci_low": 0.4, "ci_high": 0.6, "flag": ""}
+    run = run_with("alignment", pd.DataFrame([row | {"layer": "block_1"}]))
+    rng = np.random.default_rng(0)
+    layers = {"embed": (np.nan, 0.9), "block_1": (0.5, 0.4), "block_2": (1.0, 0.2)}
+    items = [
+        pd.DataFrame(
+            {"layer": name, "depth": depth, "cosine": rng.normal(mean, 0.05, 50), "cosine_of_wrong": rng.normal(0, 0.05, 50)}
+        )
+        for name, (depth, mean) in layers.items()
+    ]
+    run = with_tables(run.folder, "alignment", {"alignment": run.table("alignment"), "alignment_items": pd.concat(items)})
+    bars, wrong = alignment.charts(run)[-1].plain()["series"]
+    edges = alignment.histogram_edges(items[1][["cosine", "cosine_of_wrong"]].to_numpy())
+    assert bars["style"] == "bars"
+    assert bars["y"] == np.histogram(items[1]["cosine"], edges)[0].tolist()
+    assert sum(bars["y"]) == sum(wrong["y"]) == 50
+
+
+def test_each_removal_of_a_subspace_is_a_curve_and_random_directions_are_a_band(run_with):
+    row = {"statistic": "probe", "chance": 0.5, "ci_low": 0.8, "ci_high": 1.0}
+    told = [("none", 0, 0.9), ("LanguageMeans", 1, 0.6), ("random_directions", 1, 0.85), ("random_directions", 1, 0.95)]
+    rows = [
+        row | {"layer": layer, "removal": of, "rank": rank, "value": v} for layer in ("block_1", "block_2") for of, rank, v in told
+    ]
+    (chart,) = (chart.plain() for chart in subspace.charts(run_with("subspace", pd.DataFrame(rows))))
+    assert [one["name"] for one in chart["series"]] == [
+        "as they are",
+        "without LanguageMeans, rank 1",
+        "without random directions",
+        "chance, as they are",
+    ]
+    assert chart["ticks"] == ["block_1", "block_2"]
+    assert chart["series"][2]["low"] == [0.85, 0.85]
+    assert chart["series"][2]["high"] == [0.95, 0.95]
+    assert chart["series"][1]["y"] == [0.6, 0.6]
+
+
+def test_published_and_sound_correlations_of_phases_are_two_charts(run_with):
+    row = {"statistic": "centroid_asymmetry", "preference": "per_token", "ci_low": -0.1, "ci_high": 0.3}
+    kinds = ("published", "pooled", "within", "partial")
+    rows = [
+        row | {"estimator": kind, "layer": f"block_{i}", "depth": i / 2, "r": 0.1 * i + place}
+        for place, kind in enumerate(kinds)
+        for i in (1, 2)
+    ]
+    run = run_with("phases", pd.DataFrame([*rows, rows[0] | {"preference": "total", "r": 9.0}]))
+    run.result["statistics"]["phases"] = {"preference": "per_token", "pattern": "flat"}
+    published, sound = (chart.plain() for chart in phases.charts(run))
+    assert published["series"][0]["y"] == [0.1, 0.2]
+    assert [one["name"] for one in sound["series"]] == ["over all pairs", "within categories", "given lengths and category"]
+    assert sound["series"][0]["low"] is None
+    assert sound["series"][2]["y"] == pytest.approx([3.1, 3.2])

@@ -129,6 +129,24 @@ def test_another_view_speaks_its_own_values(view, opened, page_of):
         assert page.inner_text("#spoken").endswith(three(value) if abs(value) < 1 else f"{value:.4g}")
 
 
+def test_the_difference_to_another_run_speaks_its_own_values_and_masks_where_neither_is_above_chance(opened, page_of, tmp_path):
+    run, _ = page_of()
+    other = layeratlas.read_run(paged_run(tmp_path / "other", seed=3))
+    both = np.minimum(run.arrays["p_fwer"], other.arrays["p_fwer"]) > 0.05
+    i, j = np.argwhere(both)[0]
+    k, m = np.argwhere(~both & (run.arrays["p_fwer"] > 0.05))[0]
+    with opened(write_run_page(run, texts=True, against=other)) as page:
+        page.get_by_label("Show").select_option("difference")
+        page.get_by_label("Strike out cells with").select_option("p_fwer")
+        for row, column, masked in ((i, j, True), (k, m, False)):
+            click_cell(page, run, row, column)
+            page.focus(MATRIX)
+            value = run.arrays["affinity"][row, column] - other.arrays["affinity"][row, column]
+            said = page.inner_text("#spoken")
+            assert f": {three(value)}" in said
+            assert said.endswith(", masked") == masked
+
+
 def test_a_kept_cell_has_its_row_and_its_column_drawn_and_they_lead_back(opened, page_of):
     run, file = page_of()
     with opened(file) as page:

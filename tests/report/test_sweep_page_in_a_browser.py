@@ -3,8 +3,9 @@
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
-from pages_by_hand import OUTPUTS, large_sweep
+from pages_by_hand import OUTPUTS, large_sweep, with_items
 
 from layeratlas.report.page.sweep_page import write_sweep_page
 from layeratlas.studies import sweep_of
@@ -58,6 +59,41 @@ def test_a_click_on_a_row_shows_its_matrix(opened, page_of):
     with opened(file) as page:
         page.locator("#run-table tbody tr:not([aria-hidden]) td:nth-child(2)").nth(5).click()
         assert page.get_by_label("right").input_value() == "5"
+
+
+def test_each_row_shows_its_matrix_small(opened, page_of):
+    runs, file = page_of()
+    with opened(file) as page:
+        small = page.locator("#run-table canvas.thumbnail")
+        assert small.count() == len(runs)
+        size = [small.nth(0).evaluate(f"one => one.{side}") for side in ("height", "width")]
+        assert tuple(size) == runs[0].affinity.shape
+        colours = small.nth(4).evaluate("one => Array.from(one.getContext('2d').getImageData(0, 0, one.width, one.height).data)")
+        bright = np.array(colours).reshape(8, 8, 4)[::-1, :, 1]  # the green of viridis grows with the value
+        order = np.argsort(runs[4].arrays["affinity"].ravel())
+        assert (np.diff(bright.ravel()[order]) >= 0).all()
+
+
+def test_pairs_of_texts_have_a_chart_per_model_at_a_chosen_depth(opened, tmp_path):
+    rng = np.random.default_rng(0)
+    names = ("cosine", "cosine_centered", "cosine_of_wrong")
+    rows = [
+        {"layer": f"block_{layer}", "depth": layer / 6} | {name: rng.uniform(-1, 1) for name in names}
+        for layer in range(1, 7)
+        for _ in range(40)
+    ]
+    items = pd.DataFrame(rows)
+    runs = [with_items(run, items) for run in large_sweep(tmp_path, 1, 6)]
+    with opened(write_sweep_page(sweep_of(runs), {}, {}, tmp_path)) as page:
+        page.locator("#histograms").scroll_into_view_if_needed()
+        page.wait_for_selector("#histograms rect.bar", state="attached")
+        for depth, layer, kind in (("1", "block_2", 0), ("5", "block_6", 1)):
+            page.locator("#histograms select").nth(0).select_option(depth)
+            page.locator("#histograms select").nth(1).select_option(str(kind))
+            bars = page.locator("#histograms svg[role=application] rect.bar").all()
+            heights = np.array([float(bar.get_attribute("height")) for bar in bars])
+            counts = np.histogram(items[items["layer"] == layer][names[kind]], np.linspace(-1, 1, 41))[0]
+            np.testing.assert_allclose(heights / heights.max(), counts / counts.max(), atol=1e-6)
 
 
 def test_matrices_of_other_layers_have_no_difference_and_it_is_said(opened, tmp_path):

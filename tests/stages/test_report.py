@@ -5,13 +5,16 @@ import logging
 import subprocess
 import sys
 
+import numpy as np
 import pytest
-from pages_by_hand import paged_run
+from pages_by_hand import data_of, paged_run
 from running import last_line
 
 import layeratlas
+from layeratlas.errors import ConfigError
 from layeratlas.report import again
 from layeratlas.report.again import run_again
+from layeratlas.report.page.difference import require_comparable
 
 
 def digests(folder) -> dict[str, str]:
@@ -71,7 +74,7 @@ def test_several_runs_are_drawn_at_once(command, tmp_path):
 
 
 def test_a_page_that_cannot_be_made_costs_no_number(run, monkeypatch, caplog):
-    def broken(_, *, texts):
+    def broken(_, *, texts, against):
         raise RuntimeError("no ink")
 
     monkeypatch.setattr(again, "write_run_page", broken)
@@ -81,7 +84,7 @@ def test_a_page_that_cannot_be_made_costs_no_number(run, monkeypatch, caplog):
 
 
 def test_a_full_disk_is_one_line(run, monkeypatch, caplog):
-    def full(_, *, texts):
+    def full(_, *, texts, against):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(again, "write_run_page", full)
@@ -99,6 +102,7 @@ def test_a_full_disk_is_one_line(run, monkeypatch, caplog):
         (["stage=report"], "layeratlas: run_dir: has no value; give one as run_dir=... or sweep_dir=..."),
         (["stage=report", "run_dir=nowhere"], "layeratlas: nowhere: no finished run here (no result.json)"),
         (["stage=report", "run_dir=5"], "layeratlas: 5: no finished run here (no result.json)"),
+        (["stage=report", "run_dir=nowhere", "against=5"], "layeratlas: against: expected text or null; got 5 (put it in quotes)"),
         (["report.enabled=perhaps"], "layeratlas: report.enabled: expected true or false; got 'perhaps'"),
         (["report.texts=null"], "layeratlas: report.texts: expected true or false; got null"),
         (["stage=status", "sweep_dir=null"], "layeratlas: sweep_dir: has no value; give one as sweep_dir=..."),
@@ -117,6 +121,45 @@ def test_a_damaged_run_is_named_and_nothing_of_it_is_drawn(command, tmp_path, ca
     assert command("stage=report", f"run_dir={folder}", where=()) != 0
     assert "affinity.npz is damaged" in last_line(capfd)
     assert not (folder / "report.html").exists()
+
+
+def test_the_difference_to_another_run_is_on_the_page_when_asked_for(command, tmp_path):
+    folders = [paged_run(tmp_path / name, seed=seed) for seed, name in enumerate(("one", "two"))]
+    assert command("stage=report", f"run_dir={folders[0]}", f"against={folders[1]}", where=()) == 0
+    held = data_of((folders[0] / "report.html").read_text(encoding="utf-8"))["against"]
+    other = layeratlas.read_run(folders[1])
+    np.testing.assert_array_equal(held["affinity"], other.arrays["affinity"].ravel())
+    np.testing.assert_array_equal(held["p_fwer"], other.arrays["p_fwer"].ravel())
+    assert held["name"].endswith("in two")
+    assert command("stage=report", f"run_dir={folders[0]}", where=()) == 0
+    assert data_of((folders[0] / "report.html").read_text(encoding="utf-8"))["against"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (
+            {"rows": 5},
+            "its side a has 5 layers (block_1 to block_5), that of {one} 6 layers (block_1 to block_6); expected the same",
+        ),
+        (
+            {"columns": 3},
+            "its side b has 3 layers (block_1 to block_3), that of {one} 4 layers (block_1 to block_4); expected the same",
+        ),
+    ],
+)
+def test_a_run_of_other_layers_has_no_difference_and_it_is_told(options, told, command, tmp_path, capfd):
+    one, two = paged_run(tmp_path / "one"), paged_run(tmp_path / "two", **options)
+    assert command("stage=report", f"run_dir={one}", f"against={two}", where=()) == 2
+    assert last_line(capfd) == f"layeratlas: against={two}: {told.format(one=one)}"
+    assert not (one / "report.html").exists()
+
+
+def test_values_of_two_metrics_have_no_difference(tmp_path):
+    one, two = (layeratlas.read_run(paged_run(tmp_path / name)) for name in ("one", "two"))
+    two.result["metric"]["name"] = "cka_linear"
+    with pytest.raises(ConfigError, match=r"its metric is cka_linear, and that of .* mutual_knn; expected the same"):
+        require_comparable(one, two)
 
 
 @pytest.mark.slow

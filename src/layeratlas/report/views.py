@@ -36,11 +36,13 @@ class View:
 class SweepView:
     """Pictures of a sweep: `figures(sweep, tables)` yields each with its path below `figures/`, without suffix.
 
+    `charts(tables)` are what the sweep's page draws itself, so that it can be pointed at; the pictures stand folded beside them.
     `sweep` is a `layeratlas.studies.Sweep`, whose statistics a page of one run need not import; `tables` are those of the study by
     the names of their files, as the study wrote them.
     """
 
     figures: Callable[[Any, Mapping[str, pd.DataFrame]], Iterable[tuple[str, Figure]]]
+    charts: Callable[[Mapping[str, pd.DataFrame]], Iterable[Chart]] | None = None
 
 
 AnyView = TypeVar("AnyView", View, SweepView)

@@ -28,6 +28,7 @@ STAGE_KEYS: dict[str, Any] = {
     "store.entry": str,
     "run_dir": str | list[str] | None,
     "sweep_dir": str | list[str] | None,
+    "against": str | None,
     "summary_dir": str | None,
     "summary_family": list[str] | None,
 }

@@ -45,8 +45,9 @@ def report(config: DictConfig, folder: Path) -> None:
     runs, sweeps = _folders(config, "run_dir"), _folders(config, "sweep_dir")
     if not runs and not sweeps:
         raise ConfigError("run_dir: has no value; give one as run_dir=... or sweep_dir=...")
+    against = None if config.against is None else read_run(config.against)
     for run in runs:
-        run_again(read_run(run), page=config.report.enabled, texts=config.report.texts)
+        run_again(read_run(run), page=config.report.enabled, texts=config.report.texts, against=against)
     for sweep in sweeps:
         sweep_again(sweep, config.summary_family, page=config.report.enabled)
 

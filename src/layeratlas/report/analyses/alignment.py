@@ -15,6 +15,7 @@ from layeratlas.runs.reading import Run
 
 _COLUMNS = 3
 _TICKS = 8
+_BINS = 24
 _LINES = {  # column: label, style
     "value_length_residual": ("without what length explains", {"color": "tab:blue", "linestyle": "--", "linewidth": 1.0}),
     "baseline_length": ("wrong partners of the same length", {"color": "tab:red", "linewidth": 1.0}),
@@ -74,9 +75,34 @@ def _curves(axes: Axes, rows: pd.DataFrame, statistic: str, alpha: float) -> Non
 
 
 def charts(run: Run) -> list[Chart]:
-    """A chart for each statistic, layer by layer."""
+    """A chart for each statistic, layer by layer; and how similar single pairs are where they are most alike."""
     table = run.table("alignment")
-    return [_chart(str(statistic), rows) for statistic, rows in table.groupby("statistic", sort=False)]
+    drawn = [_chart(str(statistic), rows) for statistic, rows in table.groupby("statistic", sort=False)]
+    return [*drawn, *_histograms(run)]
+
+
+def _histograms(run: Run) -> list[Chart]:
+    """Cosines of translations, and of each item with all wrong partners, at the block where they are farthest apart."""
+    if "alignment_items" not in run.tables:
+        return []
+    items = run.table("alignment_items")
+    means = items[items["depth"].notna()].groupby("layer", sort=False)[["cosine", "cosine_of_wrong"]].mean()
+    if means.empty:
+        return []
+    layer = str((means["cosine"] - means["cosine_of_wrong"]).idxmax())
+    rows = items[items["layer"] == layer]
+    edges = histogram_edges(rows[["cosine", "cosine_of_wrong"]].to_numpy())
+    middle = (edges[:-1] + edges[1:]) / 2
+    bars = Series("translations", middle, np.histogram(rows["cosine"], edges)[0], style="bars")
+    wrong = Series("mean of wrong partners", middle, np.histogram(rows["cosine_of_wrong"], edges)[0], style="dashed")
+    note = f"{len(rows)} items at {layer}, where translations are farthest above wrong partners."
+    return [Chart("How alike single pairs are", "cosine", "items", [bars, wrong], note=note)]
+
+
+def histogram_edges(values: np.ndarray) -> np.ndarray:
+    """Bins of one width that hold all of the values."""
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    return np.linspace(low, high if high > low else low + 1e-6, _BINS + 1)
 
 
 def _chart(statistic: str, rows: pd.DataFrame) -> Chart:

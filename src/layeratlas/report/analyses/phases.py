@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from layeratlas.report.charts import Chart, Series
 from layeratlas.report.figures import sentence_of
 from layeratlas.report.views import View
 from layeratlas.runs.reading import Run
@@ -75,4 +76,24 @@ def _caption(run: Run, numbers: dict) -> str:
     return f"{result['a']['model']}: {items}, pooling {result['pooling']}, preference {numbers['preference'].replace('_', ' ')}"
 
 
-VIEWS = [View("phases", ["phases"], phases_figure)]
+def charts(run: Run) -> list[Chart]:
+    """The same: published correlations, and sound ones of all blocks."""
+    numbers = run.result["statistics"]["phases"]
+    table = run.table("phases")
+    table = table[(table["statistic"] == "centroid_asymmetry") & (table["preference"] == numbers["preference"])]
+    published = table[table["estimator"] == "published"]
+    layers = published["layer"].tolist()
+    y, note = "r of centroid asymmetry with preference", "Above 0: likelier texts are more central."
+    points = Series("published", range(len(layers)), published["r"], published["ci_low"], published["ci_high"], style="points")
+    drawn = [
+        Chart("As published", "sampled hidden state", y, [points], ticks=layers, rules=[0.0], note=f"{note} {numbers['pattern']}.")
+    ]
+    sound = []
+    for estimator, label in _LABELS.items():
+        rows = table[(table["estimator"] == estimator) & table["depth"].notna()]
+        low, high = (None, None) if estimator == "pooled" else (rows["ci_low"], rows["ci_high"])
+        sound.append(Series(label, rows["depth"], rows["r"], low, high, labels=rows["layer"].tolist()))
+    return [*drawn, Chart("Within categories", "depth of a block", y, sound, rules=[0.0], note=f"{note} Bands: intervals.")]
+
+
+VIEWS = [View("phases", ["phases"], phases_figure, charts)]

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from layeratlas.report.charts import Chart, Series
 from layeratlas.report.figures import name_of, sentence_of
 from layeratlas.report.views import View
 from layeratlas.runs.reading import Run
@@ -73,4 +74,26 @@ def _curves(axes: Axes, table: pd.DataFrame) -> None:
     axes.set_xlabel("block", fontsize="x-small")
 
 
-VIEWS = [View("subspace", ["subspace"], subspace_figure)]
+def charts(run: Run) -> list[Chart]:
+    """The same, a chart for each panel."""
+    return [_chart(title, table) for title, table in _panels(run)]
+
+
+def _chart(title: str, table: pd.DataFrame) -> Chart:
+    layers = list(dict.fromkeys(table["layer"]))
+    at = range(len(layers))
+    series = []
+    for (removal, rank), rows in table[table["removal"] != _RANDOM].groupby(["removal", "rank"], sort=False):
+        nothing = removal == _NOTHING
+        low, high = (rows["ci_low"], rows["ci_high"]) if nothing else (None, None)
+        series.append(Series("as they are" if nothing else f"without {removal}, rank {rank}", at, rows["value"], low, high))
+    random = table[table["removal"] == _RANDOM].groupby("layer", sort=False)["value"]
+    if len(random):
+        series.append(Series("without random directions", at, random.mean(), random.min(), random.max(), style="dashed"))
+    chance = table[table["removal"] == _NOTHING]["chance"]
+    series.append(Series("chance, as they are", at, chance, style="dotted"))
+    note = "Band of the vectors as they are: interval; of random directions: smallest and largest."
+    return Chart(title, "layer", title, series, ticks=layers, note=note)
+
+
+VIEWS = [View("subspace", ["subspace"], subspace_figure, charts)]

@@ -10,6 +10,7 @@ import numpy as np
 from markupsafe import Markup
 
 from layeratlas.report.figures import name_of
+from layeratlas.report.page.difference import difference_of
 from layeratlas.report.page.influence import influence_of
 from layeratlas.report.page.packing import packed, table
 from layeratlas.report.page.rendering import PAGE, write_page
@@ -38,12 +39,12 @@ _TEXTS = ("text_a", "text_b")
 _OF_TEXTS = tuple(f"{which}_token_{side}" for which in ("first", "last", "last_content") for side in "ab")
 
 
-def write_run_page(run: Run, *, texts: bool) -> Path:
-    """Write the page; `texts=False` leaves out what the items say."""
+def write_run_page(run: Run, *, texts: bool, against: Run | None = None) -> Path:
+    """Write the page; `texts=False` leaves out what the items say, `against` is a run whose difference to this one is shown too."""
     charts = _charts(run)
     items = _items(run, texts=texts) if "items" in run.tables else None
     data = {"matrix": _matrix(run), "charts": charts, "tables": list(_tables(run)), "items": items}
-    data["influence"] = influence_of(run)
+    data |= {"influence": influence_of(run), "against": None if against is None else difference_of(run, against)}
     return write_page(run.folder, "run.html", _SCRIPTS, _said(run, charts, texts=texts) | {"data": Markup(packed(data))})
 
 

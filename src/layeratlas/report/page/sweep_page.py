@@ -1,9 +1,11 @@
 """The page of a sweep: `report.html` in the folder of its summary."""
 
 import base64
+import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,17 +15,22 @@ import pandas as pd
 from markupsafe import Markup
 
 from layeratlas.files.inert import inert
+from layeratlas.report.page.histograms import histograms
 from layeratlas.report.page.packing import packed, table
 from layeratlas.report.page.projector import projections
 from layeratlas.report.page.rendering import PAGE, write_page
 from layeratlas.report.page.wording import rows_of
+from layeratlas.report.views import of_study
 from layeratlas.runs.reading import Run
 from layeratlas.studies import Sweep
+
+logger = logging.getLogger(__name__)
 
 ROWS = 2_000  # of a study's table that the page holds; the others are in its file
 _PICTURES = 3_000_000  # bytes of pictures on a page; the others are in figures/
 _TABLES = 20_000  # rows of all tables together
 _SAID = 3  # sentences of studies above the table
+_CHARTS = 24  # of a study; more are in its table, and in figures/
 _STEPS = 2**16 - 1  # of a matrix between its smallest and its largest value
 _SCRIPTS = (
     "data.js",
@@ -35,6 +42,7 @@ _SCRIPTS = (
     "overlay.js",
     "space.js",
     "projector.js",
+    "histograms.js",
     "sweep.js",
 )
 _FIRST = ("sweep", "job", "side_a", "side_b", "dataset", "metric", "value", "ci_low", "ci_high", "p", "p_holm")
@@ -61,18 +69,40 @@ def write_sweep_page(sweep: Sweep, answers: Mapping[str, Answer], pictures: Mapp
         "matrices": _matrices(sweep.runs),
         "swaps": [_swap(run) for run in sweep.runs],
         "projections": projections(tables),
+        "histograms": histograms(sweep.runs),
         "tables": [table(name, content, most) for name, content in tables.items()],
+        "charts": {name: _charts(name, answer) for name, answer in answers.items()},
     }
-    return write_page(into, "sweep.html", _SCRIPTS, _said(sweep, answers, pictures, into) | {"data": Markup(packed(data))})
+    paired = data["histograms"] is not None
+    drawn = {name for name, charts in data["charts"].items() if charts}
+    return write_page(
+        into,
+        "sweep.html",
+        _SCRIPTS,
+        _said(sweep, answers, pictures, into, drawn) | {"paired": paired} | {"data": Markup(packed(data))},
+    )
 
 
-def _said(sweep: Sweep, answers: Mapping[str, Answer], pictures: Mapping[str, Sequence[Path]], into: Path) -> dict[str, Any]:
+def _charts(name: str, answer: Answer) -> list[dict[str, Any]]:
+    """Those of a study, the first of them where there are very many; where one cannot be made, the study shows its pictures."""
+    try:
+        drawings = [view.charts(answer.tables) for view in of_study(name, answer.views) if view.charts]
+        return [chart.plain() for drawing in drawings for chart in islice(drawing, _CHARTS)]
+    except Exception:
+        logger.exception("report: the charts of the study %s are not drawn; its pictures are shown", name)
+        return []
+
+
+def _said(
+    sweep: Sweep, answers: Mapping[str, Answer], pictures: Mapping[str, Sequence[Path]], into: Path, drawn: Collection[str]
+) -> dict[str, Any]:
     shown = _Pictures(into)
     studies = [
         {
             "name": name,
             "sentences": list(answer.said.get("sentences") or []),
             "warnings": answer.said.get("warnings") or [],
+            "charts": name in drawn,
             "pictures": list(shown.of(pictures.get(f"study {name}", []))),
             "tables": list(answer.tables),
             "numbers": list(rows_of(answer.said.get("numbers") or {})),

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from layeratlas.report.charts import Chart, Series
 from layeratlas.report.views import SweepView
 from layeratlas.studies import Sweep
 
@@ -44,4 +45,16 @@ def _order(run: tuple[str, str]) -> tuple[str, int, str]:
     return run[0], len(run[1]), run[1]
 
 
-VIEWS = [SweepView(figures)]
+def charts(tables: Mapping[str, pd.DataFrame]) -> Iterator[Chart]:
+    """All pairs of runs from the most alike down: over all cells, off the diagonal, and with depth held constant."""
+    if "agreement" not in tables:
+        return
+    rows = tables["agreement"].sort_values("off_diagonal_pearson", ascending=False)
+    x = range(1, len(rows) + 1)
+    labels = [f"{a} and {b} ({what})" for a, b, what in zip(rows["job_first"], rows["job_second"], rows["differ_in"], strict=True)]
+    kinds = {"off the diagonal": "off_diagonal_pearson", "all cells": "pearson", "depth held constant": "partial"}
+    series = [Series(name, x, rows[column], style="points", labels=labels) for name, column in kinds.items() if column in rows]
+    yield Chart("How far matrices of the same models agree", "pair of runs", "correlation", series, rules=[0.0])
+
+
+VIEWS = [SweepView(figures, charts)]

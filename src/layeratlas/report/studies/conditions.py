@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from layeratlas.report.charts import Chart, Series
 from layeratlas.report.views import SweepView
 from layeratlas.runs.reading import Run
 from layeratlas.studies import Sweep
@@ -150,4 +151,21 @@ def _scales(row: tuple) -> str:
     return ", ".join(f"{scale} = {getattr(row, scale)}" for scale in row.unequal.split(", "))  # type: ignore[attr-defined]
 
 
-VIEWS = [SweepView(figures)]
+def charts(tables: Mapping[str, pd.DataFrame]) -> Iterator[Chart]:
+    """The sizes of crossed factors' effects."""
+    effects = tables.get("conditions_effects", pd.DataFrame({"grid": [], "design": []}))
+    for (grid, _), rows in effects.groupby(["grid", "design"], sort=False):
+        names = list(dict.fromkeys(rows["effect"]))
+        series = []
+        for number, (of, part) in enumerate(rows.groupby("of", sort=False)):
+            x = [names.index(name) + 0.16 * number for name in part["effect"]]
+            series.append(
+                Series(str(of), x, part["value"], part["ci_low"], part["ci_high"], style="points", labels=part["effect"].tolist())
+            )
+        first = rows.iloc[0]
+        note = f"Effects by place: {', '.join(names)}. Lines: {first['level']:.0%} intervals over items."
+        title = f"{first['model']}, {first['metric']}: {first['first']} against {first['second']} (grid {grid})"
+        yield Chart(title, "effect", "variance of the effect", series, rules=[0.0], note=note)
+
+
+VIEWS = [SweepView(figures, charts)]

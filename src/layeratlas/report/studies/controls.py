@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from layeratlas.report.charts import Chart, Series
 from layeratlas.report.views import SweepView
 from layeratlas.studies import Sweep
 
@@ -32,4 +33,22 @@ def controls_figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
-VIEWS = [SweepView(figures)]
+def charts(tables: Mapping[str, pd.DataFrame]) -> Iterator[Chart]:
+    """The same, a series per control."""
+    if "controls" not in tables:
+        return
+    table = tables["controls"]
+    series, start = [], 1
+    for control, rows in table[table["statistic"] == "swap_margin"].groupby("control", sort=False):
+        rows = rows.sort_values("difference")
+        labels = [f"{row.side_a} · {row.side_b}, {row.dataset} ({row.metric})" for row in rows.itertuples()]
+        x = range(start, start + len(rows))
+        series.append(
+            Series(f"text minus {control}", x, rows["difference"], rows["ci_low"], rows["ci_high"], style="points", labels=labels)
+        )
+        start += len(rows)
+    note = "Above 0: larger for the texts. Lines: interval over items."
+    yield Chart("Text against its control", "pair of sides", "difference of swap margins", series, rules=[0.0], note=note)
+
+
+VIEWS = [SweepView(figures, charts)]

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from layeratlas.errors import Undefined
+from layeratlas.report.charts import Chart, Series
 from layeratlas.report.sweep_figures import LINE, TICKS, Condition, ModelPair, condition_of, title
 from layeratlas.report.views import SweepView
 from layeratlas.statistics.diagonal import diagonal_means
@@ -118,4 +119,17 @@ def _on_off(pair: ModelPair) -> tuple[float, float] | None:
         return None
 
 
-VIEWS = [SweepView(figures)]
+def charts(tables: Mapping[str, pd.DataFrame]) -> Iterator[Chart]:
+    """The forest of each condition, from the largest margin down."""
+    for condition, rows in tables.get("depth_pairs", pd.DataFrame({"condition": []})).groupby("condition", sort=False):
+        rows = rows.sort_values("margin", ascending=False)
+        labels = [f"{a} · {b}" for a, b in zip(rows["side_a"], rows["side_b"], strict=True)]
+        x = range(1, len(rows) + 1)
+        points = Series(
+            "swap margin", x, rows["margin"], rows["margin_ci_low"], rows["margin_ci_high"], style="points", labels=labels
+        )
+        note = "Above 0: layers prefer their own depth. Lines: interval over items. Pairs from the largest down."
+        yield Chart(f"Swap margin of each pair: {condition}", "pair of sides", "swap margin", [points], rules=[0.0], note=note)
+
+
+VIEWS = [SweepView(figures, charts)]

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from layeratlas.report.charts import Chart, Series
 from layeratlas.report.views import SweepView
 from layeratlas.studies import Sweep
 
@@ -51,4 +52,23 @@ def _panel(axes: Axes, rows: pd.DataFrame) -> None:
     axes.legend(fontsize="x-small")
 
 
-VIEWS = [SweepView(figures)]
+def charts(tables: Mapping[str, pd.DataFrame]) -> Iterator[Chart]:
+    """A chart per panel of the picture: edits with their intervals, and draws of the control."""
+    table = tables.get("interventions", pd.DataFrame({"model": [], "dataset": [], "language": [], "control": []}))
+    for told, rows in table.groupby(["model", "dataset", "language", "control"], sort=False):
+        places = sorted(rows["blocks"].unique(), key=lambda blocks: [int(k) if k.isdigit() else -1 for k in blocks.split(",")])
+        series = []
+        for (edit, positions), part in rows[~rows["is_control"]].groupby(["edit", "positions"], sort=False):
+            x = [places.index(blocks) for blocks in part["blocks"]]
+            name = str(edit) if positions in ("", "all") else f"{edit} ({positions})"
+            series.append(Series(name, x, part["value"], part["ci_low"], part["ci_high"], style="points"))
+        draws = rows[rows["is_control"]]
+        if len(draws):
+            x = [places.index(blocks) for blocks in draws["blocks"]]
+            series.append(Series("random directions", x, draws["value"], style="points", labels=draws["edit"].tolist()))
+        note = "Likelihood lost, in nats per token; lines: intervals over texts."
+        title = " · ".join(str(part) for part in told if part)
+        yield Chart(f"Cost of an edit: {title}", "blocks", "nats per token", series, ticks=places, rules=[0.0], note=note)
+
+
+VIEWS = [SweepView(figures, charts)]

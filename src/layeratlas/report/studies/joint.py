@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from layeratlas.report.charts import Chart, Series
 from layeratlas.report.views import SweepView
 from layeratlas.studies import Sweep
 
@@ -72,4 +73,18 @@ def _projection(axes: Axes, points: pd.DataFrame, x: int, y: int) -> None:
     axes.tick_params(labelsize="x-small")
 
 
-VIEWS = [SweepView(figures)]
+def charts(tables: Mapping[str, pd.DataFrame]) -> Iterator[Chart]:
+    """Distances of the same layer in two languages, of each model, in the reduced spaces and in all of it."""
+    table = tables.get("joint", pd.DataFrame({"condition": [], "first": [], "second": []}))
+    for (condition, first, second), rows in table.groupby(["condition", "first", "second"], sort=False):
+        models = list(dict.fromkeys(rows["model"]))
+        series = []
+        for number, (measured, part) in enumerate(rows[rows["measured"] != "similarity"].groupby("measured", sort=False)):
+            x = [models.index(model) + 0.12 * number for model in part["model"]]
+            low, high = part["mean_ci_low"], part["mean_ci_high"]
+            series.append(Series(str(measured), x, part["mean"], low, high, style="points", labels=part["model"].tolist()))
+        note = "Reduced spaces hold another share of each model's squares: only distances in the whole compare models."
+        yield Chart(f"{first} and {second} ({condition})", "model", "mean distance of a layer", series, ticks=models, note=note)
+
+
+VIEWS = [SweepView(figures, charts)]

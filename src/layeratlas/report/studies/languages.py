@@ -12,6 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import dendrogram, leaves_list
 
+from layeratlas.report.charts import Chart, Series
 from layeratlas.report.panels import panels
 from layeratlas.report.sweep_figures import TICKS
 from layeratlas.report.views import SweepView
@@ -207,4 +208,17 @@ def _curve(axes: Axes, curves: Mapping[str, pd.DataFrame], language: str) -> Non
     _layers(axes, own["layer"])
 
 
-VIEWS = [SweepView(figures)]
+def charts(tables: Mapping[str, pd.DataFrame]) -> Iterator[Chart]:
+    """A chart per condition, model, statistic and predictor: its partial correlation over layers, alone and beside others."""
+    table = tables.get("languages", pd.DataFrame({"condition": [], "model": [], "statistic": [], "predictor": []}))
+    for (_, model, statistic, predictor), rows in table.groupby(["condition", "model", "statistic", "predictor"], sort=False):
+        series = []
+        for together, part in rows[rows["layer"] != MEAN].groupby("predictors", sort=False):
+            others = [other for other in str(together).split(", ") if other != predictor]
+            series.append(Series(f"beside {', '.join(others)}" if others else "alone", range(len(part)), part["partial"]))
+        layers = rows.loc[(rows["layer"] != MEAN) & (rows["predictors"] == rows["predictors"].iloc[0]), "layer"].tolist()
+        title = f"{model}: {statistic} and {predictor}"
+        yield Chart(title, "layer", "partial correlation over pairs of languages", series, ticks=layers, rules=[0.0])
+
+
+VIEWS = [SweepView(figures, charts)]

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from layeratlas.report.charts import Chart, Series
 from layeratlas.report.views import SweepView
 from layeratlas.studies import Sweep
 
@@ -56,4 +57,23 @@ def _draw(axes: Axes, table: pd.DataFrame, names: list[str]) -> None:
             axes.plot(rows["value"][chosen], at[chosen], "s", color=colour, markersize=5, fillstyle=filled)
 
 
-VIEWS = [SweepView(figures)]
+def charts(tables: Mapping[str, pd.DataFrame]) -> Iterator[Chart]:
+    """Both halves of the picture."""
+    for source, title in (("within", "Within categories"), ("published", "As published"), ("file", "Published files")):
+        table = tables.get("phases_models", pd.DataFrame({"source": []}))
+        table = table[table["source"] == source]
+        names = list(dict.fromkeys(table["model"])) if len(table) else []
+        series = []
+        for phase in _PHASES if names else ():
+            rows = table[table["phase"] == phase]
+            x = [names.index(name) for name in rows["model"]]
+            series.append(
+                Series(phase, x, rows["value"], rows["ci_low"], rows["ci_high"], style="points", labels=rows["model"].tolist())
+            )
+        if names:
+            note = "Above 0: likelier texts are more central. Lines: intervals."
+            y = "r of centroid asymmetry with preference"
+            yield Chart(f"Phases of models: {title}", "model", y, series, ticks=names, rules=[0.0], note=note)
+
+
+VIEWS = [SweepView(figures, charts)]

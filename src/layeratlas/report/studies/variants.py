@@ -9,6 +9,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from layeratlas.report.charts import Chart, Series
 from layeratlas.report.panels import panels
 from layeratlas.report.sweep_figures import TICKS
 from layeratlas.report.views import SweepView
@@ -97,4 +98,17 @@ def commitment_figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
-VIEWS = [SweepView(figures)]
+def charts(tables: Mapping[str, pd.DataFrame]) -> Iterator[Chart]:
+    """A chart per condition, measure and pair of languages."""
+    for _, rows in _by(tables.get("variants"), "condition"):
+        for (measure, a, b), part in rows.groupby(["measure", "language_a", "language_b"], sort=False):
+            series = []
+            for (first, second), curve in part[part["layer"] != MEAN].groupby(["first", "second"], sort=False):
+                name = f"{second} less {first}"
+                layers = curve["layer"].tolist()
+                series.append(Series(name, curve["depth"], curve["value"], curve["ci_low"], curve["ci_high"], labels=layers))
+            note = "Above 0: the first named aligns more. Bands: intervals over items."
+            yield Chart(f"{measure}, {a} and {b}", "depth", f"difference of {measure}", series, rules=[0.0], note=note)
+
+
+VIEWS = [SweepView(figures, charts)]

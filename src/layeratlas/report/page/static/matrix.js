@@ -38,7 +38,9 @@ class Matrix {
   }
 
   covered(i, j) {
-    return this.mask !== "" && !(this.masks[this.mask].values[i * this.columns.length + j] <= this.alpha);
+    if (this.mask === "") return false;
+    const p = this.views[this.view].masks?.[this.mask] ?? this.masks[this.mask].values;
+    return !(p[i * this.columns.length + j] <= this.alpha);
   }
 
   size() {

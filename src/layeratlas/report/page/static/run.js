@@ -7,7 +7,7 @@ const WHY = {
   z: "Deviations of the null above its mean.",
 };
 
-function viewsOf(matrix) {
+function viewsOf(matrix, against) {
   const { values, metric } = matrix;
   const views = { affinity: { label: `${metric}, raw`, values: values.affinity, diverging: false, why: WHY.affinity } };
   if (values.chance) {
@@ -16,7 +16,21 @@ function viewsOf(matrix) {
   }
   if (values.calibrated) views.calibrated = { label: `${metric}, calibrated`, values: values.calibrated, diverging: true, why: WHY.calibrated };
   if (values.z) views.z = { label: "z", values: values.z, diverging: true, why: WHY.z };
+  if (against) views.difference = differenceTo(matrix, against);
   return views;
+}
+
+// This matrix minus another run's of the same layers; a cell is masked where neither of both is above chance.
+function differenceTo({ values, metric }, against) {
+  const masks = {};
+  for (const p of ["p_fwer", "p_fdr"]) if (values[p]) masks[p] = values[p].map((own, cell) => (against[p] ? Math.min(own, against[p][cell]) : own));
+  return {
+    label: `${metric} minus that of ${against.name}`,
+    values: values.affinity.map((value, cell) => value - against.affinity[cell]),
+    diverging: true,
+    masks,
+    why: `Above 0: more alike here than in ${against.name}. Struck cells, if any: above chance in neither.`,
+  };
 }
 
 function masksOf({ values }) {
@@ -109,7 +123,7 @@ function drawRun(data) {
   const { matrix, tables, charts, items } = data;
   const all = [...(items?.texts ? [textTable(items)] : []), ...tables];
   const picture = new Matrix(document.getElementById("matrix-picture"), {
-    rows: matrix.layers.a, columns: matrix.layers.b, names: matrix.names, views: viewsOf(matrix), masks: masksOf(matrix), alpha: matrix.alpha, path: matrix.monotone,
+    rows: matrix.layers.a, columns: matrix.layers.b, names: matrix.names, views: viewsOf(matrix, data.against), masks: masksOf(matrix), alpha: matrix.alpha, path: matrix.monotone,
   });
   const readout = new Readout(document.getElementById("matrix-readout"), matrix, Boolean(items));
   const texts = items ? new Texts(document.getElementById("texts-of-cell"), matrix, items) : null;

@@ -25,6 +25,22 @@ class Matrices {
     return Float64Array.from(this.part(run, "cells"), (step) => low[run] + (step / steps) * (high[run] - low[run]));
   }
 
+  // The whole matrix on its own scale of colours, as small as a row of the table.
+  thumbnail(run) {
+    const [rows, columns] = ["a", "b"].map((side) => this.side(run, side).names.length);
+    const values = this.values(run);
+    const [low, high] = endsOf(values, false);
+    const canvas = element("canvas", { "aria-hidden": "true", width: columns, height: rows, class: "thumbnail" });
+    const paper = canvas.getContext("2d");
+    const image = paper.createImageData(columns, rows);
+    values.forEach((value, cell) => {
+      const place = 4 * ((rows - 1 - Math.floor(cell / columns)) * columns + (cell % columns));
+      image.data.set([...mixed(SEQUENTIAL, (value - low) / (high - low)), 255], place);
+    });
+    paper.putImageData(image, 0, 0);
+    return canvas;
+  }
+
   // Of each layer of a that has a depth: how alike its best match in b is.
   best(run) {
     const wide = this.side(run, "b").names.length;
@@ -46,10 +62,15 @@ function drawSweep(data) {
   const name = (run) => `${cellText(columnOf(runs, "job"), run)}: ${cellText(columnOf(runs, "side_a"), run)} × ${cellText(columnOf(runs, "side_b"), run)}, ${cellText(columnOf(runs, "metric"), run)}`;
   const pair = new Pair(matrices, name, runs.rows);
   const curves = new Curves(matrices, swaps, groups, name, (run) => pair.choose(run));
-  const table = new Table(document.getElementById("run-table"), { ...runs, columns: [{ name: "page", kind: "link", values: runs.pages }, ...runs.columns] }, { onchoose: (run) => pair.choose(run), onorder: (order) => curves.show(order) });
+  const table = new Table(document.getElementById("run-table"), { ...runs, columns: [{ name: "page", kind: "link", values: runs.pages }, { name: "matrix", kind: "picture", values: Array.from(data.matrices.high), picture: (run) => matrices.thumbnail(run) }, ...runs.columns] }, { onchoose: (run) => pair.choose(run), onorder: (order) => curves.show(order) });
   pair.onchange = (chosen) => table.choose(chosen);
   curves.show(table.order);
   pair.show(0, Math.min(1, runs.rows - 1));
+  for (const host of document.querySelectorAll("[data-charts]")) {
+    whenSeen(host, () => data.charts[host.dataset.charts].forEach((chart) => new Chart(host, chart)));
+  }
+  const paired = document.getElementById("histograms");
+  if (paired) whenSeen(paired, () => new Histograms(paired, data.histograms));
   const projector = document.getElementById("projector");
   if (projector) whenSeen(projector, () => new Projector(projector, data.projections));
   for (const host of document.querySelectorAll("details[data-table]")) {

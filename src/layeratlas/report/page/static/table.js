@@ -11,7 +11,7 @@ function valueAt(column, row) {
 function cellText(column, row) {
   const value = valueAt(column, row);
   if (column.kind === "text") return value === null ? "–" : value;
-  if (column.kind === "link") return "";
+  if (column.kind === "link" || column.kind === "picture") return "";
   if (column.kind === "truth") return value ? "yes" : "no";
   if (column.kind === "whole") return Number.isNaN(value) ? "–" : String(value);
   return /(^|_)p(_|$)/.test(column.name) ? shownP(value) : shown(value);
@@ -115,6 +115,7 @@ class Table {
 
   row(row) {
     const cells = this.table.columns.map((column) => {
+      if (column.kind === "picture") return element("td", { class: "small" }, [column.picture(row)]);
       if (column.kind === "link") return element("td", {}, column.values[row] ? [element("a", { href: column.values[row], text: "open", "aria-label": `Page of row ${row + 1}` })] : []);
       const text = cellText(column, row);
       return element("td", { class: column.kind === "text" || column.kind === "truth" ? null : "figure", title: text.length > 40 ? text : null, text });
