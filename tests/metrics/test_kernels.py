@@ -28,6 +28,8 @@ from layeratlas.metrics import (
 from layeratlas.metrics import gram as gram_module
 from layeratlas.metrics.base import centred
 from layeratlas.metrics.gram import Linear, double_centred, inner_products, median_squared_distance, u_centred
+from layeratlas.metrics.left_out import groups_of
+from layeratlas.metrics.left_out_gaussian import medians_without
 from layeratlas.metrics.linear_cka import feature_products, features_are_cheaper
 from layeratlas.metrics.mantel import Sums, permutation_moments
 
@@ -333,9 +335,35 @@ def test_independent_dimensions_have_no_cka_corrected_for_dimensions():
             CKADepCols().signature(torch.from_numpy(x))
 
 
-def test_a_layer_of_mostly_equal_items_has_no_median_bandwidth():
-    x = np.zeros((20, 3))
-    x[:3] = np.eye(3)
+@quick
+@given(seed=seeds, n=st.integers(8, 40), distinct=st.integers(3, 40), dealt=st.booleans())
+def test_the_median_distances_of_all_subsets_at_once_are_numpys(seed, n, distinct, dealt):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((distinct, 3))[rng.integers(0, distinct, n)]
+    items = rng.permutation(n) if dealt else np.arange(n)
+    subsets = [np.setdiff1d(np.arange(n), part) for part in np.array_split(items[: n - 2], 4)]
+    groups = groups_of([torch.from_numpy(kept) for kept in subsets], n)
+    medians = medians_without(torch.from_numpy(x).float()[groups.order], groups)
+    expected = [np.median(np.square(x[kept, None] - x[kept]).sum(axis=2)) for kept in subsets]
+    np.testing.assert_allclose(medians, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_subset_of_mostly_equal_items_has_no_median_bandwidth():
+    x = np.random.default_rng(0).standard_normal((12, 4))
+    x[4:] = x[4]
+    metric = CKARBF(bandwidth=1.0)
+    signature = metric.signature(torch.from_numpy(x[:11]))
+    kept = [torch.arange(11)[torch.arange(11) // 2 != group] for group in range(2)]
+    with pytest.raises(ValueError, match=r"^more than half of all pairs of items are equal"):
+        metric.subset_affinity([signature], [signature], kept)
+
+
+@pytest.mark.parametrize("width", [3, 50, 600])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("copied", [0.0, 1.0])
+def test_a_layer_of_mostly_equal_items_has_no_median_bandwidth(width, dtype, copied):
+    x = np.random.default_rng(0).standard_normal((20, width)).astype(dtype)
+    x[3:] = copied * x[3]
     with pytest.raises(ValueError, match=r"^more than half of all pairs of items are equal, so that the median distance is no"):
         affinity_matrix(CKARBF(bandwidth=0.5), [x], [x])
 

@@ -17,6 +17,7 @@ _NUMBERS_AT_ONCE = 2**26  # in all layers' ranges of rows together: 256 MB in fl
 _ROWS = 256  # at most: the half below the diagonal is not made, and a range of rows stays in a processor's cache
 _PAIRS = 2**13  # pairs of items whose values in 40 layers of each side fit into a core's cache
 _WHOLE_NUMBERS = 2**29  # up to here, permutations keep all layers' matrices in memory instead of making them again
+_ROUNDING = 32  # epsilons of an item's square: what remains of the squared distance of equal items
 _SQRT_2 = math.sqrt(2)
 
 
@@ -48,8 +49,21 @@ class Gaussian(Kernel):
 
     squared_bandwidth: float
 
+    @classmethod
+    def of_median(cls, median: float, multiple: float, x: LayerActivations) -> "Gaussian":
+        """With a bandwidth of `multiple` times the root of the median squared distance of items of x.
+
+        Raises Undefined where the median is what rounding makes of 0.
+        """
+        if median <= _ROUNDING * torch.finfo(x.dtype).eps * float(x.square().sum(dim=1).median()):
+            raise Undefined("more than half of all pairs of items are equal, so that the median distance is no bandwidth")
+        return cls(multiple**2 * median)
+
     def __call__(self, x: Float[Tensor, "rows d"], y: Float[Tensor, "columns d"]) -> Float[Tensor, "rows columns"]:
-        return squared_distances(x, y).div_(-2 * self.squared_bandwidth).exp_()
+        return self.of_squares(squared_distances(x, y))
+
+    def of_squares(self, distances: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows columns"]:
+        return (distances / (-2 * self.squared_bandwidth)).exp_()
 
     def itself(self, x: LayerActivations) -> Float[Tensor, " n"]:
         return torch.ones_like(x[:, 0])
@@ -111,11 +125,11 @@ class Gram:
         places = slice(items.start, None) if order is None else order[items.start :]
         own = slice(0, items.stop - items.start)
         x, row_terms = self.x[places], self.row_terms[places]
-        values = self.kernel(x, x[own])
-        values -= row_terms[own]
-        values -= (row_terms - self.constant)[:, None]
-        values.diagonal().copy_(self.diagonal[places][own])
-        return values
+        return _centred(self.kernel(x, x[own]), row_terms, self.constant, self.diagonal[places][own])
+
+    def centred_columns(self, values: Float[Tensor, "later columns"], items: slice) -> Float[Tensor, "later columns"]:
+        """Values of another kernel in the place of those of `columns`, centred like them; `values` are overwritten."""
+        return _centred(values, self.row_terms[items.start :], self.constant, self.diagonal[items])
 
     def weighted_columns(self, items: slice, order: Int[Tensor, " n"] | None = None) -> Float[Tensor, "later columns"]:
         """Columns scaled such that inner products of all ranges together are those of the whole matrices."""
@@ -206,11 +220,8 @@ def row_ranges(n: int, layers: int) -> Iterator[slice]:
 
 
 def median_gaussian(x: LayerActivations, multiple: float) -> Gaussian:
-    """With a bandwidth of `multiple` times the median distance. Raises ValueError where that is 0."""
-    median = median_squared_distance(x)
-    if median <= 0:
-        raise Undefined("more than half of all pairs of items are equal, so that the median distance is no bandwidth")
-    return Gaussian(multiple**2 * median)
+    """With a bandwidth of `multiple` times the median distance. Raises Undefined where that is 0."""
+    return Gaussian.of_median(median_squared_distance(x), multiple, x)
 
 
 def median_squared_distance(x: LayerActivations) -> float:
@@ -221,11 +232,11 @@ def median_squared_distance(x: LayerActivations) -> float:
     """
     counts = torch.zeros(2**16, dtype=torch.long, device=x.device)
     for distances in _distances_of_rows(x):
-        counts += torch.bincount(_upper_bits(distances), minlength=2**16)
+        counts += torch.bincount(upper_bits(distances), minlength=2**16)
     below = counts.cumsum(0)
     middle = torch.tensor([(len(x) ** 2 - 1) // 2, len(x) ** 2 // 2], device=x.device)
     low, high = torch.searchsorted(below, middle, right=True).tolist()
-    within = [d[(bits >= low) & (bits <= high)] for d in _distances_of_rows(x) for bits in [_upper_bits(d)]]
+    within = [d[(bits >= low) & (bits <= high)] for d in _distances_of_rows(x) for bits in [upper_bits(d)]]
     skipped = int(below[low - 1]) if low else 0
     return float(torch.cat(within).sort().values[middle - skipped].mean())
 
@@ -237,7 +248,8 @@ def _distances_of_rows(x: LayerActivations) -> Iterator[Float[Tensor, " _"]]:
         yield distances.flatten()
 
 
-def _upper_bits(distances: Float[Tensor, " _"]) -> Int[Tensor, " _"]:
+def upper_bits(distances: Float[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
+    """Half the bits of a float32 number; those of numbers that are not negative are ordered like the numbers."""
     return distances.float().view(torch.int32) >> 16
 
 
@@ -250,6 +262,15 @@ def _off_diagonal_row_sums(x: LayerActivations, kernel: Kernel) -> Float[Tensor,
         values[:, rows].fill_diagonal_(0)
         sums.append(values.double().sum(dim=1))
     return torch.cat(sums).to(x.dtype)
+
+
+def _centred(
+    values: Float[Tensor, "later columns"], row_terms: Float[Tensor, " later"], constant: float, diagonal: Float[Tensor, " columns"]
+) -> Float[Tensor, "later columns"]:
+    values -= row_terms[: values.shape[1]]
+    values -= (row_terms - constant)[:, None]
+    values.diagonal().copy_(diagonal)
+    return values
 
 
 def _sum_of_squares(values: Float[Tensor, "rows columns"]) -> float:

@@ -22,6 +22,7 @@ from layeratlas.metrics.gram import (
     u_centred,
 )
 from layeratlas.metrics.left_out import Groups, LeftOut, groups_of, products_without
+from layeratlas.metrics.left_out_gaussian import gaussian_products_without
 from layeratlas.metrics.mantel import permutation_moments
 
 Products = Float[Tensor, "*draws layers_a layers_b"]
@@ -123,11 +124,8 @@ class AbstractGaussianMetric(AbstractGramMetric, abc.ABC):
     def kernel(self, x: LayerActivations) -> Gaussian:
         return median_gaussian(x, self.bandwidth)
 
-    def subset_affinity(
-        self, a: Sequence[Gram], b: Sequence[Gram], subsets: Sequence[Int[Tensor, " _"]]
-    ) -> Float[Tensor, "subsets layers_a layers_b"]:
-        """One subset after the other, as each has a bandwidth of its own: that can be a third of the spread."""
-        return AbstractMetric.subset_affinity(self, a, b, subsets)
+    def products_without(self, a: Sequence[Gram], b: Sequence[Gram], groups: Groups) -> LeftOut:
+        return gaussian_products_without(a, b, groups, self.bandwidth)
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def products_without(a: Sequence[Gram], b: Sequence[Gram], groups: Groups) -> Le
     products = torch.zeros(count, count, len(a), len(b), dtype=torch.float64)
     sums_a, sums_b = _Sums(len(a), groups), _Sums(len(b), groups)
     group_of = torch.repeat_interleave(torch.arange(count), groups.sizes)
-    for group, rows in _ranges_in_groups(groups, n, len(a) + len(b)):
+    for group, rows in ranges_in_groups(groups, n, len(a) + len(b)):
         members = torch.nn.functional.one_hot(group_of[rows.start :], count).T.to(device, a[0].x.dtype)
         k, l = (  # noqa: E741 (K and L)
             torch.stack([_weighted(gram, i, rows, order, group, members, sums).to(wide) for i, gram in enumerate(side)])
@@ -120,7 +120,7 @@ def _weighted(
     return values.flatten()
 
 
-def _ranges_in_groups(groups: Groups, n: int, layers: int) -> list[tuple[int, slice]]:
+def ranges_in_groups(groups: Groups, n: int, layers: int) -> list[tuple[int, slice]]:
     (largest, *_) = row_ranges(n, layers)
     ranges, start = [], 0
     for group, end in enumerate(groups.ends):
@@ -139,17 +139,28 @@ def _centred(products: Float[Tensor, "groups groups a b"], a: _Sums, b: _Sums, g
     for group in range(groups.left_out):
         others = torch.arange(len(groups.ends)) != group
         rows_a, rows_b = (side.rows[:, group_of != group][..., others].sum(dim=-1) for side in (a, b))
-        m = n - int(groups.sizes[group])
-        by_rows, by_all = (m - 2, (m - 1) * (m - 2)) if hollow else (m, m**2)
+        whole, *squares = (sums[others][:, others].sum(dim=(0, 1)) for sums in (products, a.squares, b.squares))
+        parts.append(recentred(whole, squares, (rows_a, rows_b), n - int(groups.sizes[group]), hollow=hollow))
+    return LeftOut(n - groups.sizes[: groups.left_out], *(torch.stack(part) for part in zip(*parts, strict=True)))
 
-        def centre(whole: Tensor, meeting: Tensor, totals: Tensor, by_rows: int = by_rows, by_all: int = by_all) -> Tensor:
-            return whole - 2 / by_rows * meeting + totals / by_all
 
-        totals_a, totals_b = rows_a.sum(dim=1), rows_b.sum(dim=1)
-        whole = products[others][:, others].sum(dim=(0, 1))
-        squares = [
-            centre(side.squares[others][:, others].sum(dim=(0, 1)), rows.square().sum(dim=1), totals.square())
-            for side, rows, totals in ((a, rows_a, totals_a), (b, rows_b, totals_b))
-        ]
-        parts.append((centre(whole, rows_a @ rows_b.T, torch.outer(totals_a, totals_b)), *squares))
-    return LeftOut(n - groups.sizes[: groups.left_out], *(torch.stack(parts) for parts in zip(*parts, strict=True)))
+def recentred(
+    products: Float[Tensor, "layers_a layers_b"],
+    squares: Sequence[Float[Tensor, " _"]],
+    rows: Sequence[Float[Tensor, "_ n"]],
+    m: int,
+    *,
+    hollow: bool,
+) -> tuple[Float[Tensor, "layers_a layers_b"], Float[Tensor, " layers_a"], Float[Tensor, " layers_b"]]:
+    """Sums over m items centred by the sums of their rows: products of both sides, and each side's `squares`."""
+    by_rows, by_all = (m - 2, (m - 1) * (m - 2)) if hollow else (m, m**2)
+
+    def centre(whole: Tensor, meeting: Tensor, totals: Tensor) -> Tensor:
+        return whole - 2 / by_rows * meeting + totals / by_all
+
+    totals = [of_side.sum(dim=1) for of_side in rows]
+    of_a, of_b = (
+        centre(whole, of_side.square().sum(dim=1), total.square())
+        for whole, of_side, total in zip(squares, rows, totals, strict=True)
+    )
+    return centre(products, rows[0] @ rows[1].T, torch.outer(*totals)), of_a, of_b
