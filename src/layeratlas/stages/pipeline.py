@@ -149,7 +149,7 @@ def _run(config: DictConfig, folder: Path, *, only_stored: bool) -> None:
         notes.warn(doubt)
     files = _write_arrays(folder, plan, extracted, affinity)
     with notes.timed("analyse"):
-        findings = _analyse(plan, _comparison(plan, whole, affinity), notes)
+        findings = _analyse(plan, comparison_of(plan, whole, affinity), notes)
     for name, answer in findings.items():
         files += [writing.write_table(folder, table, content) for table, content in answer.tables(name).items()]
         files += [
@@ -230,7 +230,7 @@ def _made_of(plan: Plan) -> dict[str, Any]:
     return {"model": model.name, "revision": model.fingerprint(), "dataset": plan.dataset, "n": plan.items.n}
 
 
-def _comparison(plan: Plan, whole: dict[str, Extracted], affinity: Affinity) -> Comparison:
+def comparison_of(plan: Plan, whole: dict[str, Extracted], affinity: Affinity) -> Comparison:
     """What analyses are given, with all stored layers."""
     return Comparison(
         affinity,

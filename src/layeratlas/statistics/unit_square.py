@@ -54,5 +54,5 @@ class Lines(NamedTuple):
 def lines(square: Square) -> Lines:
     """What is reported of a unit square; NaN where no bin of a line holds a cell."""
     parts = (np.diag(square), np.diag(square[::-1]), square.ravel())
-    means = [float(part[np.isfinite(part)].mean()) if np.isfinite(part).any() else float("nan") for part in parts]
-    return Lines(*means, float(np.nanmax(square)))
+    diagonal, anti, overall = (float(part[np.isfinite(part)].mean()) if np.isfinite(part).any() else float("nan") for part in parts)
+    return Lines(diagonal, anti, overall, float(np.nanmax(square)))
