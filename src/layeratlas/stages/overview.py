@@ -40,7 +40,6 @@ def summarize(config: DictConfig, folder: Path) -> None:
 def report(config: DictConfig, folder: Path) -> None:
     """Draw the figures and write the page of finished runs, or of summarised sweeps, from their saved files."""
     from layeratlas.report.again import run_again
-    from layeratlas.report.sweep_again import sweep_again
 
     runs, sweeps = _folders(config, "run_dir"), _folders(config, "sweep_dir")
     if not runs and not sweeps:
@@ -48,6 +47,8 @@ def report(config: DictConfig, folder: Path) -> None:
     against = None if config.against is None else read_run(config.against)
     for run in runs:
         run_again(read_run(run), page=config.report.enabled, texts=config.report.texts, against=against)
+    if sweeps:
+        from layeratlas.report.sweep_again import sweep_again  # the studies take as long to import as a run takes to draw
     for sweep in sweeps:
         sweep_again(sweep, config.summary_family, page=config.report.enabled)
 
