@@ -292,6 +292,29 @@ def test_a_histogram_is_read_bar_by_bar(opened, page_of):
         assert page.locator("img").count() == 0  # the picture that quotes texts was not drawn
 
 
+def test_on_paper_everything_is_drawn_on_white_and_tables_have_their_heads(opened, page_of):
+    run, _ = page_of(rows=80, columns=18, n=60, k=6)
+    tables = neighbors_tables(run)
+    file = write_run_page(with_tables(run.folder, "neighbors", tables, {"k": 6}), texts=True)
+    with opened(file) as page:
+        page.click("#theme")
+        assert page.locator("[data-charts=neighbors] svg").count() == 0  # not scrolled to
+        assert page.locator("[data-matches] tbody tr:not([aria-hidden])").count() < 80
+        page.emulate_media(media="print")
+        page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+        assert page.evaluate("document.documentElement.dataset.theme") == "light"
+        assert page.locator("[data-charts=neighbors] svg[role=application]").count() == 4
+        assert page.locator("[data-matches] tbody tr:not([aria-hidden])").count() == 80
+        assert page.get_by_role("columnheader", name="best_layer").is_visible()
+        assert not page.get_by_role("searchbox").first.is_visible()
+        assert not page.locator("#theme").is_visible()
+        page.emulate_media(media="screen")
+        page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+        assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+        assert page.locator("[data-matches] tbody tr:not([aria-hidden])").count() < 80
+        assert len(page.pdf()) > 50_000
+
+
 @pytest.mark.parametrize("width", [1280, 800])
 def test_a_person_can_look_at_the_page(width, opened, page_of, tmp_path):
     run, file = page_of(rows=30, columns=18, n=100, k=10, texts=["The committee met twice.", "Snow covers the road."])

@@ -47,6 +47,12 @@ function followTheme() {
     for (const draw of themed) draw();
   };
   button.addEventListener("click", () => set(document.documentElement.dataset.theme !== "dark"));
+  let dark = false;  // before printing, which is on white paper
+  window.addEventListener("beforeprint", () => {
+    dark = document.documentElement.dataset.theme === "dark";
+    if (dark) set(false);
+  });
+  window.addEventListener("afterprint", () => dark && set(true));
   set(window.matchMedia("(prefers-color-scheme: dark)").matches);
 }
 
@@ -79,12 +85,14 @@ function save(name, text) {
   setTimeout(() => URL.revokeObjectURL(place), 60000);
 }
 
-// Calls `fill` once, as soon as the element is near the visible part of the page, or opened.
+// Calls `fill` once, as soon as the element is near the visible part of the page, or opened, or printed.
 function whenSeen(place, fill) {
-  const watch = new IntersectionObserver((seen) => {
-    if (!seen.some((one) => one.isIntersecting)) return;
+  const once = () => {
     watch.disconnect();
+    window.removeEventListener("beforeprint", once);
     fill();
-  }, { rootMargin: "400px" });
+  };
+  const watch = new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && once(), { rootMargin: "400px" });
   watch.observe(place);
+  window.addEventListener("beforeprint", once);
 }

@@ -2,6 +2,7 @@
 
 const ROW = 26;  // pixels, as page.css draws a row of this size
 const AROUND = 12;  // rows drawn above and below what is seen
+const PRINTED = 200;  // rows on paper
 
 function valueAt(column, row) {
   const value = column.values[row];
@@ -58,6 +59,8 @@ class Table {
     const saving = element("button", { type: "button", text: "CSV", "aria-label": `Save ${table.name} as CSV`, onclick: () => saveTable(table) });
     host.append(element("div", { class: "controls" }, [filter, saving, this.count]), this.box);
     this.draw();
+    window.addEventListener("beforeprint", () => this.draw(PRINTED));
+    window.addEventListener("afterprint", () => this.draw());
   }
 
   filter(word) {
@@ -96,10 +99,16 @@ class Table {
     this.draw();
   }
 
-  draw() {
+  // The rows that are seen, or the first ones of the table, for paper.
+  draw(printed = 0) {
     const { rows, of, name } = this.table;
     const left = of > rows ? `; the page holds the first ${rows.toLocaleString("en")} of ${of.toLocaleString("en")}, ${name}.parquet all` : "";
     this.count.textContent = `${this.order.length.toLocaleString("en")} of ${rows.toLocaleString("en")} rows${left}`;
+    if (printed) {
+      this.body.replaceChildren(...this.order.slice(0, printed).map((row) => this.row(row)));
+      if (this.order.length > printed) this.count.textContent = `the first ${printed} of ${rows.toLocaleString("en")} rows`;
+      return;
+    }
     const first = Math.max(0, Math.floor(this.box.scrollTop / ROW) - AROUND);
     const last = Math.min(this.order.length, first + Math.ceil((this.box.clientHeight || 420) / ROW) + 2 * AROUND);
     this.body.replaceChildren(this.gap(first), ...this.order.slice(first, last).map((row) => this.row(row)), this.gap(this.order.length - last));

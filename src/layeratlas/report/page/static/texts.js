@@ -74,7 +74,7 @@ class Texts {
       this.text(item, "both", "blockquote"),
       element("div", { class: "venn" }, [
         circles(parts.map(([, items]) => items.length), layers.a[i], layers.b[j]),
-        element("div", { class: "venn-lists" }, parts.map(([title, items, side]) => element("div", {}, [
+        element("div", { class: "venn-lists" }, parts.map(([title, items, side]) => element("div", { class: items.length ? null : "none" }, [
           element("h4", { text: `${title}: ${items.length}` }),
           element("ol", {}, items.map((one) => this.text(one, side, "li"))),
         ]))),
