@@ -72,7 +72,8 @@ class World:
     def comparison(self, seed: int, inference: Inference) -> Comparison:
         """What of a run the analysis reads."""
         a, b = self.sides(seed)
-        items = pd.DataFrame({"id": [f"i{i}" for i in range(self.n)], "group": [f"g{i % 4}" for i in range(self.n)]})
+        texts = {f"text_{side}": [f"text {i} of side {side}" for i in range(self.n)] for side in "ab"}
+        items = pd.DataFrame({"id": [f"i{i}" for i in range(self.n)], "group": [f"g{i % 4}" for i in range(self.n)], **texts})
         nothing = np.zeros((len(a.names), len(b.names)))
         affinity = Affinity(nothing, nothing, a.names, b.names, a.depths, b.depths, self.n, [], [])
         languages = {"a": Language("en"), "b": Language("de")}

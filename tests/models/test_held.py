@@ -6,6 +6,7 @@ import weakref
 from dataclasses import replace
 
 import pytest
+import safetensors.torch
 import torch
 from conftest import TEXTS
 
@@ -137,3 +138,22 @@ def test_a_sweep_of_texts_verifies_its_model_once_and_its_vectors_are_those_of_s
         alone = replace(sweep, store=type(store)(tmp_path / f"alone-{i}"), held=Held())(side, "last", "all").activations
         assert all(torch.equal(alone.layers[name], together[i].layers[name]) for name in alone.names)
     assert (len(loaded), len(verified)) == (4, 4 * probes)
+
+
+def test_another_edit_takes_neither_a_network_nor_a_tokenizer(held, checkpoint, loaded, tmp_path, monkeypatch):
+    paths = []
+    for seed in (0, 1):
+        basis = torch.linalg.qr(torch.randn(32, 1, generator=torch.Generator().manual_seed(seed))).Q.contiguous()
+        parts = {"A": basis, "B": basis.clone(), "m": torch.zeros(32), "v": torch.zeros(32)}
+        paths.append(tmp_path / f"edit{seed}.safetensors")
+        safetensors.torch.save_file({f"block_1.{part}": array for part, array in parts.items()}, paths[-1])
+    plain = held(checkpoint())
+    monkeypatch.setattr("layeratlas.models.loading.load_encoder", None)  # a second tokenizer would fail
+    models = [held(checkpoint(edit=str(path))) for path in paths]
+    assert [model.name for model in models] == ["tiny-llama+edit0", "tiny-llama+edit1"]
+    assert models[0].editing is not None
+    assert not torch.equal(models[0].editing.edits["block_1"].A, models[1].editing.edits["block_1"].A)
+    again = held(checkpoint())
+    assert again.editing is None
+    assert {model.network for model in [*models, again]} == {plain.network}
+    assert loaded == ["tiny-llama"]

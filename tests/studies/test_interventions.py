@@ -18,7 +18,7 @@ from layeratlas.runs.reading import Run
 from layeratlas.statistics.control_draws import against_draws, pooled_against_draws
 from layeratlas.studies import Interventions, Sweep
 
-STUDY = Interventions(random="random_directions", level=0.95, reorders=999, least_items=5, seed=0)
+STUDY = Interventions(random="random_directions", level=0.95, reorders=999, least_items=5, folds=5, seed=0)
 RNG = np.random.default_rng(0)
 PLAIN_NLL = RNG.uniform(2, 4, 30)
 
@@ -128,7 +128,7 @@ def test_the_picture_has_a_line_per_edit_and_all_draws():
     figure = interventions_figure(asked(*runs).table)
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "10"]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["span"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["random directions, same rank", "span"]
     assert len(axes.lines[0].get_xdata()) == 6
 
 

@@ -9,6 +9,7 @@ from layeratlas.analyses.base import Headline as Headline
 from layeratlas.analyses.base import RunNeeds as RunNeeds
 from layeratlas.analyses.base import Tensors as Tensors
 from layeratlas.analyses.diagonal import Diagonal as Diagonal
+from layeratlas.analyses.edits import Edits as Edits
 from layeratlas.analyses.geometry import Geometry as Geometry
 from layeratlas.analyses.influence import Influence as Influence
 from layeratlas.analyses.neighbors import Neighbors as Neighbors

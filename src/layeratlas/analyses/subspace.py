@@ -9,8 +9,8 @@ import pandas as pd
 import torch
 from annotated_types import Interval
 
-from layeratlas.analyses.base import AbstractAnalysis, Comparison, Findings, Headline, RunNeeds
-from layeratlas.analyses.subspace_bases import bases, seeded
+from layeratlas.analyses.base import AbstractAnalysis, Comparison, Findings, Headline, RunNeeds, Tensors
+from layeratlas.analyses.edit_files import edit_files, seeded
 from layeratlas.analyses.subspace_scores import LANGUAGE_PROBE, NOTHING, SAME_ITEMS, Judged, Kind, Scores, layer_scores
 from layeratlas.analyses.subspace_tables import Sample, Statistic, of_pairs, of_transfer, statistics_of
 from layeratlas.errors import ActivationError, ConfigError, Undefined
@@ -96,8 +96,11 @@ class Subspace(AbstractAnalysis):
             headline=_headline(numbers, self.removals[0], comparison),
             sentences=list(_sentences(numbers, self.removals, self.metrics, judged)),
             warnings=list(_warnings(undefined, groups, judged, 2 * self.folds)),
-            tensors=bases(comparison, self.removals, list(found), self.draws, self.seed) if self.bases else {},
+            tensors=self._bases(comparison, list(found)) if self.bases else {},
         )
+
+    def _bases(self, comparison: Comparison, layers: Sequence[str]) -> dict[str, Tensors]:
+        return edit_files(comparison, self.removals, layers, self.draws, self.seed, controls=False).tensors()
 
 
 def _layer(comparison: Comparison, name: str) -> Languages:

@@ -90,6 +90,12 @@ class AbstractModel(Settings, abc.ABC):
 
         return reread(loaded, self, self.source(store), needs)
 
+    def edited(self, loaded: Any) -> Any:
+        """The same `LanguageModel` with this model's edit in place of another, or with none."""
+        from layeratlas.models.loading import edited
+
+        return edited(loaded, self)
+
     def encoder(self, store: Store, needs: Needs) -> Any:
         """Load the tokenizer alone; returns an `Encoder`."""
         from layeratlas.models.loading import load_encoder

@@ -1,9 +1,11 @@
 """Edits of the residual stream while a network runs: what some blocks return, less what a subspace holds of it, plus a shift.
 
 A file of edits is safetensors with `block_3.A`, `block_3.B` (width, rank), `block_3.m` and `block_3.v` (width) for each block, as
-the analysis `subspace` writes it. What it holds for `embed` and `final_norm`, which are no blocks, is left alone.
+the analysis `edits` writes it. What it holds for `embed` and `final_norm`, which are no blocks, is left alone. Its header is JSON
+under the key `header` of the file's metadata; files of other programs may have none.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -103,6 +105,17 @@ def require_edit(path: str, key: str) -> None:
     _blocks_in(path, key)
 
 
+def header_of(path: str) -> dict[str, Any]:
+    """What a file of edits says of itself: `what`, `rank`, `matched`, `control_of`, `fitted_on`, `ids`, `texts`; {} if nothing."""
+    with safetensors.safe_open(expanded(path), framework="np") as file:  # type: ignore[attr-defined]
+        text = (file.metadata() or {}).get("header", "{}")
+    try:
+        header = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"model edit={path}: its header is no JSON ({error})") from None
+    return header if isinstance(header, dict) else {}
+
+
 def read_editing(path: str, chosen: Sequence[int] | None, positions: str, name: str, blocks: int, width: int) -> Editing:
     """The edits that a file holds for the `chosen` blocks, or for all, if they fit a model of so many `blocks` and this `width`."""
     where = "model edit"
@@ -132,7 +145,7 @@ def _require_shapes(edit: Edit, where: str, name: str, width: int) -> None:
 def _blocks_in(path: str, key: str) -> list[int]:
     file = Path(expanded(path))
     if not file.is_file():
-        raise ConfigError(f"{key}={path}: no such file; expected safetensors as the analysis subspace writes them")
+        raise ConfigError(f"{key}={path}: no such file; expected safetensors as analysis=[edits] writes them")
     try:
         with safetensors.safe_open(file, framework="np") as opened:  # type: ignore[attr-defined]
             names = set(opened.keys())

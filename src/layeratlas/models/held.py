@@ -15,7 +15,8 @@ from layeratlas.models.settings import Needs, Size
 logger = logging.getLogger(__name__)
 
 # How texts are put to a network, and what is done while it runs: both leave it as it is.
-_READING = {"max_length", "language", "chat_template", "generation_prompt", "template_cut", "prefix", "edit"}
+_EDIT = "edit"
+_READING = {"max_length", "language", "chat_template", "generation_prompt", "template_cut", "prefix", _EDIT}
 
 
 class Held:
@@ -27,7 +28,7 @@ class Held:
     """
 
     def __init__(self) -> None:
-        self._network, self._reading = "", ""
+        self._network, self._reading, self._edit = "", "", ""
         self._loaded: Any = None
         self._size: Size | None = None
         self.seconds_per_operation: float | None = None
@@ -60,15 +61,20 @@ class Held:
     def load(self, model: AbstractModel, store: Store, device: torch.device, needs: Needs) -> Any:
         """The model as a `LanguageModel`, which reads texts as these needs say until the next call."""
         self.size(model, store, device, needs)
-        reading = fingerprint([model.name, model.identity(), asdict(needs)])
+        identity = model.identity()
+        reading = fingerprint([model.id, {key: value for key, value in identity.items() if key != _EDIT}, asdict(needs)])
+        edit = fingerprint([model.name, identity.get(_EDIT)])
         if self._loaded is None:
             self._loaded = model.load(store, device, needs)
-        elif reading == self._reading:
-            logger.info("model %s: in memory and verified already", model.name)
-        else:
+        elif reading != self._reading:
             logger.info("model %s: in memory and verified already; its tokenizer is loaded anew", model.name)
             self._loaded = model.reread(self._loaded, store, needs)
-        self._reading = reading
+        elif edit != self._edit:
+            logger.info("model %s: in memory and verified already; what is done to its blocks' states is another", model.name)
+            self._loaded = model.edited(self._loaded)
+        else:
+            logger.info("model %s: in memory and verified already", model.name)
+        self._reading, self._edit = reading, edit
         return self._loaded
 
 

@@ -75,7 +75,7 @@ def load_language_model(model: Settings, source: Source, device: torch.device, n
     if head:
         _require_head(weights, network, model.name)
         verify_likelihoods(loaded, network)
-    return _edited(loaded, model)
+    return edited(loaded, model)
 
 
 def reread(loaded: LanguageModel, model: Settings, source: Source, needs: Needs) -> LanguageModel:
@@ -83,11 +83,12 @@ def reread(loaded: LanguageModel, model: Settings, source: Source, needs: Needs)
     encoder = load_encoder(model, source, needs)
     encoder, reads = _fitted(encoder, loaded.network, loaded.blocks[0], loaded.head, needs.max_length, model.name)
     certificate = replace(loaded.certificate, readable=reads.readable, trained=reads.trained, max_length=reads.max_length)
-    return _edited(replace(loaded, name=model.name, encoder=encoder, certificate=certificate), model)
+    return edited(replace(loaded, encoder=encoder, certificate=certificate), model)
 
 
-def _edited(loaded: LanguageModel, model: Settings) -> LanguageModel:
+def edited(loaded: LanguageModel, model: Settings) -> LanguageModel:
     """With the edits that the config asks for; layers are numbered as they are heard, without skipped blocks."""
+    loaded = replace(loaded, name=model.name)
     if model.edit is None:
         return replace(loaded, editing=None)
     if loaded.ears.at_inputs or loaded.ears.stream is not None:

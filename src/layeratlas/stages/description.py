@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from pathlib import PurePath
 from typing import Any
 
 import pandas as pd
@@ -14,7 +15,10 @@ from layeratlas.corpora.characters import has_content, is_visible
 from layeratlas.extraction.activations import Extracted
 from layeratlas.extraction.balance import Commonest, balance, commonest, imbalances
 from layeratlas.files.identity import placeless
+from layeratlas.files.paths import expanded
+from layeratlas.files.store import checksum
 from layeratlas.metrics import AbstractMetric
+from layeratlas.models.editing import header_of
 from layeratlas.runs import reading, writing
 from layeratlas.stages.plan import Plan
 
@@ -100,7 +104,23 @@ def _describe_side(plan: Plan, extracted: Extracted, side: str) -> dict[str, Any
         "family": getattr(model, "family", None),
         "tokens": int(extracted.tokens["tokens"].sum()) if "tokens" in extracted.tokens else None,
         "certificate": extracted.record.get("certificate"),
+        "edit": _edit(model),
         "extraction": {key: value for key, value in extracted.record.items() if key != "certificate"},
+    }
+
+
+def _edit(model: Any) -> dict[str, Any] | None:
+    """What was done to the model's residual stream, by the file's own header; None for a model as it is."""
+    if getattr(model, "edit", None) is None:
+        return None
+    header = header_of(model.edit)
+    return {
+        "what": header.get("what", PurePath(model.edit).stem),
+        "sha256": checksum(expanded(model.edit)),
+        "blocks": model.edit_blocks,
+        "positions": model.edit_positions,
+        **{key: header.get(key) for key in ("rank", "matched", "control_of", "applies_to", "model", "dataset")},
+        "fitted_on_items": len(header["ids"]) if "ids" in header else None,
     }
 
 
@@ -191,6 +211,17 @@ def offers(plan: Plan) -> Iterator[str]:
             )
         if card.pooling and card.pooling != plan.pooling:
             yield f"model_{side} ({model.name}): its own files pool by pooling={card.pooling}; here it is pooling={plan.pooling}"
+        if model.edit:
+            yield from _foreign(f"model_{side}.edit={model.edit}", header_of(model.edit), model, plan.languages[side].code)
+
+
+def _foreign(where: str, header: Mapping[str, Any], model: Any, language: str) -> Iterator[str]:
+    """That an edit was made for another model or another language: it is done all the same."""
+    fitted = header.get("revision")
+    if fitted is not None and fitted != model.fingerprint():
+        yield f"{where}: was fitted on {header.get('model')} at {fitted}, and this is {model.fingerprint()}"
+    if language not in header.get("applies_to", [language]):
+        yield f"{where}: is made for texts in {', '.join(header['applies_to'])}, and these are in {language}"
 
 
 def _cut(extracted: Extracted) -> int | None:

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from layeratlas.affinity.normalization import DropTopDimensions
 from layeratlas.affinity.signatures import Signer
 from layeratlas.analyses import AbstractAnalysis, RunNeeds
+from layeratlas.analyses.edit_files import hash_of
 from layeratlas.arrays import Pooling
 from layeratlas.corpora import AbstractControl, AbstractCorpus, Language, PairedItems, draw
 from layeratlas.errors import ConfigError
@@ -23,6 +24,7 @@ from layeratlas.files.store import Store
 from layeratlas.layers import require_names
 from layeratlas.metrics import AbstractMetric, AbstractNeighborMetric
 from layeratlas.models import HELD, AbstractModel, StoredActivations, pick_device
+from layeratlas.models.editing import header_of
 from layeratlas.stages.keys import resolved
 from layeratlas.stages.schema import built, named_pooling
 from layeratlas.statistics import Inference
@@ -130,6 +132,7 @@ def planned(config: DictConfig, *, compares: bool = True) -> Plan:
     )
     _require_one_space(plan, config)
     _require_spans(plan)
+    _require_unseen(plan)
     for name, analysis in analyses.items():
         _require_needs(plan, name, analysis.needs)
     return plan
@@ -154,6 +157,23 @@ def _require_spans(plan: Plan) -> None:
                 f"pooling={reading[0]}: {len(unmarked)} of {plan.items.n} texts of side {side} have no marked span, such as"
                 f" {unmarked[0][:60]!r}; dataset=concepts marks one in each text, a file of your own does in a column"
                 f" {plan.languages[side].code}_span"
+            )
+
+
+def _require_unseen(plan: Plan) -> None:
+    """Refuse texts that an edit was fitted on: what is judged on them is judged by its own fit."""
+    for side, model in plan.readers.items():
+        if not model.edit:
+            continue
+        header, drawn = header_of(model.edit), plan.items
+        ids = set(header.get("ids", ())) if header.get("dataset") == plan.dataset else set()
+        texts = set(header.get("texts", ()))
+        seen = [i for i, text in zip(drawn.ids, drawn.sides[side].texts, strict=True) if i in ids or hash_of(text) in texts]
+        if seen:
+            raise ConfigError(
+                f"model_{side}.edit={model.edit}: was fitted on {len(seen)} of the {drawn.n} items of this run, such as"
+                f" {seen[0]!r}; an edit is judged on other items than it was fitted on: choose them by dataset.groups"
+                " or dataset.path"
             )
 
 

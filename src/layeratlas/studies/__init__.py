@@ -9,6 +9,7 @@ from layeratlas.studies.interventions import Interventions as Interventions
 from layeratlas.studies.joint import Joint as Joint
 from layeratlas.studies.languages import Languages as Languages
 from layeratlas.studies.phases import PhasesOverModels as PhasesOverModels
+from layeratlas.studies.redundancy import Redundancy as Redundancy
 from layeratlas.studies.sweep import Sweep as Sweep
 from layeratlas.studies.sweep import sweep_of as sweep_of
 from layeratlas.studies.variants import Variants as Variants

@@ -8,3 +8,8 @@ from layeratlas.statistics.removals.language_means import LanguageMeans as Langu
 from layeratlas.statistics.removals.leading_components import LeadingComponents as LeadingComponents
 from layeratlas.statistics.removals.least_squares import LeastSquares as LeastSquares
 from layeratlas.statistics.removals.random_directions import random_directions as random_directions
+from layeratlas.statistics.removals.random_energy import WithinSpan as WithinSpan
+from layeratlas.statistics.removals.random_energy import energy as energy
+from layeratlas.statistics.removals.random_energy import random_of_energy as random_of_energy
+from layeratlas.statistics.removals.random_energy import random_shift as random_shift
+from layeratlas.statistics.removals.shift import language_shift as language_shift
