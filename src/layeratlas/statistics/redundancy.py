@@ -32,7 +32,7 @@ def saturation(matrix: Square, chance: Square, *, room: float) -> dict[int, str]
 
     Values above that of a layer with itself have no bound that would mean anything; where chance alone comes within a share
     `room` of a layer with itself, all layers are as alike; and a layer that is no more like either neighbour than like the layers
-    in general (by less than `room` of the way) does not show that depth matters to the metric.
+    farther away (by less than `room` of the way) does not show that depth matters to the metric.
     """
     found: dict[int, str] = {}
     itself = (np.diag(matrix)[:, None] + np.diag(matrix)) / 2
@@ -41,11 +41,12 @@ def saturation(matrix: Square, chance: Square, *, room: float) -> dict[int, str]
     for i in range(layers):
         others = [j for j in range(layers) if j != i]
         near = [j for j in others if abs(i - j) == 1]
+        far = sorted(others, key=lambda j: abs(i - j))[len(others) // 2 :]
         if any(matrix[i, j] > itself[i, j] + ROUNDING * abs(itself[i, j]) for j in others):
             found[i] = "more alike to another layer than to itself"
         elif any(itself[i, j] - chance[i, j] < room * abs(itself[i, j]) for j in near):
             found[i] = "chance alone is nearly as alike"
-        elif layers > 3 and float(np.max(scaled[i, near]) - np.median(scaled[i, others])) < room:
+        elif layers > 3 and float(np.max(scaled[i, near]) - np.median(scaled[i, far])) < room:
             found[i] = "no more alike to its neighbours than to layers far away"
     return found
 
