@@ -101,13 +101,17 @@ def test_differences_of_variants_are_curves_without_their_mean():
 
 def test_edits_stand_at_their_blocks_beside_random_directions():
     row = {"model": "m", "dataset": "d", "language": "en", "control": "", "positions": "all", "ci_low": 0.0, "ci_high": 1.0}
-    told = [("e", "10", False, 0.3), ("e", "2", False, 0.1), ("r", "2", True, 0.05)]
-    rows = [row | {"edit": edit, "blocks": at, "is_control": control, "value": value} for edit, at, control, value in told]
+    told = [("e", "10", None, 0.3), ("e", "2", None, 0.1), ("r", "2", "rank", 0.05), ("s", "10", "energy", 0.2)]
+    rows = [
+        row | {"edit": edit, "blocks": at, "is_control": bool(matched), "matched": matched, "value": value}
+        for edit, at, matched, value in told
+    ]
     (chart,) = drawn(interventions, {"interventions": pd.DataFrame(rows)})
     assert chart["ticks"] == ["2", "10"]
     assert [(one["name"], one["x"], one["y"]) for one in chart["series"]] == [
         ("e", [1, 0], [0.3, 0.1]),
-        ("random directions", [0], [0.05]),
+        ("random directions, same rank", [0], [0.05]),
+        ("random directions, same energy", [1], [0.2]),
     ]
 
 
