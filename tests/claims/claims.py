@@ -1,0 +1,94 @@
+"""The numbers of a page, and the small result files that they came from.
+
+`pages.toml` lists claims: a text of a page with its numbers in braces, and for each of them where it comes from, `NAME: PATH` in
+`NAME.json` or `count: GLOB` in this repository. A result file is written by `uv run tests/claims/make.py NAME`, and names the
+command of its run.
+"""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
+ROOT = FOLDER.parents[1]
+NUMBER = re.compile(r"(?<![\w.])-?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?: ?%)?(?!\w)")
+_BRACED = re.compile(r"\{([^}]*)\}")
+# What is no measured number: what is typed, what links and pictures are called, names and versions, years of sources, how long
+# things take and how large files are (tests/benchmarks holds those, as ratios or with their machine).
+_EXEMPT = (
+    re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL),
+    re.compile(r"<!--.*?-->", re.DOTALL),
+    re.compile(r"`[^`]*`"),
+    re.compile(r"!?\[[^\]]*\]\([^)]*\)"),
+    re.compile(r"Gemma[ -]3[ -]270M|SmolLM2-135M(?:-Instruct)?|SHA-256|Apache-2\.0|Python 3\.11|4-bit|Q4_\w+|UTF-8"),
+    re.compile(r"\b(?:19|20)\d\d\b"),
+    re.compile(r"\b\d+ (?:s|MB|GB|minutes)\b"),
+)
+
+
+@dataclass(frozen=True)
+class Claim:
+    page: str
+    text: str
+    sources: list[str]
+
+    @property
+    def plain(self) -> str:
+        return _BRACED.sub(r"\1", self.text)
+
+    @property
+    def numbers(self) -> list[str]:
+        return _BRACED.findall(self.text)
+
+
+def registry() -> dict[str, Any]:
+    return tomllib.loads((FOLDER / "pages.toml").read_text(encoding="utf-8"))
+
+
+def claims() -> list[Claim]:
+    return [Claim(claim["page"], claim["text"], claim["from"]) for claim in registry()["claim"]]
+
+
+@cache
+def flowing(page: str) -> str:
+    """The page's text with each run of blanks and line ends as one blank."""
+    return " ".join((ROOT / page).read_text(encoding="utf-8").split())
+
+
+def value_of(source: str) -> float:
+    name, _, path = source.partition(": ")
+    if name == "count":
+        return len([*ROOT.glob(path)])
+    node = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))["values"]
+    for key in path.split("."):
+        node = node[key]
+    return float(node)
+
+
+def says(printed: str, value: float) -> bool:
+    """Whether a number is the value, rounded to as many digits as it is printed with."""
+    digits = printed.replace(",", "").replace("%", "").strip()
+    scale = 100 if "%" in printed else 1
+    decimals = len(digits.partition(".")[2])
+    return abs(float(digits) - scale * value) <= 0.5 * 10**-decimals + 1e-9
+
+
+def uncovered(page: str) -> Iterator[str]:
+    """Each number of a page that may have been measured, and that neither a claim nor a definition holds, with its place."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for exempt in _EXEMPT:
+        text = exempt.sub(lambda found: re.sub(r"\S", "_", found[0]), text)
+    text = " ".join(text.split())
+    held = [claim.plain for claim in claims() if claim.page == page] + registry()["definitions"].get(page, [])
+    for one in held:
+        masked = one
+        for exempt in _EXEMPT:
+            masked = exempt.sub(lambda found: re.sub(r"\S", "_", found[0]), masked)
+        text = text.replace(masked, re.sub(r"\S", "_", masked))
+    for found in NUMBER.finditer(text):
+        yield f"{found[0]} in '{text[max(0, found.start() - 40) : found.end() + 40]}'"
