@@ -28,7 +28,8 @@ import torch
 from hydra import compose, initialize_config_dir
 
 import layeratlas
-from layeratlas.extraction.activations import ITEMS, Side
+from layeratlas.extraction.activations import Side
+from layeratlas.extraction.shards import ITEMS
 from layeratlas.files.store import Store
 from layeratlas.layers import all_layers
 from layeratlas.stages.plan import planned

@@ -11,8 +11,9 @@ import torch
 from layeratlas.arrays import Activations
 from layeratlas.errors import ConfigError
 from layeratlas.extraction import activations, forward, pooling, preflight
-from layeratlas.extraction.activations import SHARD, Extracted, Extractor, Side, record_of
+from layeratlas.extraction.activations import Extracted, Extractor, Side
 from layeratlas.extraction.batching import Batching
+from layeratlas.extraction.shards import SHARD, record_of
 from layeratlas.files.store import Store
 from layeratlas.models import Checkpoint, Needs
 from layeratlas.models.language_model import LanguageModel

@@ -32,8 +32,9 @@ from extracting import Job, Process, answer, digest, extractor, side
 import layeratlas
 from layeratlas.errors import ConfigError
 from layeratlas.extraction import forward
-from layeratlas.extraction.activations import SHARD, Extracted, Extractor, Side
+from layeratlas.extraction.activations import Extracted, Extractor, Side
 from layeratlas.extraction.catalogue import catalogue, damaged, remove
+from layeratlas.extraction.shards import SHARD
 from layeratlas.files import store as store_module
 from layeratlas.files.store import Store, checksum, intact
 from layeratlas.models import BundledCheckpoint

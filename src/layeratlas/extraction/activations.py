@@ -1,8 +1,4 @@
-"""A side's activations: read from the store, extracted into it where they are missing.
-
-They lie in shards of 256 consecutive items. Items are sorted by length only inside a shard, so its bytes depend on nothing
-but its own texts: a killed run goes on at the last shard, and a larger draw reuses the shards of a smaller one.
-"""
+"""A side's activations: read from the store, extracted into it where they are missing."""
 
 import json
 import logging
@@ -19,8 +15,6 @@ from typing import Any
 import pandas as pd
 import safetensors.torch
 import torch
-from safetensors import safe_open
-from torch import Tensor
 
 from layeratlas.arrays import Activations, Pooling
 from layeratlas.corpora import Language
@@ -30,38 +24,18 @@ from layeratlas.extraction.balance import per_unit
 from layeratlas.extraction.batching import Batching
 from layeratlas.extraction.pooling import ATTENTION, read_by
 from layeratlas.extraction.progress import Progress
+from layeratlas.extraction.shards import ITEMS, NLL, SHARD, Shard, Span, StoredLayers, max_length_of, record_of, vanished
 from layeratlas.files.identity import fingerprint
 from layeratlas.files.store import Store, discard
-from layeratlas.layers import all_layers, select
 from layeratlas.models import AbstractModel, Held, Needs
 from layeratlas.models.certificate import rounding
 from layeratlas.models.settings import Size
 
 logger = logging.getLogger(__name__)
 
-SHARD = 256
-ITEMS, NLL = "items", "nll"
 _FORMAT = 2
-# What is made by other rules than when format 2 began, so that nothing older is read for it.
-_RULES = {"last_content": "punctuation by characters", ITEMS: "own tokens, and which of them"}
 # What may name a control token: such names used to be read as these tokens, and are text now.
 _CONTROL = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]|>>[^<>\s]+<<|\w_\w|__")
-
-Span = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Shard:
-    """256 consecutive items; `key` names all that determines their bytes, apart from the pooling."""
-
-    key: str
-    texts: Sequence[str]
-    spans: Sequence[Span]
-
-    def key_of(self, content: str) -> str:
-        """Key of the shard's vectors under a pooling, or of a table. A pooling that is not ours may ask what is punctuation."""
-        rule = _RULES["last_content"] if "." in content else _RULES.get(content)
-        return fingerprint([self.key, rule]) if rule else self.key
 
 
 @dataclass(frozen=True)
@@ -198,7 +172,7 @@ class Extractor:
         from layeratlas.extraction.forward import token_table  # transformers takes seconds to import; a filled store needs none
 
         logger.info("extract %s: counting the tokens of %d texts", side.model.name, sum(len(shard.texts) for shard in shards))
-        cut = next((_cut(files) for files in stored if vectors & set(files) - {NLL}), None)
+        cut = next((max_length_of(files) for files in stored if vectors & set(files) - {NLL}), None)
         needs = side.needs()
         encoder = side.model.encoder(self.store, replace(needs, max_length=cut or needs.max_length))
         for shard, texts in _tokenised(encoder, shards):
@@ -305,18 +279,6 @@ class Extractor:
         return {"record": json.dumps(record, ensure_ascii=False)}
 
 
-def record_of(shard: Path) -> dict[str, Any]:
-    """How a shard of activations was made: model, texts, device, batches, and how far padding moved its numbers."""
-    with safe_open(shard, "pt") as file:
-        return json.loads(file.metadata()["record"])
-
-
-def _cut(files: Mapping[str, Path]) -> int | None:
-    """Where texts were cut when these vectors were made, if they say so: a network may read less than a tokenizer."""
-    made = next(path for path in files.values() if path.suffix == ".safetensors")
-    return record_of(made).get("certificate", {}).get("max_length")
-
-
 def _tokenised(encoder: Any, shards: Sequence[Shard]) -> Iterator[tuple[Shard, Any]]:
     """Shards with their texts tokenised, each while the one before it is computed."""
     from layeratlas.extraction.forward import Texts
@@ -331,36 +293,3 @@ def _tokenised(encoder: Any, shards: Sequence[Shard]) -> Iterator[tuple[Shard, A
             if i + 1 < len(shards):
                 ahead = background.submit(tokenise, shards[i + 1])
             yield shard, texts
-
-
-class StoredLayers(Mapping[str, Tensor]):
-    """Layers as they lie in a side's shards, each read when it is asked for."""
-
-    def __init__(self, root: Path, shards: Sequence[Path], wanted: str | Sequence[str]) -> None:
-        with safe_open(shards[0], "pt") as shard:
-            stored = set(shard.keys())
-        self.n_blocks = sum(name.startswith("block_") for name in stored)
-        self._root, self._shards = root, shards
-        self._names = select(wanted, [name for name in all_layers(self.n_blocks, final_norm=True) if name in stored])
-
-    def __getitem__(self, name: str) -> Tensor:
-        if name not in self._names:
-            raise KeyError(name)
-        parts = []
-        for path in self._shards:
-            try:
-                with safe_open(path, "pt") as shard:
-                    parts.append(shard.get_tensor(name))
-            except FileNotFoundError as error:
-                raise vanished(self._root, error) from error
-        return torch.cat(parts)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-
-def vanished(root: Path, error: FileNotFoundError) -> ConfigError:
-    return ConfigError(f"store.dir={root}: {error.filename or error} vanished before it was read")

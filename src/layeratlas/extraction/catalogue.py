@@ -7,7 +7,7 @@ import pandas as pd
 from safetensors import SafetensorError, safe_open
 
 from layeratlas.errors import ConfigError
-from layeratlas.extraction.activations import record_of
+from layeratlas.extraction.shards import record_of
 from layeratlas.files.atomic import discard, in_use
 from layeratlas.files.store import SIGNATURES, Store, intact
 from layeratlas.layers import EMBED
