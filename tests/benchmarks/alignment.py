@@ -24,6 +24,7 @@ from layeratlas.affinity.signatures import Signer
 from layeratlas.analyses import Alignment, Comparison
 from layeratlas.arrays import Activations
 from layeratlas.corpora import Language
+from layeratlas.metrics import RetrievalAt1
 
 N, LAYERS, WIDTH, PERMUTATIONS, GROUPS = 400, 33, 4096, 200, 20
 METRICS = every_metric(k=10)

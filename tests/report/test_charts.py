@@ -58,11 +58,13 @@ def test_each_statistic_of_an_alignment_is_a_chart_with_the_baselines_that_it_ha
     assert "one vector at embed" in drawn[0]["note"]
 
 
-def test_halves_are_no_part_of_the_curve_over_fewer_items(run_with):
+@pytest.mark.parametrize("absent", [[], ["k"]])  # a metric without neighbours has no such column
+def test_halves_are_no_part_of_the_curve_over_fewer_items(run_with, absent):
     row = {"mean_affinity": 0.3, "contrast": 0.1, "mean_chance": 0.05}
     varied = [("n", 40, np.nan), ("n", 20, np.nan), ("half", 20, 0)]
     rows = [row | {"varied": what, "n": n, "split": split, "k": 3} for what, n, split in varied]
-    (chart,) = [chart.plain() for chart in stability.charts(run_with("stability", pd.DataFrame(rows)))]
+    table = pd.DataFrame(rows).drop(columns=absent)
+    (chart,) = [chart.plain() for chart in stability.charts(run_with("stability", table))]
     assert chart["series"][0]["x"] == [20, 40]
 
 

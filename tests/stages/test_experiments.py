@@ -61,3 +61,15 @@ def test_an_experiments_first_comment_is_its_command(path: Path):
 @each
 def test_the_page_lists_an_experiment(path: Path):
     assert f"`{path.stem}`" in (CONF / "experiment" / "README.md").read_text(encoding="utf-8")
+
+
+def test_reasoning_against_factual_tasks_is_what_the_comment_says_to_type():
+    comment = (CONF / "experiment" / "tasks_and_languages.yaml").read_text(encoding="utf-8")
+    typed = re.findall(r"'(\+dataset\.tasks\.\S+)'", comment)
+    assert [override.partition("=")[0] for override in typed] == ["+dataset.tasks.reasoning", "+dataset.tasks.factual"]
+    for task in ("reasoning", "factual"):
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            config = checked(compose("config", ["experiment=tasks_and_languages", *typed, f"dataset.task={task}"]))
+        assert config["dataset"]["task"] == task
+        assert len(config["dataset"]["tasks"][task]) == 2
+        assert {"medical", "legal", "reasoning", "factual"} <= set(config["dataset"]["tasks"])

@@ -18,7 +18,7 @@ from layeratlas.report.views import of_study
 from layeratlas.runs import reading, writing
 from layeratlas.runs.matrices import write_arrays
 from layeratlas.studies import Conditions, sweep_of
-from layeratlas.studies.crossing import crossings
+from layeratlas.studies.crossing import crossings, sentence
 from layeratlas.studies.opened import Opened
 from layeratlas.studies.two_runs import compare_runs
 
@@ -115,6 +115,13 @@ def test_crossed_factors_have_their_sizes_with_and_without_the_depth_trend(found
     assert row["naive_share"].sum() == pytest.approx(1)
     assert (effects["p_holm"] >= effects["p"]).all()
     assert "shares: dataset" in found.sentences[1]
+
+
+@pytest.mark.parametrize(("p", "said"), [(0.3, True), (0.01, False)])
+def test_an_interval_that_is_too_long_where_nothing_is_says_so(found, p, said):
+    effects = found.parts["effects"]
+    effects = effects.assign(p=effects["p"].where(effects["effect"] == "language - dataset", p))
+    assert ("too long if neither has an effect, as none is shown to have" in sentence(effects)) == said
 
 
 def test_halves_hold_their_own_items_alone(written):

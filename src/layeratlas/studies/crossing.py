@@ -253,6 +253,8 @@ def sentence(table: pd.DataFrame) -> str:
         else:
             said = f"whether {second} or {first} moves the matrices more is not settled"
         interval = f"{level:.0%} interval {row['ci_low']:.2g} to {row['ci_high']:.2g}"
+        if not any(told[name]["p"] <= 1 - level for name in (first, second)):
+            interval += ", too long if neither has an effect, as none is shown to have"
         shares = "; ".join(_share(told[name]) for name in (first, second))
         lines.append(f"{of}: {said} (difference {row['value']:.2g}, {interval}); shares: {shares}")
     return ". ".join(lines)

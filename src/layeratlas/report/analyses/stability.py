@@ -34,9 +34,12 @@ def charts(run: Run) -> list[Chart]:
     labels = {"mean_affinity": "mean over layer pairs", "contrast": "on minus off the diagonal", "mean_chance": "chance"}
     drawn = []
     for varied, name in {"n": "items", "k": "neighbours"}.items():
-        rows = table[(table["varied"] == varied) & table["split"].isna()].sort_values(varied)
-        series = [Series(label, rows[varied], rows[column], style=_STYLES.get(column, "line")) for column, label in labels.items()]
+        rows = table[(table["varied"] == varied) & table["split"].isna()]
+        rows = rows.sort_values(varied) if len(rows) else rows  # a metric without neighbours has no such column
         if len(rows):
+            series = [
+                Series(label, rows[varied], rows[column], style=_STYLES.get(column, "line")) for column, label in labels.items()
+            ]
             drawn.append(Chart(f"What fewer {name} give", name, metric, series, note="Larger is more alike."))
     return drawn
 
