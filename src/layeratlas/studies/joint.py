@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 from annotated_types import Interval
 
-from layeratlas.errors import Undefined
+from layeratlas.errors import ConfigError, Undefined
 from layeratlas.findings import Findings
+from layeratlas.options import Repetitions, Seed
 from layeratlas.statistics.joint_space import require_inner_product
 from layeratlas.studies.base import AbstractStudy
 from layeratlas.studies.joint_blocks import JointBlocks, joint_blocks, named
-from layeratlas.studies.joint_tables import JointTables
+from layeratlas.studies.joint_tables import HELD_OUT, JointTables
 from layeratlas.studies.sweep import Sweep, labelled, name_of
 
 
@@ -34,6 +35,8 @@ class Joint(AbstractStudy):
     """
 
     dimensions: Annotated[int, Interval(ge=2, le=50)]
+    draws: Repetitions
+    seed: Seed
 
     def __call__(self, sweep: Sweep) -> Findings:
         tables: dict[str, list[pd.DataFrame]] = {}
@@ -47,23 +50,36 @@ class Joint(AbstractStudy):
             except Undefined as error:
                 warnings.append(f"{where}: {error}")
                 continue
-            found = self._tables(blocks, part)
+            doubts = list(_doubts(blocks))
+            found = self._tables(blocks, part, doubts)
             for name, table in found.items():
                 tables.setdefault(name, []).append(labelled(table.assign(condition=where, items=part.table["n"][0]), condition))
             numbers[where] = {"points": len(blocks.s), "smallest_eigenvalue": smallest} | _within_and_across(blocks)
             numbers[where] |= {"missing": [named([pair]) for pair in blocks.missing], "left_out": _left_out(blocks)}
             sentences += [f"{where}: {said}" for said in _sentences(found, numbers[where])]
-            warnings += [f"{where}: {doubt}" for doubt in _doubts(blocks)]
+            warnings += [f"{where}: {doubt}" for doubt in doubts]
         if not tables:
             raise Undefined("; ".join(warnings) or "there is no run")
         joined = {name: pd.concat(each, ignore_index=True) for name, each in tables.items()}
         return Findings(joined.pop("", None), joined, numbers, sentences=sentences, warnings=warnings)
 
-    def _tables(self, blocks: JointBlocks, part: Sweep) -> dict[str, pd.DataFrame]:
+    def _tables(self, blocks: JointBlocks, part: Sweep, doubts: list[str]) -> dict[str, pd.DataFrame]:
         level = (part.runs[0].result["provenance"]["config"].get("statistics") or {}).get("level", 0.95)
         made = JointTables(blocks, self.dimensions, level)
-        rows = {"": list(made.distances()), "axes": list(made.axes()), "procrustes": list(made.procrustes())}
+        rows = {"": list(made.distances()), "axes": self._axes(made, part, doubts), "procrustes": list(made.procrustes())}
         return {"points": made.points()} | {name: pd.DataFrame(each) for name, each in rows.items() if each}
+
+    def _axes(self, made: JointTables, part: Sweep, doubts: list[str]) -> list[dict[str, Any]]:
+        """With p, if there are vectors to exchange; what is in the way is a doubt."""
+        if not self.draws or not made.pairs:
+            return list(made.axes())
+        from layeratlas.studies.joint_null import SwappedLabels, with_p  # torch takes seconds to import
+
+        try:
+            return list(with_p(made, SwappedLabels.of(made.blocks, part), draws=self.draws, seed=self.seed))
+        except (Undefined, ConfigError) as error:
+            doubts.append(f"correlations with language have no null, which exchanges the two languages of single items: {error}")
+            return list(made.axes())
 
 
 def _within_and_across(blocks: JointBlocks) -> dict[str, float | None]:
@@ -95,7 +111,17 @@ def _sentences(found: dict[str, pd.DataFrame], numbers: dict[str, Any]) -> Itera
             f"{model}, {first} and {second}, same layer: similarity {of['mean']['similarity']:.3f}, distance {whole:.3f};"
             f" in the reduced space {reduced:.3f}, which holds {of['captured']['distance, uncentred']:.0%} of their squares"
         )
-    yield "correlations with language have no null here, which swaps the languages of single items: that takes the vectors"
+    axes = found["axes"]
+    if "p_max" not in axes:
+        return
+    held = axes[(axes["how"] == HELD_OUT) & axes["p_max"].notna()]
+    for (model, first, second, space), rows in held.groupby(["model", "first", "second", "space"], sort=False):
+        row = rows.sort_values("r").iloc[-1]
+        yield (
+            f"{model}, {first} and {second}, {space}: the axis of the other models that goes with language most has r ="
+            f" {row['r']:.2f} in this one (p = {row['p_max']:.2g} with the languages of single items exchanged, corrected for"
+            f" {len(rows)} axes)"
+        )
 
 
 def _doubts(blocks: JointBlocks) -> Iterator[str]:

@@ -51,7 +51,7 @@ class JointBlocks:
 
 def joint_blocks(part: Sweep) -> JointBlocks:
     """Raises Undefined where no two sides have all their blocks."""
-    blocks = {pair: run for run, pair in zip(part.runs, _pairs(part), strict=True)}
+    blocks = {pair: run for run, pair in zip(part.runs, pairs_of(part), strict=True)}
     if not part.runs[0].result["metric"]["symmetric"]:
         raise Undefined(f"{part.table['metric'][0]} is not symmetric, so that layers are no points of one space")
     if len(set(part.table["n"])) > 1:
@@ -83,7 +83,7 @@ def named(pairs: Sequence[Pair], most: int = 6) -> str:
     return ", ".join(said) + (f" and {len(pairs) - most} more" if len(pairs) > most else "")
 
 
-def _pairs(part: Sweep) -> Iterator[Pair]:
+def pairs_of(part: Sweep) -> Iterator[Pair]:
     """Both sides of each run, by their model and what of their texts is not the same in all runs."""
     table = part.table
     kinds = ("language", "field", "control")

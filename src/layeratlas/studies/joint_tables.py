@@ -21,6 +21,7 @@ from layeratlas.statistics.resampling import jackknife_interval
 from layeratlas.studies.joint_blocks import JointBlocks
 
 ALL = "all models"
+AS_PUBLISHED, HELD_OUT = "as published", "held out"
 CENTRINGS = {"uncentred": False, "centred": True}
 _CORRELATION, _RESIDUAL, _DISTANCE = (-1.0, 1.0), (0.0, 1.0), (0.0, np.inf)
 
@@ -84,19 +85,27 @@ class JointTables:
             alike = [s[a, b] for s in self.samples]
             yield told | {"measured": "similarity"} | self._over_layers(alike, (-np.inf, np.inf)) | {"captured": 1.0}
 
+    @property
+    def languages(self) -> list[Two]:
+        """Every two of them."""
+        return list(combinations(dict.fromkeys(self.blocks.points["reads"]), 2))
+
     def axes(self) -> Iterator[dict[str, Any]]:
-        """A row per two languages, space, model, component, and how it was found: over the model's points, or without them."""
-        for two in combinations(dict.fromkeys(self.blocks.points["reads"]), 2):
-            marks = self.blocks.points["reads"].map({two[0]: 1.0, two[1]: -1.0}).to_numpy(dtype=float)
-            models = [model for model in self.blocks.models if set(two) <= set(self.blocks.read_by(model))]
-            for space in CENTRINGS if models else ():
-                told = {"first": two[0], "second": two[1], "space": space}
+        for two in self.languages:
+            yield from self.axes_of(two)
+
+    def axes_of(self, two: Two) -> Iterator[dict[str, Any]]:
+        """A row per space, model, component, and how it was found: over the model's points, or without them."""
+        marks = self.blocks.points["reads"].map({two[0]: 1.0, two[1]: -1.0}).to_numpy(dtype=float)
+        models = [model for model in self.blocks.models if set(two) <= set(self.blocks.read_by(model))]
+        for space in CENTRINGS if models else ():
+            told = {"first": two[0], "second": two[1], "space": space}
+            for model in models:
+                yield from self._published(space, told | {"model": model}, self._marked([model], marks), marks)
+            if len(models) > 1:
+                yield from self._published(space, told | {"model": ALL}, self._marked(models, marks), marks)
                 for model in models:
-                    yield from self._published(space, told | {"model": model}, self._marked([model], marks), marks)
-                if len(models) > 1:
-                    yield from self._published(space, told | {"model": ALL}, self._marked(models, marks), marks)
-                    for model in models:
-                        yield from self._held_out(space, told | {"model": model}, models, marks)
+                    yield from self._held_out(space, told | {"model": model}, models, marks)
 
     def procrustes(self) -> Iterator[dict[str, Any]]:
         for model, two in self.pairs:
@@ -112,7 +121,7 @@ class JointTables:
         (placed, *_) = self.spaces[space]
         for k, r in enumerate(correlations(placed.coordinates[places], marks[places])):
             limits = {"r_ci_low": np.nan, "r_ci_high": np.nan}
-            yield told | {"how": "as published", "component": k + 1, "share": placed.shares[k], "r": abs(r)} | limits
+            yield told | {"how": AS_PUBLISHED, "component": k + 1, "share": placed.shares[k], "r": abs(r)} | limits
 
     def _held_out(self, space: str, told: dict[str, Any], models: Sequence[str], marks: np.ndarray) -> Iterator[dict[str, Any]]:
         others = self._marked([told["model"]], marks)
@@ -122,7 +131,7 @@ class JointTables:
         shares = embedding(self.blocks.s[np.ix_(fitted, fitted)], k, centred=centred).shares
         found = self._estimate(held, _CORRELATION)
         for place, share in enumerate(shares):
-            yield told | {"how": "held out", "component": place + 1, "share": share} | found.row("r", place)
+            yield told | {"how": HELD_OUT, "component": place + 1, "share": share} | found.row("r", place)
 
     def _over_layers(self, values: Sequence[Values], bounds: tuple[float, float]) -> dict[str, float]:
         of_all = values[0]
