@@ -14,5 +14,5 @@ def subspace(**options) -> Subspace:
 
 
 def small(**options) -> Subspace:
-    """Least squares and retrieval alone, in two folds."""
-    return subspace(**({"removals": [LeastSquares()], "metrics": [RetrievalAt1()], "folds": 2} | options))
+    """Least squares and retrieval alone, in four folds."""
+    return subspace(**({"removals": [LeastSquares()], "metrics": [RetrievalAt1()], "folds": 4} | options))

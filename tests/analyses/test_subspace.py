@@ -170,13 +170,12 @@ def test_transfer_finds_a_direction_of_groups_that_languages_share_and_none_wher
 
 
 @pytest.mark.nightly
-@pytest.mark.xfail(strict=True, reason="of the probe for the language .10 leave out chance: probes of one sample share their items")
 def test_where_languages_and_groups_do_not_differ_intervals_leave_out_chance_at_their_level():
     """400 worlds without alignment, difference of languages or of groups: shares of 95 % intervals that lie beyond chance."""
     world, worlds = World(strengths=(0.0,), n=60, offset=0.0, own=0.0), 400
     beyond: dict[str, list[bool]] = {}
     for seed in range(worlds):
-        found = small(metrics=[RetrievalAt1(), PairedCosine()], folds=5)(world.comparison(seed, inferring(0, 20)))
+        found = small(metrics=[RetrievalAt1(), PairedCosine()], folds=5, draws=0)(world.comparison(seed, inferring(0, 20)))
         for table, name in ((found.table, "statistic"), (found.parts["transfer"], "tested")):
             for row in table[table["removal"].isin(["none", "least_squares"])].to_dict("records"):
                 key = f"{row['trained']} to {row['tested']}" if name == "tested" else row["statistic"]
@@ -185,6 +184,7 @@ def test_where_languages_and_groups_do_not_differ_intervals_leave_out_chance_at_
     shares = {key: np.mean(outside) for key, outside in beyond.items()}
     print(shares)
     assert max(shares.values()) <= 0.08, shares
+    assert min(shares.values()) >= 0.005, shares
 
 
 # --- what is written ----------------------------------------------------------------------------------------------------------
@@ -256,10 +256,10 @@ def test_groups_that_are_too_small_are_named_and_one_group_has_no_transfer():
     few = [f"rare{i}" if i < 3 else f"g{i % 2}" for i in range(60)]
     found = small()(replace(comparison, items=comparison.items.assign(group=few)))
     assert (found.parts["transfer"]["chance"] == 0.5).all()
-    assert "subspace: transfer leaves out rare0, rare1, rare2: fewer than 4 items" in found.warnings
+    assert "subspace: transfer leaves out rare0, rare1, rare2: fewer than 8 items" in found.warnings
     found = small()(replace(comparison, items=comparison.items.assign(group="one")))
     assert found.parts == {}
-    assert "subspace: no transfer, as that takes two groups of 4 items or more each" in found.warnings
+    assert "subspace: no transfer, as that takes two groups of 8 items or more each" in found.warnings
 
 
 def test_without_groups_of_items_to_leave_out_there_are_no_intervals():

@@ -18,7 +18,7 @@ from layeratlas.metrics import AbstractMetric
 from layeratlas.metrics.base import require_different_items
 from layeratlas.metrics.paired import AbstractPairedMetric, PairedCosineCentred
 from layeratlas.options import Seed
-from layeratlas.statistics.cross_fitting import halves
+from layeratlas.statistics.cross_fitting import Graded, halves
 from layeratlas.statistics.removals import AbstractRemoval, BetweenLanguages, Centring
 from layeratlas.statistics.removals.base import Languages
 
@@ -30,7 +30,9 @@ class Subspace(AbstractAnalysis):
     Erasers are fitted on one half of the items and judged on the other, both ways; probes, their standardisation included, on
     `folds` - 1 folds of that other half (`statistics.cross_fitting`). All translations of an item are in one part. Retrieval
     is among the items of one half. Beside each removal: the change from the vectors as they are, and what as many random
-    directions of the same rank do (`draws` of them). Intervals are over items, for the erasers and probes that these items gave.
+    directions of the same rank do (`draws` of them). Intervals are over items, for the erasers that these items gave; those of
+    probes hold what folds have in common as they learn from each other's items (`statistics.cross_fitting.Graded`), for which
+    each probe is fitted without each other fold too.
 
     A linear probe can find nothing where the languages' means are equal (Belrose et al., 2023, theorem 3.1). After removals that
     make the means of their own items equal, `language_probe`, which learns from other items, finds how far these means are from
@@ -46,7 +48,7 @@ class Subspace(AbstractAnalysis):
 
     removals: Sequence[AbstractRemoval]
     metrics: Sequence[AbstractPairedMetric]
-    folds: Annotated[int, Interval(ge=2, le=100)]
+    folds: Annotated[int, Interval(ge=4, le=100)]
     draws: Annotated[int, Interval(ge=5, le=1000)]
     bases: bool
     seed: Seed
@@ -71,9 +73,9 @@ class Subspace(AbstractAnalysis):
         if comparison.a.names != comparison.b.names:
             raise Undefined("it compares the same layer on both sides, and the sides have different layers")
         groups, inference = comparison.groups, comparison.inference
-        judged = Judged(self.metrics, _codes(groups, 2 * self.folds), halves(groups, self.folds), self.draws)
+        judged = Judged("ab", self.metrics, codes_of(groups, 2 * self.folds), halves(groups, self.folds), self.draws)
         units = len(set(groups)) if inference.by_group else len(groups)
-        sample = Sample(inference.subsets(groups), units, inference.level)
+        sample = Sample(inference.subsets(groups), units, inference.level, judged.parts)
         found: dict[str, dict[Kind, Scores]] = {}
         undefined: dict[str, str] = {}
         for place, name in enumerate(comparison.a.names):
@@ -116,7 +118,7 @@ def _layer(comparison: Comparison, name: str) -> Languages:
     return torch.stack(sides).to(comparison.signer.device, torch.float64)
 
 
-def _codes(groups: Sequence[str], fewest: int) -> np.ndarray:
+def codes_of(groups: Sequence[str], fewest: int) -> np.ndarray:
     """A number for each group of as many items as there are parts or more; -1 for the items of all others."""
     _, inverse, counts = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
     kept = counts >= fewest
@@ -127,19 +129,19 @@ def _over_blocks(blocks: Sequence[dict[Kind, Scores]], judged: Judged, sample: S
     """Each statistic's mean over blocks, by removal: the scores of each item are averaged over blocks first."""
     numbers: dict[str, dict[str, Any]] = {}
     for name, statistic in statistics_of(judged).items():
-        by_kind = {kind: np.mean([own[kind].by_statistic[name] for own in blocks], axis=0) for kind in blocks[0]}
+        by_kind = {kind: Graded.mean([own[kind].by_statistic[name] for own in blocks]) for kind in blocks[0]}
         chance = float(np.mean([own[Kind(NOTHING, 0)].chance[name] for own in blocks]))
         numbers[name] = {"chance": chance, "removals": _rows(by_kind, statistic, sample)}
     if judged.classes > 1:
         statistic = Statistic((0.0, 1.0), judged.groups)
         numbers["transfer"] = {"chance": 1 / judged.classes}
         for sides in blocks[0][Kind(NOTHING, 0)].transfer:
-            by_kind = {kind: np.mean([own[kind].transfer[sides] for own in blocks], axis=0) for kind in blocks[0]}
+            by_kind = {kind: Graded.mean([own[kind].transfer[sides] for own in blocks]) for kind in blocks[0]}
             numbers["transfer"]["_to_".join(sides)] = _rows(by_kind, statistic, sample)
     return numbers
 
 
-def _rows(by_kind: dict[Kind, np.ndarray], statistic: Statistic, sample: Sample) -> dict[str, Any]:
+def _rows(by_kind: dict[Kind, Graded], statistic: Statistic, sample: Sample) -> dict[str, Any]:
     """By the removal's name and rank; of the random draws, what stands beside each removal is enough."""
     return {
         called(kind): {key: None if np.isnan(value) else value for key, value in statistic.row(kind, by_kind, sample).items()}

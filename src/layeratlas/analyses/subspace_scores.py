@@ -1,7 +1,9 @@
-"""One layer in two languages: what held-out items score before and after each removal."""
+"""One layer in several languages: what held-out items score before and after each removal."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +12,7 @@ from jaxtyping import Float, Int
 
 from layeratlas.affinity.matched import LayerPair
 from layeratlas.metrics.paired import AbstractPairedMetric
-from layeratlas.statistics.cross_fitting import Half, Places
+from layeratlas.statistics.cross_fitting import Grade, Graded, Half, Places, grade_folds, parts_of
 from layeratlas.statistics.linear_probe import LinearProbe, fitted
 from layeratlas.statistics.removals import AbstractRemoval, Eraser, random_directions
 from layeratlas.statistics.removals.base import Languages
@@ -18,7 +20,6 @@ from layeratlas.statistics.removals.base import Languages
 LANGUAGE_PROBE, SAME_ITEMS = "language_probe", "language_probe_same_items"
 NOTHING = "none"
 RANDOM = "random_directions"
-SIDES = "ab"
 
 PerItem = Float[np.ndarray, " m"]
 
@@ -31,34 +32,46 @@ class Kind(NamedTuple):
     draw: int = 0
 
 
-Transfer = tuple[str, str]  # the side that a probe was trained on, the side that it is tested on
+Transfer = tuple[str, str]  # the language that a probe was trained on, the language that it is tested on
 
 
 @dataclass
 class Scores:
     """Of every item (n), held out from what it is judged by; a value is the mean over items.
 
-    `transfer` are the credits of a probe for the group (see `linear_probe`), NaN for items of groups that are left out.
+    `of_groups` are the credits, in each language, of a probe for the group that was trained in this one (see `linear_probe`);
+    NaN for items of groups that are left out.
     `energy`: the share of the held-out vectors' squared distance from their mean that was taken away.
     """
 
     n: int
-    by_statistic: dict[str, PerItem] = field(default_factory=dict)
+    parts: int
+    by_statistic: dict[str, Graded] = field(default_factory=dict)
     chance: dict[str, float] = field(default_factory=dict)
-    transfer: dict[Transfer, PerItem] = field(default_factory=dict)
+    of_groups: dict[str, Graded] = field(default_factory=dict)
     energy: float = 0.0
 
     def put(self, statistic: str, items: Places, scores: PerItem) -> None:
-        self.by_statistic.setdefault(statistic, np.full(self.n, np.nan))[items] = scores
+        """Scores of items that no other item's score has a part in, but for what all are judged by."""
+        self.by_statistic.setdefault(statistic, Graded.empty(0, self.n)).scores[items] = scores
 
-    def put_transfer(self, sides: Transfer, items: Places, scores: PerItem) -> None:
-        self.transfer.setdefault(sides, np.full(self.n, np.nan))[items] = scores
+    def of_probe(self, statistic: str) -> Graded:
+        return self.by_statistic.setdefault(statistic, Graded.empty(self.parts, self.n))
+
+    @property
+    def transfer(self) -> dict[Transfer, Graded]:
+        languages = list(self.of_groups)
+        return {(trained, tested): self.of_groups[trained].of(j) for trained in languages for j, tested in enumerate(languages)}
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What a layer is asked: the metrics of pairs, and each item's group as a number, -1 for those that are left out."""
+    """What a layer is asked: the metrics of pairs, and each item's group as a number, -1 for those that are left out.
 
+    `languages` are what each of a layer's languages is called.
+    """
+
+    languages: Sequence[str]
     metrics: Sequence[AbstractPairedMetric]
     groups: Int[np.ndarray, " n"]
     halves: Sequence[Half]
@@ -67,6 +80,10 @@ class Judged:
     @property
     def classes(self) -> int:
         return int(self.groups.max()) + 1
+
+    @cached_property
+    def parts(self) -> Int[np.ndarray, " n"]:
+        return parts_of(self.halves, len(self.groups))
 
 
 def layer_scores(
@@ -79,7 +96,7 @@ def layer_scores(
         share = len(half.held) / x.shape[1]
         spread = (held - held.mean(dim=(0, 1))).square().sum()
         for kind, erasers in _fitted(fit, removals, judged.draws, generator):
-            scores = found.setdefault(kind, Scores(x.shape[1]))
+            scores = found.setdefault(kind, Scores(x.shape[1], int(judged.parts.max()) + 1))
             taken = sum(eraser.removed(side).square().sum() for eraser, side in zip(erasers, held, strict=True))
             scores.energy += share * float(taken / spread)
             _judge(_erased(erasers, fit), _erased(erasers, held), half, judged, scores)
@@ -110,20 +127,29 @@ def _erased(erasers: Sequence[Eraser], x: Languages) -> Languages:
 
 
 def _judge(fit: Languages, held: Languages, half: Half, judged: Judged, scores: Scores) -> None:
-    pair = LayerPair(*held)
     share = held.shape[1] / scores.n
+    pairs = [LayerPair(one, other) for one, other in combinations(held, 2)]
     for metric in judged.metrics:
-        matched = pair.of(metric)
-        assert matched.scores is not None
-        scores.put(metric.name, half.held, matched.scores)
-        scores.chance[metric.name] = scores.chance.get(metric.name, 0.0) + share * matched.chance
+        matched = [pair.of(metric) for pair in pairs]
+        of_pairs = [one.scores for one in matched if one.scores is not None]
+        assert len(of_pairs) == len(pairs)  # every metric of pairs has one for each
+        scores.put(metric.name, half.held, np.mean(of_pairs, axis=0))
+        chance = float(np.mean([one.chance for one in matched]))
+        scores.chance[metric.name] = scores.chance.get(metric.name, 0.0) + share * chance
     scores.chance[LANGUAGE_PROBE] = scores.chance[SAME_ITEMS] = 1 / len(held)
     scores.put(SAME_ITEMS, half.held, _right(_of_language(fit), held))
-    for train, test in half.folds:
-        learnt, asked = (held[:, np.searchsorted(half.held, part)] for part in (train, test))
-        scores.put(LANGUAGE_PROBE, test, _right(_of_language(learnt), asked))
-        if judged.classes > 1:
-            _of_groups(learnt, asked, judged, (train, test), scores)
+    at = np.empty(scores.n, dtype=int)
+    at[half.held] = np.arange(len(half.held))
+
+    def learn_language(train: Places) -> Grade:
+        probe = _of_language(held[:, at[train]])
+        return lambda test: _right(probe, held[:, at[test]])
+
+    grade_folds(half, learn_language, scores.of_probe(LANGUAGE_PROBE))
+    if judged.classes > 1:
+        for own, language in zip(held, judged.languages, strict=True):
+            empty = Graded.empty(scores.parts, len(held), scores.n)
+            grade_folds(half, _groups_of(own, held, at, judged), scores.of_groups.setdefault(language, empty))
 
 
 def _of_language(x: Languages) -> LinearProbe:
@@ -137,12 +163,20 @@ def _right(probe: LinearProbe, x: Languages) -> PerItem:
     return torch.stack(credits).mean(dim=0).cpu().numpy()
 
 
-def _of_groups(learnt: Languages, asked: Languages, judged: Judged, parts: tuple[Places, Places], scores: Scores) -> None:
-    train, test = (judged.groups[items] for items in parts)
-    kept_train, kept_test = (np.flatnonzero(labels >= 0) for labels in (train, test))
-    labels = torch.from_numpy(train[kept_train]), torch.from_numpy(test[kept_test])
-    for i, trained in enumerate(SIDES):
-        probe = fitted(learnt[i, kept_train], labels[0], judged.classes)
-        for j, tested in enumerate(SIDES):
-            credits = probe.credits(asked[j, kept_test], labels[1])
-            scores.put_transfer((trained, tested), parts[1][kept_test], credits.cpu().numpy())
+def _groups_of(own: Float[torch.Tensor, "m d"], held: Languages, at: Places, judged: Judged) -> Callable[[Places], Grade]:
+    """Learns items' groups in one language, and grades them in all."""
+
+    def learn(train: Places) -> Grade:
+        known = train[judged.groups[train] >= 0]
+        probe = fitted(own[at[known]], torch.from_numpy(judged.groups[known]), judged.classes)
+
+        def grade(test: Places) -> Float[np.ndarray, "languages _"]:
+            asked = judged.groups[test] >= 0
+            labels, found = torch.from_numpy(judged.groups[test[asked]]), np.full((len(held), len(test)), np.nan)
+            for i, side in enumerate(held):
+                found[i, asked] = probe.credits(side[at[test[asked]]], labels).cpu().numpy()
+            return found
+
+        return grade
+
+    return learn

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from layeratlas.analyses.subspace_scores import LANGUAGE_PROBE, NOTHING, RANDOM, SAME_ITEMS, SIDES, Judged, Kind, Scores
+from layeratlas.analyses.subspace_scores import LANGUAGE_PROBE, NOTHING, RANDOM, SAME_ITEMS, Judged, Kind, Scores
+from layeratlas.statistics.cross_fitting import Graded
 from layeratlas.statistics.resampling import jackknife_interval, share_interval
 
 PerItem = Float[np.ndarray, " n"]
@@ -20,11 +21,15 @@ _CONTROL = ("control", "control_low", "control_high", *_BEYOND)
 
 @dataclass(frozen=True)
 class Sample:
-    """The items: the subsets that stay when each group is left out (none: no intervals), and how many independent units."""
+    """The items: the subsets that stay when each group is left out (none: no intervals), and how many independent units.
+
+    `parts` are those of cross-fitting that the items belong to.
+    """
 
     subsets: Sequence[Kept]
     units: int
     level: float
+    parts: Int[np.ndarray, " n"]
 
     def values(self, n: int, mean: Callable[[Kept], float]) -> tuple[float, np.ndarray]:
         return mean(np.arange(n)), np.array([mean(kept) for kept in self.subsets])
@@ -48,26 +53,36 @@ class Statistic:
         sums = np.bincount(self.groups[used], weights=scores[used])
         return float((sums[counts > 0] / counts[counts > 0]).mean())
 
-    def value(self, scores: PerItem, sample: Sample) -> dict[str, float]:
-        value, left_out = sample.values(len(scores), lambda kept: self.mean(scores, kept))
+    def weights(self, n: int) -> PerItem:
+        """How much each of n items counts in the mean."""
+        if self.groups is None:
+            return np.full(n, 1 / n)
+        used = self.groups >= 0
+        counts = np.bincount(self.groups[used])
+        return np.where(used, 1 / (counts[self.groups] * np.count_nonzero(counts)), 0.0)
+
+    def value(self, graded: Graded, sample: Sample) -> dict[str, float]:
+        value, left_out = sample.values(len(graded.scores), lambda kept: self.mean(graded.scores, kept))
         if not len(left_out):
             return dict(zip(_VALUE, (value, np.nan, np.nan), strict=True))
+        shared = graded.shared_variance(self.weights(len(graded.scores)), sample.parts)
         if self.bounds == (0.0, 1.0):
-            low, high = share_interval(value, left_out, level=sample.level, units=sample.units)
+            low, high = share_interval(value, left_out, level=sample.level, units=sample.units, shared=shared)
         else:
-            low, high = jackknife_interval(value, left_out, level=sample.level, bounds=self.bounds)
+            low, high = jackknife_interval(value, left_out, level=sample.level, bounds=self.bounds, shared=shared)
         return dict(zip(_VALUE, (value, float(low), float(high)), strict=True))
 
-    def more(self, scores: PerItem, than: PerItem, sample: Sample) -> tuple[float, float, float]:
+    def more(self, graded: Graded, than: Graded, sample: Sample) -> tuple[float, float, float]:
         """How much larger the mean is than that of other scores of the same items, with an interval over items."""
-        value, left_out = sample.values(len(scores), lambda kept: self.mean(scores, kept) - self.mean(than, kept))
+        change = graded - than
+        value, left_out = sample.values(len(change.scores), lambda kept: self.mean(change.scores, kept))
         if not len(left_out):
             return value, np.nan, np.nan
-        reach = self.bounds[1] - self.bounds[0]
-        low, high = jackknife_interval(value, left_out, level=sample.level, bounds=(-reach, reach))
+        reach, shared = self.bounds[1] - self.bounds[0], change.shared_variance(self.weights(len(change.scores)), sample.parts)
+        low, high = jackknife_interval(value, left_out, level=sample.level, bounds=(-reach, reach), shared=shared)
         return value, float(low), float(high)
 
-    def row(self, kind: Kind, scores: Mapping[Kind, PerItem], sample: Sample) -> dict[str, float]:
+    def row(self, kind: Kind, scores: Mapping[Kind, Graded], sample: Sample) -> dict[str, float]:
         """A removal's value, its change from what it is without one, and the same for random directions of its rank."""
         own = scores[kind]
         controls = [other for k, other in scores.items() if k.removal == RANDOM and k.rank == kind.rank]
@@ -75,8 +90,8 @@ class Statistic:
         row |= dict(zip(_CHANGE, self.more(own, scores[Kind(NOTHING, 0)], sample), strict=True))
         if kind.removal in (NOTHING, RANDOM) or not controls:
             return row | dict.fromkeys(_CONTROL, np.nan)
-        means = [self.mean(control, np.arange(len(own))) for control in controls]
-        beyond = self.more(own, np.mean(controls, axis=0), sample)
+        means = [self.mean(control.scores, np.arange(len(control.scores))) for control in controls]
+        beyond = self.more(own, Graded.mean(controls), sample)
         return row | dict(zip(_CONTROL, (float(np.mean(means)), min(means), max(means), *beyond), strict=True))
 
 
@@ -98,7 +113,7 @@ def of_pairs(scores: Mapping[Kind, Scores], judged: Judged, sample: Sample) -> I
 def of_transfer(scores: Mapping[Kind, Scores], judged: Judged, sample: Sample) -> Iterator[dict[str, Any]]:
     """A row per removal, side that the probe was trained on, and side that it is tested on, of one layer."""
     statistic = Statistic((0.0, 1.0), judged.groups)
-    for sides in ((trained, tested) for trained in SIDES for tested in SIDES):
+    for sides in scores[Kind(NOTHING, 0)].transfer:
         by_kind = {kind: own.transfer[sides] for kind, own in scores.items()}
         for kind in scores:
             told = {"trained": sides[0], "tested": sides[1], **kind._asdict(), "chance": 1 / judged.classes}

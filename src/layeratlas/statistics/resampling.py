@@ -31,17 +31,22 @@ def jackknife_groups(n: int, count: int, clusters: Sequence[str] | None = None) 
 
 
 def jackknife_interval(
-    estimate: np.ndarray | float, left_out: Float[np.ndarray, "groups *shape"], *, level: float, bounds: tuple[float, float]
+    estimate: np.ndarray | float,
+    left_out: Float[np.ndarray, "groups *shape"],
+    *,
+    level: float,
+    bounds: tuple[float, float],
+    shared: float = 0.0,
 ) -> Interval:
     """Student interval with the delete-a-group jackknife's standard error.
 
-        estimate +- t_{G - 1} se
+        estimate +- t_{G - 1} sqrt(se^2 + shared),  `shared` what is known of the covariance between items of different groups
 
     Never resamples an item twice: duplicates are each other's nearest neighbours, and
     would raise every similarity of neighbourhoods or Gram matrices. Assumes that groups are independent; cut off at the bounds
     of what is attainable, which loses no coverage.
     """
-    reach = stats.t.ppf((1 + level) / 2, len(left_out) - 1) * jackknife_se(left_out)
+    reach = stats.t.ppf((1 + level) / 2, len(left_out) - 1) * np.sqrt(jackknife_se(left_out) ** 2 + shared)
     return Interval(np.maximum(estimate - reach, bounds[0]), np.minimum(estimate + reach, bounds[1]))
 
 
@@ -68,18 +73,19 @@ def jackknife_t_p(estimate: np.ndarray | float, left_out: Float[np.ndarray, "gro
 
 
 def share_interval(
-    estimate: np.ndarray | float, left_out: Float[np.ndarray, "groups *shape"], *, level: float, units: int
+    estimate: np.ndarray | float, left_out: Float[np.ndarray, "groups *shape"], *, level: float, units: int, shared: float = 0.0
 ) -> Interval:
     """Exact binomial interval with an effective number of items (Korn and Graubard, 1998), of a mean of numbers from 0 to 1.
 
         all p for which s m successes or fewer, and s m or more, of m have more than half of 1 - level each (Clopper and Pearson),
         m = s (1 - s) / se^2 * (t_{units - 1} / t_{G - 1})^2
 
-    m is how many independent items of success or failure would vary as the jackknife finds, less what its own uncertainty takes.
+    m is how many independent items of success or failure would vary as the jackknife finds, less what its own uncertainty takes;
+    `shared` is added to se^2 (see `jackknife_interval`).
     The interval holds the estimate, stays within 0 and 1 and is longer towards the middle. Where the jackknife sees no variance,
     as at shares of 0 and 1, m is the number of independent `units` (items, or groups of items).
     """
-    se, tail = jackknife_se(left_out), (1 - level) / 2
+    se, tail = np.sqrt(jackknife_se(left_out) ** 2 + shared), (1 - level) / 2
     share = np.clip(np.asarray(estimate, dtype=float), 0.0, 1.0)
     spread = share * (1 - share)
     seen = (se > ROUNDING) & (spread > ROUNDING)

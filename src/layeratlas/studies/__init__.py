@@ -1,4 +1,9 @@
-"""Studies: what is asked of a sweep, one question each, from saved files."""
+"""Studies: what is asked of a sweep, one question each, from saved files.
+
+One that computes anew takes torch, which takes seconds to import, and is imported when it is asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 from layeratlas.studies.agreement import Agreements as Agreements
 from layeratlas.studies.base import AbstractStudy as AbstractStudy
@@ -13,3 +18,14 @@ from layeratlas.studies.redundancy import Redundancy as Redundancy
 from layeratlas.studies.sweep import Sweep as Sweep
 from layeratlas.studies.sweep import sweep_of as sweep_of
 from layeratlas.studies.variants import Variants as Variants
+
+if TYPE_CHECKING:
+    from layeratlas.studies.subspace import LanguageSubspaces as LanguageSubspaces
+
+
+def __getattr__(name: str) -> Any:
+    if name != "LanguageSubspaces":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from layeratlas.studies.subspace import LanguageSubspaces
+
+    return LanguageSubspaces

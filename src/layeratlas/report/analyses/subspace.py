@@ -28,7 +28,7 @@ def subspace_figure(run: Run) -> Figure:
     for axes in all_axes.flat[len(panels) :]:
         axes.remove()
     for axes, (title, table) in zip(all_axes.flat, panels, strict=False):
-        _curves(axes, table)
+        curves(axes, table)
         axes.set_title(title, fontsize="small")
     handles = {label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles, loc="outside lower center", fontsize="x-small", frameon=False, ncols=4)
@@ -53,7 +53,7 @@ def _panels(run: Run) -> Iterator[tuple[str, pd.DataFrame]]:
             yield f"probe for group, {language[str(trained)]} to {language[rows['tested'].iloc[0]]}", rows
 
 
-def _curves(axes: Axes, table: pd.DataFrame) -> None:
+def curves(axes: Axes, table: pd.DataFrame) -> None:
     layers = list(dict.fromkeys(table["layer"]))
     at = np.arange(len(layers))
     random = table[table["removal"] == _RANDOM].groupby("layer", sort=False)["value"]
