@@ -184,7 +184,7 @@ def test_where_languages_and_groups_do_not_differ_intervals_leave_out_chance_at_
     shares = {key: np.mean(outside) for key, outside in beyond.items()}
     print(shares)
     assert max(shares.values()) <= 0.08, shares
-    assert min(shares.values()) >= 0.005, shares
+    assert all(shares[f"language_probe, {removal}"] >= 0.025 for removal in ("none", "least_squares")), shares
 
 
 # --- what is written ----------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Laws that hold for every metric, each read off what the metric declares of itself. Values: test_<family>.py."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -365,6 +366,10 @@ def test_a_value_that_leaves_the_bounds_by_more_than_rounding_is_no_value_of_the
     with pytest.raises(ValueError, match=r"^metric mutual_knn declares values from 0 to 1 and gave 1.00001$"):
         bounded(metric, torch.tensor([[1.00001, -1e-7]], dtype=torch.float64))
     assert np.isnan(bounded(metric, torch.tensor([[torch.nan]], dtype=torch.float64))).all()
+    unlimited = next(row.metric for row in METRICS if row.metric.about.bounds == (0, math.inf) and row.metric.about.self_value)
+    assert bounded(unlimited, torch.tensor([[-4e-16, 2.5]], dtype=torch.float64)).tolist() == [[0, 2.5]]
+    with pytest.raises(ValueError, match=r"declares values from 0 to inf and gave -0\.001$"):
+        bounded(unlimited, torch.tensor([[-0.001, 2.5]], dtype=torch.float64))
 
 
 @each_row

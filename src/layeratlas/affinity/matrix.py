@@ -110,10 +110,11 @@ def bounded(metric: AbstractMetric, values: Float[Tensor, "*shape"]) -> np.ndarr
     """Values that leave the metric's bounds by rounding, put back onto them.
 
     The cosine of a vector with itself comes out as 1 + 1e-7 from sums in float32. This is the only place where a value is moved,
-    and by no more than ROUNDING times the larger bound. Raises ValueError for more: the metric is then not what it declares.
+    and by no more than ROUNDING times the larger bound, or the value of a layer with itself where a metric has no largest one.
+    Raises ValueError for more: the metric is then not what it declares.
     """
     numbers, (low, high) = values.cpu().numpy(), metric.about.bounds
-    slack = ROUNDING * max(abs(bound) if math.isfinite(bound) else 0.0 for bound in (low, high))
+    slack = ROUNDING * max(abs(size) if math.isfinite(size) else 0.0 for size in (low, high, metric.about.self_value or 0.0))
     if (beyond := numbers[(numbers < low - slack) | (numbers > high + slack)]).size:
         worst = beyond[np.maximum(low - beyond, beyond - high).argmax()]
         raise ValueError(f"metric {metric.name} declares values from {low:g} to {high:g} and gave {worst:.9g}")
