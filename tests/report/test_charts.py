@@ -3,11 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 from pages_by_hand import influence_tables, neighbors_tables, paged_run, with_tables
 
 import layeratlas
 from layeratlas.report.analyses import alignment, diagonal, geometry, influence, neighbors, phases, stability, subspace
 from layeratlas.report.charts import Chart, Series
+from layeratlas.report.figures import affinity_figure
 from layeratlas.runs import writing
 
 
@@ -140,6 +142,38 @@ def test_a_run_without_a_swap_margin_shows_the_mean_of_its_cells_without_each_gr
     (only,) = influence.charts(run)
     assert "mean affinity" in only.title
     influence.influence_figure(run).canvas.draw()
+
+
+COLUMN = 8 / 2.54  # inches of a paper's column
+SMALLEST = 4.2  # points that can be read on paper
+
+
+def smallest_print(figure) -> float:
+    """Points of the smallest words of a figure once it is as wide as a column."""
+    sizes = [text.get_fontsize() for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+    return min(sizes) * min(1.0, COLUMN / figure.get_figwidth())
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (30, 18), (80, 80), (80, 12)])
+def test_a_matrix_and_its_curves_can_be_read_at_the_width_of_a_column(shape, tmp_path):
+    run = layeratlas.read_run(paged_run(tmp_path / "run", rows=shape[0], columns=shape[1]))
+    run.result["statistics"]["diagonal"]["swap"]["by_depth"] = {"depth": [0.5, 1.0], "margin": [0.1, 0.2]}
+    for drawn in (affinity_figure(run), diagonal.depth_curves_figure(run)):
+        assert smallest_print(drawn) > SMALLEST
+        assert drawn.get_figheight() / drawn.get_figwidth() < 2.6
+
+
+def test_pictures_of_the_analyses_can_be_read_at_the_width_of_a_column(neighbours, tmp_path):
+    run = with_tables(neighbours.folder, "influence", influence_tables(neighbours))
+    row = {"anisotropy": 0.1, "kurtosis": 3.0, "uniformity": -1.0}
+    geometry_rows = [row | {"side": side, "layer": f"block_{i}", "depth": i / 3} for side in "ab" for i in (1, 2, 3)]
+    curve = {"mean_affinity": 0.3, "contrast": 0.1, "mean_chance": 0.05, "split": np.nan, "k": 3}
+    stable = pd.DataFrame([curve | {"varied": "n", "n": n} for n in (40, 20)])
+    run = with_tables(run.folder, "geometry", {"geometry": pd.DataFrame(geometry_rows)})
+    run = with_tables(run.folder, "stability", {"stability": stable}, {"reliability": 0.9})
+    pictures = [neighbors.neighbors_figure, neighbors.texts_figure, influence.influence_figure, geometry.geometry_figure]
+    for draw in [*pictures, stability.stability_figure]:
+        assert smallest_print(draw(run)) > SMALLEST, draw.__name__
 
 
 def test_single_pairs_are_counted_at_the_block_where_they_are_farthest_above_wrong_partners(run_with, tmp_path):

@@ -25,6 +25,8 @@ from layeratlas.runs.reading import Run
 logger = logging.getLogger(__name__)
 
 _TICKS = 10
+_CELL = 0.16  # inches of a layer, or less where there are many
+_MATRIX = (2.9, 5.9)  # inches across and up at most: the picture can be read at the width of a paper's column
 _OPTIONS: dict[str, dict[str, Any]] = {
     ".png": {"dpi": 200},
     ".pdf": {"metadata": {"CreationDate": None}},
@@ -62,7 +64,8 @@ def affinity_figure(run: Run) -> Figure:
     """Heat map of the affinity matrix, with the best match of each row and column."""
     result, matrix = run.result, run.affinity
     rows, columns = matrix.shape
-    figure, axes = plt.subplots(figsize=(max(4.6, 2.8 + 0.16 * columns), 2.1 + 0.16 * rows), layout="constrained")
+    cell = min(_CELL, _MATRIX[0] / columns, _MATRIX[1] / rows)
+    figure, axes = plt.subplots(figsize=(max(4.6, 2.8 + cell * columns), 2.1 + cell * rows), layout="constrained")
     cells = matrix.to_numpy()
     low, high = min(0.0, float(np.nanmin(cells))), max(float(np.nanmax(cells)), 1e-9)
     sns.heatmap(
@@ -79,11 +82,11 @@ def affinity_figure(run: Run) -> Figure:
     axes.set_aspect("equal")
     axes.set_xticks(*_ticks(matrix.columns))
     axes.set_yticks(*_ticks(matrix.index))
-    _best_matches(axes, cells)
+    _best_matches(axes, cells, (cell / _CELL) ** 2)
     axes.set(xlabel=_side(result["b"]), ylabel=_side(result["a"]))
     axes.set_title(caption(result, run.arrays["chance"]), fontsize="small")
-    figure.suptitle(sentence_of(result, figure), fontsize="x-small")
-    figure.legend(loc="outside lower center", fontsize="x-small", frameon=False, ncols=2)
+    figure.suptitle(sentence_of(result, figure), fontsize="small")
+    figure.legend(loc="outside lower center", fontsize="small", frameon=False, ncols=2)
     return figure
 
 
@@ -92,13 +95,13 @@ def sentence_of(result: dict[str, Any], figure: Figure) -> str:
     return fill(result["headline"].get("sentence", ""), int(_CHARACTERS * figure.get_figwidth()))
 
 
-def _best_matches(axes: Axes, matrix: np.ndarray) -> None:
+def _best_matches(axes: Axes, matrix: np.ndarray, scale: float) -> None:
     """White dots and black rings: they are told apart, and seen on every colour."""
     rows, columns = (np.arange(size) + 0.5 for size in matrix.shape)
     dots = {"facecolors": "white", "edgecolors": "black", "linewidths": 0.5}
     rings = {"facecolors": "none", "edgecolors": "black", "linewidths": 1.0}
-    axes.scatter(matrix.argmax(axis=1) + 0.5, rows, s=9, label="best match of each row", **dots)
-    axes.scatter(columns, matrix.argmax(axis=0) + 0.5, s=30, label="best match of each column", **rings)
+    axes.scatter(matrix.argmax(axis=1) + 0.5, rows, s=max(2, 9 * scale), label="best match of each row", **dots)
+    axes.scatter(columns, matrix.argmax(axis=0) + 0.5, s=max(7, 30 * scale), label="best match of each column", **rings)
 
 
 def _ticks(layers: pd.Index) -> tuple[np.ndarray, list[str]]:

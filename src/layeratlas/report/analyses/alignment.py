@@ -13,7 +13,7 @@ from layeratlas.report.figures import name_of, sentence_of
 from layeratlas.report.views import View
 from layeratlas.runs.reading import Run
 
-_COLUMNS = 3
+_COLUMNS = 2
 _TICKS = 8
 _BINS = 24
 _LINES = {  # column: label, style
@@ -29,14 +29,14 @@ def alignment_figure(run: Run) -> Figure:
     table, result = run.table("alignment"), run.result
     statistics = list(dict.fromkeys(table["statistic"]))
     rows = math.ceil(len(statistics) / _COLUMNS)
-    figure, panels = plt.subplots(rows, _COLUMNS, figsize=(4.1 * _COLUMNS, 2.7 * rows + 1.2), layout="constrained", squeeze=False)
+    figure, panels = plt.subplots(rows, _COLUMNS, figsize=(2.5 * _COLUMNS, 1.9 * rows + 1.9), layout="constrained", squeeze=False)
     for axes in panels.flat[len(statistics) :]:
         axes.remove()
     alpha, level = (result["provenance"]["config"]["statistics"][key] for key in ("alpha", "level"))
     for axes, statistic in zip(panels.flat, statistics, strict=False):
         _curves(axes, table[table["statistic"] == statistic], statistic, alpha)
     handles = {label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles, loc="outside lower center", fontsize="x-small", frameon=False, ncols=4)
+    figure.legend(handles.values(), handles, loc="outside lower center", fontsize="x-small", frameon=False, ncols=2)
     dataset = result["dataset"]
     said = f"{name_of(result['a'])} and {name_of(result['b'])}, same layer; {dataset['name']}, n = {dataset['n']}"
     figure.suptitle(

@@ -10,14 +10,14 @@ from layeratlas.report.figures import name_of
 from layeratlas.report.views import View
 from layeratlas.runs.reading import Run
 
-_COLUMNS = 4
+_COLUMNS = 2
 
 
 def geometry_figure(run: Run) -> Figure:
     """A panel for each number, layer by layer, a curve for each side."""
     result, numbers = run.result, _numbers(run)
     rows = -(-len(numbers) // _COLUMNS)
-    figure, panels = plt.subplots(rows, _COLUMNS, figsize=(3.2 * _COLUMNS, 2.5 * rows + 0.9), layout="constrained", squeeze=False)
+    figure, panels = plt.subplots(rows, _COLUMNS, figsize=(2.4 * _COLUMNS, 1.8 * rows + 0.9), layout="constrained", squeeze=False)
     for axes in panels.flat[len(numbers) :]:
         axes.remove()
     sides = _sides(run)
@@ -25,12 +25,13 @@ def geometry_figure(run: Run) -> Figure:
         for (label, part), colour in zip(sides.items(), ("tab:blue", "tab:orange"), strict=True):
             axes.plot(_places(part), part[number], color=colour, linewidth=1.3, label=label)
         axes.set_title(number.replace("_", " "), fontsize="small")
-        axes.set_xlabel("relative position of the layer", fontsize="x-small")
+        axes.set_xlabel("position of the layer", fontsize="x-small")
         axes.tick_params(labelsize="x-small")
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", fontsize="x-small", frameon=False, ncols=2)
+    figure.legend(handles, labels, loc="outside lower center", fontsize="x-small", frameon=False)
     dataset = result["dataset"]
-    figure.suptitle(f"Vectors of each layer; {dataset['name']}, n = {dataset['n']}, pooling {result['pooling']}", fontsize="small")
+    texts = f"{dataset['name']}, n = {dataset['n']}, pooling {result['pooling']}"
+    figure.suptitle(f"Vectors of each layer\n{texts}", fontsize="small")
     return figure
 
 

@@ -13,8 +13,8 @@ def stability_figure(run: Run) -> Figure:
     """Mean affinity and its chance against the number of items, and of neighbours where the metric has some."""
     table, result = run.table("stability"), run.result
     panels = {"n": "items", "k": "neighbours"} if (table["varied"] == "k").any() else {"n": "items"}
-    figure, all_axes = plt.subplots(1, len(panels), figsize=(4.3 * len(panels), 3.8), layout="constrained", squeeze=False)
-    for axes, (varied, label) in zip(all_axes[0], panels.items(), strict=True):
+    figure, all_axes = plt.subplots(len(panels), 1, figsize=(4.6, 0.8 + 2.9 * len(panels)), layout="constrained", squeeze=False)
+    for axes, (varied, label) in zip(all_axes[:, 0], panels.items(), strict=True):
         rows = table[table["varied"] == varied].sort_values(varied)
         axes.plot(rows[varied], rows["mean_affinity"], marker="o", label="mean over layer pairs")
         axes.plot(rows[varied], rows["contrast"], marker="s", label="on minus off the diagonal")

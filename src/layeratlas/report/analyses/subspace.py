@@ -14,7 +14,7 @@ from layeratlas.report.figures import name_of, sentence_of
 from layeratlas.report.views import View
 from layeratlas.runs.reading import Run
 
-_COLUMNS = 3
+_COLUMNS = 2
 _TICKS = 8
 _NOTHING, _RANDOM = "none", "random_directions"
 _STYLES = ["-", "--", "-.", ":", (0, (5, 1))]
@@ -24,14 +24,14 @@ def subspace_figure(run: Run) -> Figure:
     """A panel for each statistic, then one for each direction of transfer: a line for each removal, layer by layer."""
     panels = list(_panels(run))
     rows = math.ceil(len(panels) / _COLUMNS)
-    figure, all_axes = plt.subplots(rows, _COLUMNS, figsize=(4.1 * _COLUMNS, 2.9 * rows + 1.3), layout="constrained", squeeze=False)
+    figure, all_axes = plt.subplots(rows, _COLUMNS, figsize=(2.5 * _COLUMNS, 1.9 * rows + 1.9), layout="constrained", squeeze=False)
     for axes in all_axes.flat[len(panels) :]:
         axes.remove()
     for axes, (title, table) in zip(all_axes.flat, panels, strict=False):
         curves(axes, table)
         axes.set_title(title, fontsize="small")
     handles = {label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles, loc="outside lower center", fontsize="x-small", frameon=False, ncols=4)
+    figure.legend(handles.values(), handles, loc="outside lower center", fontsize="x-small", frameon=False, ncols=2)
     result, dataset = run.result, run.result["dataset"]
     level = result["provenance"]["config"]["statistics"]["level"]
     figure.suptitle(
