@@ -70,7 +70,10 @@ def of_subspace(run: Run) -> dict[str, Any]:
 MADE: dict[str, tuple[list[str], Callable[[Run], dict[str, Any]]]] = {
     "default_run": ([], of_default),
     "alignment": ([*_GERMAN, "analysis=[alignment]"], of_alignment),
-    "alignment_of_other_items": ([*_GERMAN, "analysis=[alignment]", "control=other_items"], of_alignment),
+    **{
+        f"alignment_of_{control}": ([*_GERMAN, "analysis=[alignment]", f"control={control}"], of_alignment)
+        for control in ("other_items", "random_characters", "shuffled_words")
+    },
     "subspace": ([*_GERMAN, "analysis=[subspace]"], of_subspace),
 }
 

@@ -9,8 +9,8 @@ import pandas as pd
 import torch
 from annotated_types import Interval
 
+from layeratlas.analyses.edit_files import seeded
 from layeratlas.analyses.subspace import codes_of
-from layeratlas.analyses.subspace_bases import seeded
 from layeratlas.analyses.subspace_scores import NOTHING, Judged, Kind, Scores, layer_scores
 from layeratlas.analyses.subspace_tables import Sample, Statistic, of_pairs
 from layeratlas.arrays import Activations
