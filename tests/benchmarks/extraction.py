@@ -3,6 +3,7 @@
     uv run tests/benchmarks/extraction.py hooks        against the bare forward pass on the same batches
     uv run tests/benchmarks/extraction.py one_by_one   against a causal LM, one text at a time, all hidden states returned
     uv run tests/benchmarks/extraction.py likelihood   with likelihoods, against one pass per layer and per statement
+    uv run tests/benchmarks/extraction.py edited       with the residual stream edited, against the model as it is
 
 Contestants take turns; the best of several rounds counts, as other programs can only make a round slower.
 """
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -32,6 +34,7 @@ from layeratlas.extraction.batching import Batching
 from layeratlas.extraction.forward import Texts, extract, extract_batch, unchecked
 from layeratlas.files.store import Store
 from layeratlas.models import BundledCheckpoint, Needs
+from layeratlas.models.editing import Edit, Editing
 from layeratlas.models.language_model import LanguageModel
 from layeratlas.models.settings import Size
 from layeratlas.models.tokenization import Encoding, collate
@@ -154,6 +157,30 @@ def likelihood() -> None:
     print(f"ours {best['ours']:.2f} s: {best['theirs'] / best['ours']:.1f} x faster")
 
 
+def edited() -> None:
+    """Batch by batch in turns: the model as it is, one block edited, and every block, of rank 1 at all tokens."""
+    for name in MODELS:
+        texts = speeches(64)
+        config = bundled(name)
+        plain = config.load(STORE, CPU, Needs(512))
+        encoded = Texts(texts, plain.encoder.encode(texts))
+        width, layers = plain.network.config.get_text_config().hidden_size, [layer for layer in plain.layers if "block" in layer]
+        basis = torch.linalg.qr(torch.randn(width, 1, generator=torch.Generator().manual_seed(0))).Q
+        edit = Edit(basis, basis, torch.zeros(width), torch.zeros(width))
+        models = {"as it is": plain}
+        for what, chosen in {"one block": layers[len(layers) // 2 :][:1], "every block": layers}.items():
+            models[what] = replace(plain, editing=Editing(dict.fromkeys(chosen, edit), "all"))
+        seconds = dict.fromkeys(models, 0.0)
+        for batch in BATCHING.batches(encoded.lengths):
+            encodings = [encoded.encodings[i] for i in batch]
+            best = race({what: partial(our_pass, model, encodings) for what, model in models.items()}, 5)
+            seconds = {what: seconds[what] + best[what] for what in models}
+        print(
+            f"{name}: {seconds['as it is']:.2f} s as it is; one block edited {seconds['one block'] / seconds['as it is']:.3f} x,"
+            f" every block {seconds['every block'] / seconds['as it is']:.3f} x"
+        )
+
+
 class Loaded:
     """A model config whose network is in memory already and whose files lie in the usual store: neither is counted."""
 
@@ -185,5 +212,5 @@ def timed(pool: Callable, spent: list[float]) -> Callable:
 
 
 if __name__ == "__main__":
-    for which in sys.argv[1:] or ["hooks", "one_by_one", "likelihood"]:
-        {"hooks": hooks, "one_by_one": one_by_one, "likelihood": likelihood}[which]()
+    for which in sys.argv[1:] or ["hooks", "one_by_one", "likelihood", "edited"]:
+        {"hooks": hooks, "one_by_one": one_by_one, "likelihood": likelihood, "edited": edited}[which]()

@@ -14,7 +14,7 @@ from layeratlas.errors import ConfigError
 from layeratlas.extraction.forward import extract_batch
 from layeratlas.extraction.pooling import mean
 from layeratlas.models import HELD, Needs, settings
-from layeratlas.models.editing import POSITIONS
+from layeratlas.models.editing import POSITIONS, header_of
 from layeratlas.models.language_model import LanguageModel
 from layeratlas.models.tokenization import collate
 
@@ -210,6 +210,25 @@ def test_no_file_or_another_kind_is_refused_before_a_model_is_loaded(checkpoint,
     (tmp_path / "text").write_text("no tensors")
     with pytest.raises(ConfigError, match=r"^model_a\.edit=.*text: no safetensors file"):
         checkpoint(edit=str(tmp_path / "text")).require_files("model_a")
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("{", "its header is no JSON"),
+        ("[1]", "its header is no JSON object but list"),
+        ('{"ids": 5}', "ids of its header is no list but int"),
+        ('{"texts": "all"}', "texts of its header is no list but str"),
+    ],
+)
+def test_a_header_that_says_nothing_sensible_is_refused_in_one_line(tmp_path, header, message):
+    safetensors.torch.save_file({"block_1.v": torch.zeros(WIDTH)}, tmp_path / "edit", metadata={"header": header})
+    with pytest.raises(ConfigError, match=message):
+        header_of(str(tmp_path / "edit"))
+
+
+def test_a_file_without_a_header_says_nothing(written):
+    assert header_of(written(block_1=EMPTY)) == {}
 
 
 @pytest.mark.parametrize(

@@ -33,18 +33,22 @@ class RunByHand(Run):
         return self.items
 
 
-def run_of(change: Any, *, job: int = 0, same_texts: bool = True, nll: bool = True, **model: Any) -> Run:
+def run_of(
+    change: Any, *, job: int = 0, same_texts: bool = True, nll: bool = True, header: Any = None, layers: int = 0, **model: Any
+) -> Run:
     """Model a is model b with these fields; its texts cost `change` more nats per token."""
     plain = {"id": "owner/ant", "edit": None, "edit_blocks": None, "edit_positions": "all", "skip_blocks": []}
     side = {"language": "en", "control": None}
     result = {
-        "a": side,
+        "a": side | {"edit": header},
         "b": side,
         "dataset": {"name": "texts", "same_texts": same_texts},
         "provenance": {"config": {"model_a": plain | model, "model_b": plain}},
     }
     scores = {"nll_per_token_a": PLAIN_NLL + change, "nll_per_token_b": PLAIN_NLL}
-    return RunByHand(Path(str(job)), result, {}, pd.DataFrame(scores if nll else {"id": [0]}))
+    names = [f"block_{k}" for k in range(1, layers + 1)]
+    arrays = {"layers_b": np.array(names), "depth_b": np.arange(1, layers + 1) / layers} if layers else {}
+    return RunByHand(Path(str(job)), result, arrays, pd.DataFrame(scores if nll else {"id": [0]}))
 
 
 def asked(*runs: Run) -> Any:
@@ -80,6 +84,51 @@ def test_runs_without_likelihoods_are_named():
     assert found.warnings == ["1 runs of an edited model hold no likelihoods; extract.nll=true keeps them"]
     assert len(found.table) == 1
     assert asked(run_of(0, edit="span", nll=False)).numbers == {"edits": 0}
+
+
+def test_draws_are_those_that_a_files_header_says_and_p_is_against_each_kind():
+    said = [
+        ({"what": "span", "rank": 1, "sha256": "0"}, 0.5),
+        ({"what": "other", "rank": 2, "sha256": "1"}, 0.5),
+        *(({"what": f"r{i}", "rank": 1, "matched": "rank"}, 0.1) for i in range(5)),
+        *(({"what": f"s{i}", "rank": 2, "matched": "rank"}, 0.9) for i in range(3)),
+        *(({"what": f"e{i}", "rank": 1, "matched": "energy", "control_of": "span"}, 0.6) for i in range(4)),
+        ({"what": "f", "rank": 1, "matched": "energy", "control_of": "other"}, 0.1),
+    ]
+    runs = [run_of(value, edit="any", edit_blocks=[1], header=header) for header, value in said]
+    own = asked(*runs).table.set_index("edit")
+    columns = ["draws", "p", "energy_draws", "energy_p"]
+    assert own.loc["span", columns].tolist() == pytest.approx([5, 1 / 6, 4, 1])
+    assert own.loc["other", columns].tolist() == pytest.approx([3, 1, 1, 1 / 2])
+    assert own.loc["r0", "is_control"]
+    assert np.isnan(own.loc["r0", "p"])
+
+
+def test_a_shift_stands_beside_its_own_random_shifts():
+    shift = run_of(0.5, edit="any", edit_blocks=[1], header={"what": "shift_en_to_de", "rank": 0})
+    header = {"rank": 0, "matched": "length"}
+    draws = [
+        run_of(v, edit="any", edit_blocks=[1], header=header | {"what": f"r{i}", "control_of": of})
+        for i, (of, v) in enumerate([("shift_en_to_de", 0.1), ("shift_en_to_de", 0.2), ("shift_de_to_en", 0.9)])
+    ]
+    own = asked(shift, *draws).table.set_index("edit").loc["shift_en_to_de"]
+    assert (own["draws"], own["p"]) == (2, pytest.approx(1 / 3))
+
+
+def test_files_of_one_name_that_differ_are_told():
+    runs = [run_of(0.5, edit="any", edit_blocks=[k], header={"what": "span", "rank": 1, "sha256": str(k)}) for k in (1, 2)]
+    assert asked(*runs).warnings[0].startswith("span: runs of 2 different files of this name are read as one edit")
+
+
+def test_thirds_of_the_depth_are_means_of_their_places_over_the_same_items():
+    rng = np.random.default_rng(5)
+    changes = {k: rng.normal(k / 10, 0.1, 30) for k in (1, 2, 3, 6)}
+    found = asked(*(run_of(change, edit="span", edit_blocks=[k], layers=6) for k, change in changes.items()))
+    thirds = found.parts["depths"].set_index("third")
+    assert thirds["places"].to_dict() == {"first third": 2, "middle third": 1, "last third": 1}
+    both = (changes[1] + changes[2]) / 2
+    expected = stats.ttest_1samp(both, 0).confidence_interval(0.95)
+    np.testing.assert_allclose(thirds.loc["first third", ["value", "ci_low", "ci_high"]].astype(float), [both.mean(), *expected])
 
 
 def test_the_p_of_an_edit_counts_the_draws_at_its_own_place_alone():

@@ -113,7 +113,12 @@ def header_of(path: str) -> dict[str, Any]:
         header = json.loads(text)
     except ValueError as error:
         raise ConfigError(f"model edit={path}: its header is no JSON ({error})") from None
-    return header if isinstance(header, dict) else {}
+    if not isinstance(header, dict):
+        raise ConfigError(f"model edit={path}: its header is no JSON object but {type(header).__name__}")
+    for key in ("ids", "texts", "applies_to"):
+        if not isinstance(header.get(key, []), list):
+            raise ConfigError(f"model edit={path}: {key} of its header is no list but {type(header[key]).__name__}")
+    return header
 
 
 def read_editing(path: str, chosen: Sequence[int] | None, positions: str, name: str, blocks: int, width: int) -> Editing:

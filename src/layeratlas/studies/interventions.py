@@ -58,6 +58,7 @@ class Interventions(AbstractStudy):
             return Findings(numbers={"edits": 0}, warnings=warnings)
         table = pd.DataFrame([self._row(edited) for edited in scored])
         table = self._against_draws(table)
+        warnings += _namesakes(scored)
         parts = {"pooled": pd.DataFrame(self._pooled(table)), "depths": pd.DataFrame(self._depths(scored, table))}
         try:
             parts["downstream"] = self._downstream(sweep, scored)
@@ -132,6 +133,17 @@ class Interventions(AbstractStudy):
         from layeratlas.studies.interventions_downstream import downstream  # torch takes seconds to import
 
         return downstream(sweep, scored, folds=self.folds, level=self.level, least=self.least_items)
+
+
+def _namesakes(scored: Sequence[EditedRun]) -> Iterator[str]:
+    """Edits of one name that come from different files."""
+    files: dict[str, set[str]] = {}
+    for edited in scored:
+        if "sha256" in edited.said:
+            files.setdefault(edited.what, set()).add(edited.said["sha256"])
+    for what, hashes in files.items():
+        if len(hashes) > 1:
+            yield f"{what}: runs of {len(hashes)} different files of this name are read as one edit; one was written anew"
 
 
 def _draws(own: pd.Series, at_its_place: pd.DataFrame, against: str) -> np.ndarray:

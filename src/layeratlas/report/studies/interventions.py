@@ -64,6 +64,7 @@ def _panel(axes: Axes, rows: pd.DataFrame) -> None:
             label=label,
         )
     axes.axhline(0, color="black", linewidth=0.7)
+    axes.set_xlim(-0.6, len(places) - 0.4)
     axes.set_xticks(range(len(places)), places, fontsize="x-small", rotation=90 if len(places) > 12 else 0)
     axes.set_xlabel("block", fontsize="small")
     axes.set_ylabel("nats per token", fontsize="small")
