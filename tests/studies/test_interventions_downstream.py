@@ -50,7 +50,7 @@ def run_of(language: str, block: int, what: str, *, ids: str = "i", matched: str
 
 
 def opened(run: Run) -> Opened:
-    """Two languages that differ along one direction and hold the same concepts; `span` takes the direction out from its block on."""
+    """Two languages that differ along one direction and hold the same concepts; `span` takes it out from its block on."""
     rng = np.random.default_rng(0)
     concepts = rng.normal(size=(N, D))
     concepts[:, 0] = 0
