@@ -9,6 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pandas as pd
+
 import layeratlas
 from layeratlas import Run
 
@@ -67,7 +69,30 @@ def of_subspace(run: Run) -> dict[str, Any]:
     }
 
 
-MADE: dict[str, tuple[list[str], Callable[[Run], dict[str, Any]]]] = {
+def of_joint(folder: Path) -> dict[str, Any]:
+    """Of a sweep: by model what the study `joint` left of the same layer in both languages, of axes and of rotations."""
+    tables = {name: pd.read_parquet(folder / "tables" / f"{name}.parquet") for name in ("joint", "joint_axes", "joint_procrustes")}
+    numbers = next(iter(json.loads((folder / "studies.json").read_text(encoding="utf-8"))["joint"]["numbers"].values()))
+    found: dict[str, Any] = {"n": int(tables["joint"]["items"].iloc[0])} | {key: numbers[key] for key in ("within", "across")}
+    for model, rows in tables["joint"].groupby("model"):
+        of = rows.set_index("measured")
+        axes = tables["joint_axes"].query("model == @model and space == 'centred' and how == 'held out' and component == 1")
+        left = tables["joint_procrustes"].set_index("model").loc[model]
+        found[str(model).split("-")[0].lower()] = {
+            **{"reduced": of["mean"]["distance, uncentred"], "captured": of["captured"]["distance, uncentred"]},
+            **{"whole": of["mean"]["distance, whole"], "low": of["mean_ci_low"]["distance, whole"]},
+            **{"high": of["mean_ci_high"]["distance, whole"], "axis": float(axes["r"].iloc[0])},
+            **{key: float(left[key]) for key in ("rotation_of_dimensions", "layer_space_residual")},
+        }
+    return found
+
+
+_JOINT = [
+    *("-m", "model@model_a=smollm2-135m-instruct,gemma3-270m", "model@model_b=smollm2-135m-instruct,gemma3-270m"),
+    *("language@language_a=en,de", "language@language_b=en,de", "dataset=parallel", "metric=cka_linear_debiased", "analysis=[]"),
+    *("study=[joint]", "hydra.sweeper.self_pairs=true"),
+]
+MADE: dict[str, tuple[list[str], Callable[[Any], dict[str, Any]]]] = {
     "default_run": ([], of_default),
     "alignment": ([*_GERMAN, "analysis=[alignment]"], of_alignment),
     **{
@@ -75,17 +100,19 @@ MADE: dict[str, tuple[list[str], Callable[[Run], dict[str, Any]]]] = {
         for control in ("other_items", "random_characters", "shuffled_words")
     },
     "subspace": ([*_GERMAN, "analysis=[subspace]"], of_subspace),
+    "joint": (_JOINT, of_joint),
 }
 
 
 def made(name: str, folder: Path) -> dict[str, Any]:
-    """The content of a result file, from its own command, run into `folder`; a finished run there is read."""
+    """The content of a result file, from its own command, run into `folder`; what is finished there is read."""
     arguments, extract = MADE[name]
-    place = folder / name
-    if not (place / "result.json").is_file():
-        more = ["report.enabled=false", f"hydra.run.dir={place}"]
+    place, swept = folder / name, "-m" in arguments
+    if not (place / ("studies.json" if swept else "result.json")).is_file():
+        more = ["report.enabled=false", f"hydra.{'sweep' if swept else 'run'}.dir={place}"]
         subprocess.run([sys.executable, ROOT / "src" / "run.py", *arguments, *more], cwd=ROOT, check=True)
-    return {"command": " ".join(["uv run src/run.py", *arguments]), "values": extract(layeratlas.read_run(place))}
+    values = extract(place if swept else layeratlas.read_run(place))
+    return {"command": " ".join(["uv run src/run.py", *arguments]), "values": values}
 
 
 def main(names: Sequence[str], folder: Path) -> None:
