@@ -2,8 +2,12 @@
 
 import hashlib
 import logging
+import os
+import resource
 import subprocess
 import sys
+import time
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -15,6 +19,8 @@ from layeratlas.errors import ConfigError
 from layeratlas.report import again
 from layeratlas.report.again import run_again
 from layeratlas.report.page.difference import require_comparable
+from layeratlas.runs.jobs import Job, write_jobs
+from layeratlas.stages.summary import summarize
 
 
 def digests(folder) -> dict[str, str]:
@@ -160,6 +166,43 @@ def test_values_of_two_metrics_have_no_difference(tmp_path):
     two.result["metric"]["name"] = "cka_linear"
     with pytest.raises(ConfigError, match=r"its metric is cka_linear, and that of .* mutual_knn; expected the same"):
         require_comparable(one, two)
+
+
+MAIN = "import sys; from layeratlas.stages import main; sys.exit(main.main())"
+
+
+def seconds_of(arguments, cwd) -> float:
+    """Of a processor, in a process of its own."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    compiled = environment | {"PYTHONPYCACHEPREFIX": str(cwd / "compiled")}
+    subprocess.run([sys.executable, "-c", MAIN, *arguments], check=True, cwd=cwd, env=compiled, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@pytest.mark.slow
+def test_a_run_is_drawn_again_in_less_than_five_seconds(tmp_path):
+    folder = paged_run(tmp_path / "run", rows=30, columns=18, n=256, k=10)
+    seconds_of(["stage=report", f"run_dir={folder}"], tmp_path)  # compiles every module
+    (folder / "report.html").unlink()
+    assert seconds_of(["stage=report", f"run_dir={folder}"], tmp_path) < 5
+    assert (folder / "report.html").is_file()
+
+
+@pytest.mark.nightly
+def test_three_hundred_runs_are_drawn_again_in_less_than_a_minute(command, tmp_path):
+    pairs = list(combinations([f"model-{i}" for i in range(25)], 2))
+    sweep = tmp_path / "sweep"
+    sweep.mkdir()
+    write_jobs(sweep, [Job(i, [], str(i)) for i in range(len(pairs))])
+    for i, names in enumerate(pairs):
+        paged_run(sweep / str(i), rows=80, columns=80, n=30, k=3, names=names, languages=("en", "en"), seed=i)
+    summarize([sweep], sweep, studies={}, page=False)
+    start = time.process_time()
+    assert command("stage=report", f"sweep_dir={sweep}", where=()) == 0
+    assert time.process_time() - start < 60
+    assert (sweep / "report.html").stat().st_size < 12e6
 
 
 @pytest.mark.slow
