@@ -9,7 +9,7 @@ from layeratlas import affinity_matrix
 from layeratlas.affinity.matrix import compare, diagnoses
 from layeratlas.affinity.signatures import Signer
 from layeratlas.arrays import Activations
-from layeratlas.errors import ConfigError
+from layeratlas.errors import ConfigError, Undefined
 from layeratlas.metrics import DiffusionNMI, DiffusionNMIPublished
 from layeratlas.metrics import diffusion as module
 from layeratlas.metrics.diffusion import NEARLY_CONSTANT, NEARLY_IDENTITY, NO_GAP
@@ -244,3 +244,13 @@ def test_constants_that_make_no_sense_are_refused(made, message):
     with pytest.raises(ConfigError) as refused:
         made()
     assert str(refused.value) == message
+
+
+def test_a_saturated_kernel_whose_eigenvectors_the_solver_does_not_find_has_no_published_similarity(monkeypatch):
+    def lost(_):
+        raise torch.linalg.LinAlgError("The algorithm failed to converge")
+
+    monkeypatch.setattr(torch.linalg, "eig", lost)
+    metric = DiffusionNMIPublished(sigma=8.0, alpha=0.5, dimensions=2)
+    with pytest.raises(Undefined, match=r"^the eigenvectors of its kernel are not found, as sigma=8\.0 saturates it$"):
+        metric.signature(torch.randn(10, 4, generator=torch.Generator().manual_seed(0)))
