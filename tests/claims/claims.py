@@ -79,12 +79,17 @@ def says(printed: str, value: float) -> bool:
 
 
 def uncovered(page: str) -> Iterator[str]:
-    """Each number of a page that may have been measured, and that neither a claim nor a definition holds, with its place."""
-    text = (ROOT / page).read_text(encoding="utf-8")
+    """Each number of a page, or of PAGE#SECTION, that may have been measured and that nothing holds, with its place."""
+    place, _, section = page.partition("#")
+    text = (ROOT / place).read_text(encoding="utf-8")
+    if section:
+        _, found, after = text.partition(f"\n## {section}:")
+        assert found, f"{place} has no section {section}"
+        text = after.partition("\n## ")[0]
     for exempt in _EXEMPT:
         text = exempt.sub(lambda found: re.sub(r"\S", "_", found[0]), text)
     text = " ".join(text.split())
-    held = [claim.plain for claim in claims() if claim.page == page] + registry()["definitions"].get(page, [])
+    held = [claim.plain for claim in claims() if claim.page == place] + registry()["definitions"].get(place, [])
     for one in held:
         masked = one
         for exempt in _EXEMPT:
