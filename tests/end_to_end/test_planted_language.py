@@ -165,7 +165,7 @@ def test_a_sweep_finds_the_planted_direction_the_redundant_block_and_what_is_los
         np.testing.assert_allclose(own.loc[code]["value"].loc[["2", "3"]], COST, rtol=0.05)
         assert (own.loc[code]["draws"] == 5).all()
         assert (own.loc[code]["energy_draws"] == 5).all()
-        assert (own.loc[code][["p", "energy_p"]] == pytest.approx(1 / 6)).all().all()
+        np.testing.assert_allclose(own.loc[code][["p", "energy_p"]], 1 / 6)
     pooled = pd.read_parquet(tmp_path / "edits" / "tables" / "interventions_pooled.parquet")
     assert set(pooled["against"]) == {"size", "energy"}
     assert (pooled["p"] < 0.05).all()  # of 36 choices at two places
@@ -180,10 +180,10 @@ def test_a_sweep_finds_the_planted_direction_the_redundant_block_and_what_is_los
     swept = ["model_a.skip_blocks=[],[1],[2],[3],[4]", "layers=all", "study=[redundancy]", "hydra.sweeper.self_pairs=true"]
     assert command("-m", *shared, *swept, "language@language_a=en", where=folder) == 0
     blocks = pd.read_parquet(tmp_path / "skips" / "tables" / "redundancy.parquet").set_index("block")
-    assert blocks["removed_by_similarity"].idxmin() == REDUNDANT
+    assert blocks["removed_by_similarity"].idxmax() == WRITES  # the others hardly move the stream
     assert blocks.loc[REDUNDANT, "with_input"] == pytest.approx(1, abs=1e-3)
     assert abs(blocks.loc[REDUNDANT, "value"]) < 1e-3
     assert blocks.loc[WRITES, "value"] == pytest.approx(COST, rel=0.02)
     assert blocks["removed_by_cost"].idxmax() == WRITES
     agreement = pd.read_parquet(tmp_path / "skips" / "tables" / "redundancy_agreement.parquet").set_index("order")
-    assert agreement.loc["similarity", "ci_low"] <= agreement.loc["similarity", "value"]
+    assert agreement.loc["similarity", "value"] > 0  # whatever the order of those that cost nothing
