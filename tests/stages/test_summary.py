@@ -21,6 +21,7 @@ from layeratlas.statistics.unit_square import mean_unit_square, resampled, unit_
 from layeratlas.studies import Depth
 from layeratlas.studies.families import HEADLINE
 from layeratlas.studies.families import hopeless as hopeless_tests
+from layeratlas.studies.sweep import name_of, text_of
 
 STUDIES = {"depth": Depth()}
 
@@ -212,7 +213,7 @@ def test_a_forest_of_all_pairs_is_drawn(margins_sweep):
 def test_pictures_of_each_condition(sweep):
     summarize([sweep], sweep)
     names = {path.relative_to(sweep / "figures").as_posix() for path in (sweep / "figures").rglob("*.png")}
-    condition = "texts-50-last-mutual_knn-10-{}"
+    condition = "texts-50-last-mutual_knn-10-seed={}"
     pictures = ("pairs", "pairs_unit_square", "mean_unit_square", "depth_curves", "on_off_diagonal", "headline")
     assert names == {f"{condition.format(seed)}/{picture}.png" for seed in (0, 1) for picture in pictures}
 
@@ -404,3 +405,24 @@ def test_options_of_a_dataset_and_a_metric_tell_conditions_apart(tmp_path):
     assert {"config.dataset.groups", "config.metric.bandwidth"} <= set(table)
     assert not {"config.dataset.n", "config.dataset.mirror", "config.metric.k"} & set(table)
     assert table["p_holm"].tolist() == table["p"].tolist()  # each a family of its own
+
+
+@pytest.mark.parametrize(
+    ("setting", "text"),
+    [
+        (None, "none"),
+        (3, "3"),
+        ("blocks", "blocks"),
+        ({"_target_": "RandomCharacters", "sides": ["a", "b"]}, "random_characters(sides=[a, b])"),
+        ({"_target_": "layeratlas.affinity.Zscore"}, "zscore"),
+        ({"_target_": "Inference", "groups": 20, "family": None}, "inference(family=none, groups=20)"),
+    ],
+)
+def test_a_setting_is_said_in_one_line(setting, text):
+    assert text_of(setting) == text
+
+
+def test_a_condition_is_named_by_what_it_has_and_what_varies():
+    shared = {"dataset": "texts", "n": pd.NA, "pooling": "last", "metric": "mutual_knn", "k": 10}
+    varied = {"config.control": "random_characters(sides=[a, b])", "config.seed": "0"}
+    assert name_of(pd.Series(shared | varied)) == "texts-last-mutual_knn-10-control=random_characters_sides=_a_b-seed=0"

@@ -47,9 +47,9 @@ def report(config: DictConfig, folder: Path) -> None:
     against = None if config.against is None else read_run(config.against)
     for run in runs:
         run_again(read_run(run), page=config.report.enabled, texts=config.report.texts, against=against)
-    if sweeps:
-        from layeratlas.report.sweep_again import sweep_again  # the studies take as long to import as a run takes to draw
     for sweep in sweeps:
+        from layeratlas.report.sweep_again import sweep_again  # the studies take as long to import as a run takes to draw
+
         sweep_again(sweep, config.summary_family, page=config.report.enabled)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from layeratlas.runs.reading import Run
-from layeratlas.studies.families import families, shared, with_corrections
+from layeratlas.studies.families import SHARED, families, shared, with_corrections
 from layeratlas.studies.opened import Opener, unopened
 
 NUMBERS = ["value", "chance", "ci_low", "ci_high", "p", "attainable_p"]
@@ -60,8 +60,15 @@ class Sweep:
 
 
 def name_of(condition: pd.Series) -> str:
-    """A condition as the name of a folder."""
-    return re.sub(r"[^\w.=-]+", "_", "-".join(str(value) for value in condition if not pd.isna(value) and value != ""))
+    """A condition as the name of a folder: the values of what all conditions have, and `SETTING=VALUE` for what varies."""
+    said = {str(column): str(value) for column, value in condition.items() if not pd.isna(value) and value != ""}
+    parts = [value if column in SHARED else f"{column.removeprefix('config.')}={value}" for column, value in said.items()]
+    return "-".join(map(file_name, parts))
+
+
+def file_name(text: str) -> str:
+    """The same with `_` for all that a file's name should not hold."""
+    return re.sub(r"[^\w.=-]+", "_", text).strip("_")
 
 
 def labelled(table: pd.DataFrame, told: pd.Series) -> pd.DataFrame:
@@ -183,6 +190,15 @@ def _setting(run: Run, key: str) -> Any:
 
 
 def text_of(value: Any) -> str:
+    """A setting in one line: JSON, but for text itself, `none`, and what is made of a class: `random_characters(sides=[a, b])`."""
+    if value is None:
+        return "none"
+    if isinstance(value, Mapping) and "_target_" in value:
+        name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", str(value["_target_"]).rpartition(".")[2]).lower()
+        options = ", ".join(f"{key}={text_of(option)}" for key, option in sorted(value.items()) if key != "_target_")
+        return f"{name}({options})" if options else name
+    if isinstance(value, list):
+        return f"[{', '.join(map(text_of, value))}]"
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 

@@ -20,7 +20,7 @@ from layeratlas.statistics.clustering import average_linkage
 from layeratlas.studies import Sweep
 from layeratlas.studies.language_pairs import LanguagePairs, language_pairs
 from layeratlas.studies.languages import MEAN, with_mean
-from layeratlas.studies.sweep import name_of
+from layeratlas.studies.sweep import file_name
 
 _PANELS = 4  # depths that the matrix is shown at
 _COLUMNS = 3
@@ -36,7 +36,7 @@ _STYLES = {
 def figures(sweep: Sweep, tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Figure]]:
     """The pictures of each condition and model: of the first statistic that its runs were asked for."""
     for of_model in language_pairs(sweep):
-        place = f"{of_model.condition}/languages-{name_of(pd.Series([of_model.model]))}"
+        place = f"{of_model.condition}/languages-{file_name(of_model.model)}"
         yield f"{place}-curves", curves_figure(of_model)
         if len(of_model.languages) > 2 and not of_model.missing:
             yield f"{place}-matrices", matrices_figure(of_model)

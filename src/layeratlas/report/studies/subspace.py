@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from layeratlas.report.analyses.subspace import curves
 from layeratlas.report.views import SweepView
 from layeratlas.studies import Sweep
-from layeratlas.studies.sweep import name_of
+from layeratlas.studies.sweep import file_name
 
 _COLUMNS = 3
 _SHOWN = 5  # layers whose spectrum is drawn
@@ -24,7 +24,7 @@ def figures(sweep: Sweep, tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[
     for (condition, model), rows in tables.get("subspace_languages", pd.DataFrame(columns=keys)).groupby(keys, sort=False):
         own = {name: _of(tables.get(f"subspace_{name}"), str(condition), str(model)) for name in ("languages_transfer", "spectrum")}
         yield (
-            f"{condition}/subspace-{name_of(pd.Series([model]))}",
+            f"{condition}/subspace-{file_name(str(model))}",
             subspaces_figure(rows, own["languages_transfer"], own["spectrum"]),
         )
 
