@@ -28,14 +28,19 @@ class Matrices {
   // The whole matrix on its own scale of colours, as small as a row of the table.
   thumbnail(run) {
     const [rows, columns] = ["a", "b"].map((side) => this.side(run, side).names.length);
-    const values = this.values(run);
-    const [low, high] = endsOf(values, false);
+    const steps = this.part(run, "cells");
+    const { low, high } = this.packed;
+    const foot = Math.min(0, low[run]);
     const canvas = element("canvas", { "aria-hidden": "true", width: columns, height: rows, class: "thumbnail" });
     const paper = canvas.getContext("2d");
     const image = paper.createImageData(columns, rows);
-    values.forEach((value, cell) => {
+    const share = (step) => (low[run] - foot + (step / this.packed.steps) * (high[run] - low[run])) / (high[run] - foot || 1);
+    const colours = Array.from({ length: 256 }, (_, one) => mixed(SEQUENTIAL, share((one / 255) * this.packed.steps)));
+    steps.forEach((step, cell) => {
       const place = 4 * ((rows - 1 - Math.floor(cell / columns)) * columns + (cell % columns));
-      image.data.set([...mixed(SEQUENTIAL, (value - low) / (high - low)), 255], place);
+      const colour = colours[Math.round((255 * step) / this.packed.steps)];
+      for (let one = 0; one < 3; one++) image.data[place + one] = colour[one];
+      image.data[place + 3] = 255;
     });
     paper.putImageData(image, 0, 0);
     return canvas;
