@@ -81,7 +81,7 @@ class DiffusionNMIPublished(AbstractMetric[PublishedMap]):
         kernel = _whole_kernel((x - x.mean(dim=0)).double(), Gaussian(self.sigma**2)).cpu()
         try:
             values, vectors = torch.linalg.eig(kernel / (kernel.sum(dim=1, keepdim=True) + 1e-8))
-        except torch.linalg.LinAlgError as error:  # the general solver, as published, meets too many equal eigenvalues
+        except torch.linalg.LinAlgError as error:  # pyright: ignore[reportPrivateImportUsage]  # too many equal eigenvalues
             raise Undefined(f"the eigenvectors of its kernel are not found, as sigma={self.sigma} saturates it") from error
         order = values.real.argsort(descending=True, stable=True)
         kept = order[1 : self.dimensions + 1]
