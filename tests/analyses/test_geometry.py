@@ -110,7 +110,7 @@ def test_anisotropy_and_uniformity_are_means_over_distinct_pairs(monkeypatch):
     assert anisotropy(torch.from_numpy(x)) == pytest.approx(np.mean(1 - pdist(x, "cosine")))
     expected = np.log(np.mean(np.exp(-2 * pdist(unit, "sqeuclidean"))))
     assert uniformity(torch.from_numpy(x)) == pytest.approx(expected)
-    monkeypatch.setattr(module, "blocks", lambda n, layers: (slice(start, min(start + 7, n)) for start in range(0, n, 7)))
+    monkeypatch.setattr(module, "row_ranges", lambda n, layers: (slice(start, min(start + 7, n)) for start in range(0, n, 7)))
     assert uniformity(torch.from_numpy(x)) == pytest.approx(expected)
 
 

@@ -41,7 +41,7 @@ def refused(command, capfd, *arguments, **options) -> str:
         (["k=5,10"], "k.k=5,10: several values are a sweep, which needs -m"),
         (
             ["analysis=[diagonal,foo]"],
-            "analysis: there is no 'foo'; available are alignment, diagonal, geometry,",
+            "analysis: there is no 'foo'; available are alignment, diagonal, edits, geometry,",
         ),
         (
             ["metric=cka_liner"],
