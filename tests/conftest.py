@@ -7,6 +7,7 @@ from pathlib import Path
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything of Hugging Face is imported: a look-up would wait for a network
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is: see layeratlas/__init__.py
 
+import matplotlib.pyplot as plt
 import pytest
 import torch
 import transformers
@@ -59,11 +60,13 @@ def nothing_held() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def unsaved_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def unsaved_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Laying out and saving a picture takes longer than a whole tiny run: only tests marked `pictures` and slow ones do it."""
     if not any(request.node.get_closest_marker(name) for name in ("pictures", "slow", "browser")):
         monkeypatch.setattr(Figure, "draw_without_rendering", lambda self: None)
         monkeypatch.setattr(Figure, "savefig", lambda self, path, **options: Path(path).write_bytes(b"picture"))
+    yield
+    plt.close("all")  # pyplot keeps those that a test looks at
 
 
 @pytest.fixture

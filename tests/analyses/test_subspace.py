@@ -156,6 +156,7 @@ def test_intervals_hold_the_truth_of_the_world():
                 assert sum(inside) >= 17, (statistic, name, value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strength", [0.0, 2.0])
 def test_transfer_finds_a_direction_of_groups_that_languages_share_and_none_where_there_is_none(strength):
     found = small(folds=5)(with_groups(APART.comparison(1, inferring(0)), strength))
@@ -190,6 +191,7 @@ def test_where_languages_and_groups_do_not_differ_intervals_leave_out_chance_at_
 # --- what is written ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_bases_are_those_of_all_items_and_say_where_they_come_from():
     comparison = APART.comparison(0, inferring(0))
     found = subspace(bases=True)(comparison)
@@ -208,6 +210,7 @@ def test_bases_are_those_of_all_items_and_say_where_they_come_from():
     assert found.tensors["centring_0_side_b"].header["applies_to"] == ["de"]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits():
     tables = [small()(APART.comparison(0, inferring(0))).table for _ in range(2)]
     pd.testing.assert_frame_equal(*tables, check_exact=True)
@@ -221,6 +224,7 @@ def test_numbers_are_means_over_blocks_of_what_the_table_holds(found):
     assert "tells the languages of" in found.headline.sentence
 
 
+@pytest.mark.slow
 def test_two_texts_in_one_language_are_no_languages():
     comparison = APART.comparison(0, inferring(0))
     found = small()(replace(comparison, languages=dict.fromkeys("ab", comparison.languages["a"])))
@@ -243,6 +247,7 @@ def test_layers_that_all_say_nothing_make_no_analysis():
         small()(replace(APART, constant=(1, 2)).comparison(0, inferring(0)))
 
 
+@pytest.mark.slow
 def test_languages_that_are_the_same_are_not_told_apart():
     comparison = APART.comparison(0, inferring(0))
     found = small()(replace(comparison, b=Activations(comparison.a.layers, 2, comparison.a.lengths)))
@@ -251,6 +256,7 @@ def test_languages_that_are_the_same_are_not_told_apart():
     assert (pick(probe, removal="least_squares")["energy"] == 0).all()
 
 
+@pytest.mark.slow
 def test_groups_that_are_too_small_are_named_and_one_group_has_no_transfer():
     comparison = APART.comparison(0, inferring(0))
     few = [f"rare{i}" if i < 3 else f"g{i % 2}" for i in range(60)]
@@ -262,6 +268,7 @@ def test_groups_that_are_too_small_are_named_and_one_group_has_no_transfer():
     assert "subspace: no transfer, as that takes two groups of 8 items or more each" in found.warnings
 
 
+@pytest.mark.slow
 def test_without_groups_of_items_to_leave_out_there_are_no_intervals():
     found = small(removals=[LanguageMeans()])(APART.comparison(0, inferring(0, 0)))
     assert found.table[["ci_low", "change_ci_high", "beyond_control_ci_low"]].isna().all().all()

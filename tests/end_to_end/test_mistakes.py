@@ -132,6 +132,7 @@ def test_a_path_with_any_characters_works_as_typed(command, tiny, tmp_path, text
     assert (tmp_path / f"out = [{name}]" / "prefetched.json").exists()
 
 
+@pytest.mark.slow
 def test_a_sweep_over_paths_with_any_characters_works_as_typed(command, tiny, tmp_path, texts_file):
     names = ["a=b.jsonl", "日本 語.jsonl"]
     for name in names:
@@ -229,6 +230,7 @@ def test_a_mistake_in_a_swept_value_is_told_once_before_any_job_starts(command, 
     assert not (tmp_path / "sweep").exists()
 
 
+@pytest.mark.slow
 def test_a_sweep_says_each_failure_once(command, tiny, tmp_path, capfd):
     assert command("-m", *tiny, "k=40,41") == 2
     shown = capfd.readouterr()
@@ -237,6 +239,7 @@ def test_a_sweep_says_each_failure_once(command, tiny, tmp_path, capfd):
     assert "nothing to summarise" not in shown.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["prefetch", "extract"])
 def test_a_sweep_that_compares_nothing_ends_without_a_word_about_summaries(command, tiny, tmp_path, capfd, stage):
     assert command("-m", *tiny, f"stage={stage}", "dataset.n=2", "extract.poolings=[last]") == 0
@@ -350,6 +353,7 @@ def test_a_bug_before_a_run_starts_shows_its_traceback(command, tiny, capfd, mon
     assert shown[-1].startswith(f"layeratlas: {BUGS[bug]}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "bug"),
     [
@@ -388,12 +392,14 @@ def test_what_hydra_refuses_inside_the_sweeper_or_before_a_run_is_still_a_mistak
 # Stages that compare nothing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["extract", "prefetch", "selftest"])
 def test_a_stage_that_compares_nothing_does_with_fewer_items_than_a_comparison(command, tiny, stage, monkeypatch):
     monkeypatch.setattr(pipeline, "drift_table", lambda *a: pd.DataFrame())
     assert command(*tiny, f"stage={stage}", "dataset.n=2", "k=10", where=[] if stage == "selftest" else ["hydra.run.dir=few"]) == 0
 
 
+@pytest.mark.slow
 def test_the_store_lists_intact_signatures_as_such(command, tiny, tmp_path, capfd):
     assert command(*tiny, "statistics=off", "analysis=[]") == 0
     capfd.readouterr()

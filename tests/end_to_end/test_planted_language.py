@@ -102,6 +102,7 @@ def test_removing_the_planted_direction_costs_what_it_says_exactly_where_it_is_w
         np.testing.assert_allclose(costs[WRITES - 1 :], COST, rtol=0.02)
 
 
+@pytest.mark.slow
 def test_the_fitted_language_subspace_costs_the_same_and_random_ones_of_its_rank_or_its_energy_nothing(plain, planted, edits):
     for k in range(WRITES, BLOCKS + 1):
         assert cost(plain, planted, "de", edits / "edits_least_squares_1.safetensors", k) == pytest.approx(COST, rel=0.05)

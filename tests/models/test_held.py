@@ -97,6 +97,7 @@ def test_a_checkpoint_whose_files_have_changed_is_loaded_anew(held, checkpoint_f
     assert loaded == ["changing", "changing"]
 
 
+@pytest.mark.slow
 def test_one_model_is_in_memory_at_a_time(store, checkpoint, monkeypatch):
     holder = Held()
     before = weakref.ref(holder.load(checkpoint(), store, CPU, Needs(64)).network)

@@ -83,6 +83,7 @@ def hydra(monkeypatch):
         yield lambda overrides: OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
 
 
+@pytest.mark.slow
 def test_real_configs_are_put_together_as_hydra_composes_them(hydra):
     """Languages that follow each other, a metric that reads k, a dataset and its size: parts that depend on each other."""
     combinations = grid(

@@ -30,12 +30,14 @@ def test_the_reopened_vectors_give_the_runs_own_matrix_and_no_model_is_loaded(fi
     np.testing.assert_array_equal(compare(opened.signer, opened.a, opened.b).matrix, finished.arrays["affinity"])
 
 
+@pytest.mark.slow
 def test_a_store_that_was_moved_is_read_where_it_lies_now(finished, tmp_path):
     shutil.move(tmp_path / "store", tmp_path / "elsewhere")
     opened = opener_of(Store(tmp_path / "elsewhere"))(finished)
     np.testing.assert_array_equal(compare(opened.signer, opened.a, opened.b).matrix, finished.arrays["affinity"])
 
 
+@pytest.mark.slow
 def test_texts_that_have_changed_since_are_refused(finished, tmp_path, texts_file):
     rows = [json.loads(line) for line in texts_file.read_text().splitlines()]
     texts_file.write_text("\n".join(json.dumps(row | {"de": row["de"] + "!"}) for row in rows))
@@ -43,12 +45,14 @@ def test_texts_that_have_changed_since_are_refused(finished, tmp_path, texts_fil
         opener_of(Store(tmp_path / "store"))(finished)
 
 
+@pytest.mark.slow
 def test_vectors_that_are_gone_are_named_and_not_extracted_anew(finished, tmp_path):
     shutil.rmtree(tmp_path / "store" / "activations")
     with pytest.raises(ConfigError, match=r"40 of 40 texts of tiny-llama .* are not in store\.dir="):
         opener_of(Store(tmp_path / "store"))(finished)
 
 
+@pytest.mark.slow
 def test_one_side_compared_with_itself_is_opened_once(command, tiny, tmp_path, checkpoint_folder):
     same = [*tiny, f"model_b.id={checkpoint_folder('llama')}", "statistics=off", "analysis=[]", "report.enabled=false"]
     assert command(*same) == 0

@@ -209,6 +209,7 @@ def test_a_forest_of_all_pairs_is_drawn(margins_sweep):
     assert [path.stat().st_size > 10_000 for path in margins_sweep.rglob("swap_margins.png")] == [True]
 
 
+@pytest.mark.slow
 @pytest.mark.pictures
 def test_pictures_of_each_condition(sweep):
     summarize([sweep], sweep)
@@ -218,6 +219,7 @@ def test_pictures_of_each_condition(sweep):
     assert names == {f"{condition.format(seed)}/{picture}.png" for seed in (0, 1) for picture in pictures}
 
 
+@pytest.mark.slow
 @pytest.mark.pictures
 def test_one_folder_of_pictures_over_all_languages(languages_sweep):
     summarize([languages_sweep], languages_sweep)
@@ -236,6 +238,7 @@ def test_languages_stand_against_languages_with_the_headline_in_each_cell():
     assert [text.get_text() for text in axes.texts] == ["0.125"] * 6
 
 
+@pytest.mark.slow
 @pytest.mark.pictures
 @pytest.mark.parametrize("many", [(1, 9), (9, 1), (2, 120)])
 def test_names_of_sides_and_title_lie_within_the_picture_and_apart(many):

@@ -308,6 +308,7 @@ def test_of_many_that_want_a_folder_at_once_one_gets_it(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["running.json"]
 
 
+@pytest.mark.slow
 def test_two_runs_in_one_folder_the_second_is_refused_and_writes_nothing(command, tiny, tmp_path, capfd):
     folder = tmp_path / "out"
     folder.mkdir()
@@ -322,6 +323,7 @@ def test_two_runs_in_one_folder_the_second_is_refused_and_writes_nothing(command
     other.wait()
 
 
+@pytest.mark.slow
 def test_a_sweep_whose_jobs_run_elsewhere_does_nothing_and_says_so_by_its_exit_code(command, tiny, tmp_path, capfd):
     assert command("-m", *tiny, "stage=extract", "dataset.n=8") == 0
     (tmp_path / "sweep" / "0" / "extracted.json").unlink()
@@ -361,6 +363,7 @@ def test_a_sweep_folder_without_m_starts_nothing(command, tmp_path, capfd):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_new_sweep_in_a_folder_of_choice_begins(command, tiny, tmp_path):
     assert command("-m", *tiny, "stage=extract", "dataset.n=8", where=[f"hydra.sweep.dir={tmp_path / 'new' / 'place'}"]) == 0
     assert (tmp_path / "new" / "place" / "0" / "extracted.json").exists()

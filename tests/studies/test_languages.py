@@ -147,6 +147,7 @@ def test_a_sweep_without_alignment_is_not_asked(tmp_path):
     assert STUDY(sweep_of([write_aligned(tmp_path / "0", ("de", "en"), {})])) is None
 
 
+@pytest.mark.slow
 def test_predictors_that_are_unknown_or_the_same_everywhere_are_named(tmp_path):
     runs = [
         write_aligned(tmp_path / str(i), pair, aligned(0.1 * i + np.zeros(5)), items=pd.DataFrame({"id": ["a"]}))

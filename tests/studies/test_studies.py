@@ -89,6 +89,7 @@ def test_other_numbers_of_items_are_named_and_not_tested(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_every_two_runs_of_the_same_models_are_compared_and_corrected_together(tmp_path):
     runs = [written(tmp_path / str(i), 0.5, languages=("en", code)) for i, code in enumerate(("de", "fr", "hi"))]
     found = AGREEMENTS(sweep_of(runs))

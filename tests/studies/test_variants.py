@@ -69,6 +69,7 @@ def test_item_curves_leave_out_what_says_nothing_and_find_first_where_the_rank_i
     assert found.ids == [f"t{i}" for i in range(N)]
 
 
+@pytest.mark.slow
 def test_one_model_above_another_is_found_with_its_interval_and_corrected_p(tmp_path):
     runs = [
         written(tmp_path / "0", "ant", curves(0.5, 1)),
@@ -200,6 +201,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_in_a_file_of_labels_is_one_line(tmp_path, name):
     content, message = MISTAKES[name]
@@ -262,6 +264,7 @@ def test_the_router_is_a_file_of_the_sweep(tmp_path):
     assert (folder / "tables" / "variants_commitment.parquet").is_file()
 
 
+@pytest.mark.slow
 def test_differences_and_commitment_are_drawn(tmp_path):
     sweep = sweep_of([written(tmp_path / "0", "ant", curves(0.5)), written(tmp_path / "1", "bee", curves(0.9))])
     (view,) = of_study("variants", None)
@@ -272,6 +275,7 @@ def test_differences_and_commitment_are_drawn(tmp_path):
     plt.close("all")
 
 
+@pytest.mark.slow
 def test_models_are_drawn_against_the_baseline_alone(tmp_path):
     models = [
         written(tmp_path / name, name, curves(level, i))
