@@ -280,7 +280,7 @@ def rejected(seed: int) -> list[bool]:
     return (rows.groupby(["space", "model", "how"], sort=False)["p_max"].min() <= 0.05).tolist()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_where_languages_are_exchangeable_axes_are_called_ones_of_language_at_the_level():
     """They differ here in each item's own way to be said, and which of the two ways is called English means nothing."""
     shares = np.mean([rejected(seed) for seed in range(400)], axis=0)

@@ -196,9 +196,7 @@ def text_of(value: Any) -> str:
     if isinstance(value, Mapping) and "_target_" in value:
         name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", str(value["_target_"]).rpartition(".")[2]).lower()
         options = ", ".join(f"{key}={text_of(option)}" for key, option in sorted(value.items()) if key != "_target_")
-        return f"{name}({options})" if options else name
-    if isinstance(value, list):
-        return f"[{', '.join(map(text_of, value))}]"
+        return f"{name}({options})".replace('"', "") if options else name
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
