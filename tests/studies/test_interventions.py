@@ -1,6 +1,5 @@
 """What edits and skipped blocks cost, against the same done at random: runs made by hand, and a sweep of a tiny model."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import pandas as pd
 import pytest
 import safetensors.torch
 import torch
+from runs_by_hand import RunByHand
 from scipy import stats
 
 import layeratlas
@@ -21,16 +21,6 @@ from layeratlas.studies import Interventions, Sweep
 STUDY = Interventions(random="random_directions", level=0.95, reorders=999, least_items=5, folds=5, seed=0)
 RNG = np.random.default_rng(0)
 PLAIN_NLL = RNG.uniform(2, 4, 30)
-
-
-@dataclass(frozen=True)
-class RunByHand(Run):
-    items: pd.DataFrame | None = None
-
-    def table(self, name: str) -> pd.DataFrame:
-        assert name == "items"
-        assert self.items is not None
-        return self.items
 
 
 def run_of(

@@ -1,6 +1,5 @@
 """What an edit does to later layers: from vectors in which a language's own direction and what its loss does are known."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from runs_by_hand import RunByHand
 
 from layeratlas.affinity.signatures import Signer
 from layeratlas.arrays import Activations
@@ -21,16 +21,6 @@ N, D, BLOCKS = 30, 12, 4
 STUDY = Interventions(random="random_directions", level=0.95, reorders=99, least_items=5, folds=5, seed=0)
 LAYERS = [f"block_{k}" for k in range(1, BLOCKS + 1)]
 PLAIN = {"id": "owner/ant", "edit": None, "edit_blocks": None, "edit_positions": "all", "skip_blocks": []}
-
-
-@dataclass(frozen=True)
-class RunByHand(Run):
-    items: pd.DataFrame | None = None
-
-    def table(self, name: str) -> pd.DataFrame:
-        assert name == "items"
-        assert self.items is not None
-        return self.items
 
 
 def run_of(language: str, block: int, what: str, *, ids: str = "i", matched: str | None = None) -> Run:

@@ -1,6 +1,6 @@
 """Blocks that are like their neighbours against what they cost to skip: runs made by hand, in which the answer is known."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from runs_by_hand import RunByHand
 
 from layeratlas.affinity.matrix import compare
 from layeratlas.affinity.signatures import Signer
@@ -23,16 +24,6 @@ STUDY = Redundancy(alike=0.9, level=0.95, groups=20, draws=999, least_items=5, s
 LAYERS = ["embed", *(f"block_{k}" for k in range(1, BLOCKS + 1)), "final_norm"]
 DEPTHS = [np.nan, *(k / BLOCKS for k in range(1, BLOCKS + 1)), np.nan]
 PLAIN = {"id": "owner/ant", "edit": None, "edit_blocks": None, "edit_positions": "all", "skip_blocks": []}
-
-
-@dataclass(frozen=True)
-class RunByHand(Run):
-    items: pd.DataFrame | None = None
-
-    def table(self, name: str) -> pd.DataFrame:
-        assert name == "items"
-        assert self.items is not None
-        return self.items
 
 
 def steps(seed: int = 0) -> np.ndarray:

@@ -58,5 +58,5 @@ def token_table(tower: PreTrainedModel) -> Tensor | None:
     """The embedding of each id, (vocabulary, width), if the network embeds ids by a table."""
     try:
         return getattr(tower.get_input_embeddings(), "weight", None)
-    except (NotImplementedError, AttributeError):
+    except (NotImplementedError, AttributeError):  # how transformers says that a network embeds no ids (speech, patches)
         return None
