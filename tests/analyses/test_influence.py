@@ -80,11 +80,16 @@ def test_lists_that_cannot_do_without_a_group_are_made_anew():
 
 @pytest.mark.parametrize("worlds", [3, pytest.param(60, marks=pytest.mark.slow)])
 def test_random_groups_carry_nothing_in_many_worlds(worlds):
-    """z of groups that are random themselves: mean 0, mean square 13/12 x 11/9, as mean and deviation are of 12 draws."""
+    """z of groups that are random themselves: mean 0, mean square 13/12 x 11/9, as mean and deviation are of 12 draws.
+
+    What is common, both sides' noise and the draws are those of each world: with one noise for all, its items would stay the same.
+    """
     z = []
     for world in range(worlds):
-        a, b = sides(drawn(100 + world), layers=1)
-        z.append(replace(ASKED, items=0)(comparison(a, b, CKALinearDebiased())).parts["cells"]["z"].to_numpy())
+        common, *noise = (drawn(1000 * part + world) for part in (1, 2, 3))
+        a, b = (Activations({"block_1": common + of_side}, 1) for of_side in noise)
+        asked = replace(ASKED, items=0, seed=world)
+        z.append(asked(comparison(a, b, CKALinearDebiased())).parts["cells"]["z"].to_numpy())
     slack = 3.5 / np.sqrt(worlds)
     assert abs(np.mean(z)) < slack / 3
     assert np.square(z).mean() == pytest.approx(13 / 12 * 11 / 9, rel=slack / 3)
