@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from layeratlas.errors import ConfigError
@@ -49,7 +50,12 @@ def _secret(text: str) -> bool:
 
 
 def _values() -> set[str]:
-    return {value for name, value in os.environ.items() if len(value) >= _SHORTEST and re.fullmatch(_SECRET, name)}
+    return {value for name, value in os.environ.items() if len(value) >= _SHORTEST and _names_secret(name)}
+
+
+@cache
+def _names_secret(variable: str) -> bool:
+    return re.fullmatch(_SECRET, variable) is not None
 
 
 def _texts(node: Any, where: str = "") -> Iterator[tuple[str, str]]:
