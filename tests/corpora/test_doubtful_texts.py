@@ -30,6 +30,7 @@ def talking(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_how_texts_are_read_is_told_with_what_to_type(command, tiny, talking, tmp_path):
     given = [f"model_a.id={talking}", "model_a.chat_template=true", texts(tmp_path / "t.jsonl", " <eos> bend."), "analysis=[]"]
     assert command(*tiny, *given, "statistics=off", "pooling=last") == 0
@@ -48,6 +49,7 @@ def test_how_texts_are_read_is_told_with_what_to_type(command, tiny, talking, tm
         assert expected in warnings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ending", "pooling", "token", "remedy"),
     [
@@ -75,6 +77,7 @@ def test_a_token_that_most_texts_are_pooled_at_is_told_by_its_id_with_the_remedy
     ]
 
 
+@pytest.mark.slow
 def test_a_prefix_is_read_and_no_longer_offered(command, tiny, talking, tmp_path):
     given = [f"model_a.id={talking}", "model_a.prefix='query: '", texts(tmp_path / "t.jsonl", "."), "analysis=[]", "pooling=mean"]
     assert command(*tiny, *given, "statistics=off") == 0

@@ -31,6 +31,7 @@ def test_one_command_leaves_numbers_figures_and_a_result(command, tiny, tmp_path
     assert not [name for name in names if ".tmp" in name]
 
 
+@pytest.mark.slow
 def test_both_certificates_are_in_the_result_and_a_cut_at_a_models_positions_is_told(command, tiny, tmp_path):
     rows = [{"id": f"t{i}", "en": f"{text} " * 90} for i, text in enumerate(TEXTS)]  # the shortest has 540 bytes, a token each
     (tmp_path / "long.jsonl").write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
@@ -50,6 +51,7 @@ def test_both_certificates_are_in_the_result_and_a_cut_at_a_models_positions_is_
         assert (loaded in log) == (store == "empty")
 
 
+@pytest.mark.slow
 def test_the_files_agree_with_each_other_and_with_the_contract(command, tiny, tmp_path):
     command(*tiny)
     read = layeratlas.read_run(tmp_path / "out")
@@ -104,6 +106,7 @@ def test_a_second_run_reads_the_store_and_gives_the_same_bytes(command, tiny, tm
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_layer_of_choice_and_all_layers(command, tiny, tmp_path):
     command(*tiny, "layers=[block_1,block_3]", "analysis=[]")
     assert layeratlas.read_run(tmp_path / "out").affinity.shape == (2, 2)
@@ -111,6 +114,7 @@ def test_a_layer_of_choice_and_all_layers(command, tiny, tmp_path):
     assert list(layeratlas.read_run(tmp_path / "all").affinity.index) == ["embed", "block_1", "block_2", "final_norm"]
 
 
+@pytest.mark.slow
 def test_an_analysis_that_cannot_be_made_is_a_warning_and_costs_no_numbers(command, tiny, tmp_path):
     assert command(*tiny, "layers=[block_2]") == 0
     result = layeratlas.read_run(tmp_path / "out").result
@@ -119,6 +123,7 @@ def test_an_analysis_that_cannot_be_made_is_a_warning_and_costs_no_numbers(comma
     assert result["headline"]["sentence"].startswith("mean affinity 0.")
 
 
+@pytest.mark.slow
 def test_an_analysis_that_no_such_run_can_answer_is_refused_before_a_model_is_loaded(command, tiny, tmp_path, loads, capfd):
     expected = (
         "analysis.stability: mutual_knn needs at least 4 items in each half; got 3 of dataset.n=7: dataset.n=8 or more",
@@ -132,6 +137,7 @@ def test_an_analysis_that_no_such_run_can_answer_is_refused_before_a_model_is_lo
     assert command(*few, "stage=extract") == 0  # which asks nothing
 
 
+@pytest.mark.slow
 def test_a_mistake_that_shows_within_an_analysis_costs_nothing_that_was_computed(command, tiny, tmp_path, monkeypatch):
     def refuses(self, comparison):
         raise ConfigError("analysis.stability.splits: expected fewer; got 2")
@@ -161,6 +167,7 @@ def test_a_failing_plot_costs_no_numbers(command, tiny, tmp_path, monkeypatch):
     assert "figures: affinity is not drawn" in (tmp_path / "out" / "run.log").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.pictures
 def test_a_run_with_stability_says_how_reliable_its_matrix_is(command, tiny, tmp_path):
     assert command(*tiny, "analysis=[diagonal,stability]", "analysis.stability.splits=2") == 0
@@ -271,6 +278,7 @@ def test_stored_vectors_of_one_space_have_one_width(command, tiny, tmp_path, cap
         assert last_line(capfd) == expected
 
 
+@pytest.mark.slow
 def test_the_geometry_of_every_layer_is_a_table(command, tiny, tmp_path):
     assert command(*tiny, "analysis=[geometry]", "layers=all") == 0
     read = layeratlas.read_run(tmp_path / "out")
@@ -281,6 +289,7 @@ def test_the_geometry_of_every_layer_is_a_table(command, tiny, tmp_path):
     assert read.result["analyses"]["geometry"]["top_dimensions"] == 1
 
 
+@pytest.mark.slow
 def test_a_saturated_metric_says_so_in_the_log_and_in_the_result(command, tiny, tmp_path):
     assert command(*tiny, "metric=diffusion_nmi_published", "metric.sigma=0.001", "analysis=[]") == 0
     warnings = layeratlas.read_run(tmp_path / "out").result["warnings"]
@@ -290,6 +299,7 @@ def test_a_saturated_metric_says_so_in_the_log_and_in_the_result(command, tiny, 
     ]
 
 
+@pytest.mark.slow
 def test_a_crash_leaves_its_traceback_and_exit_code_1(command, tiny, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr("layeratlas.stages.pipeline.compare", lambda *a: 1 / 0)
     assert command(*tiny) == 1
@@ -297,6 +307,7 @@ def test_a_crash_leaves_its_traceback_and_exit_code_1(command, tiny, tmp_path, c
     assert "ZeroDivisionError" in (tmp_path / "out" / "error.txt").read_text()
 
 
+@pytest.mark.slow
 def test_a_sweep_runs_every_combination_and_one_failure_leaves_its_siblings(command, tiny, tmp_path, capfd):
     code = command("-m", *tiny, "k=3,40,5", "pooling=last,mean")
     assert code == 2
@@ -395,6 +406,7 @@ def test_an_interrupted_sweep_goes_on_with_what_it_lacks(command, tiny, tmp_path
     assert (tmp_path / "sweep" / "0" / "result.json").stat().st_mtime_ns == first
 
 
+@pytest.mark.slow
 def test_extraction_of_side_a_alone_where_side_b_was_not_chosen(command, tiny, tmp_path, monkeypatch):
     from layeratlas.models.base import AbstractModel
 
@@ -447,6 +459,7 @@ def test_one_run_in_a_language_that_the_dataset_lacks_is_a_mistake(command, tiny
     assert not (tmp_path / "out" / "skipped.json").exists()
 
 
+@pytest.mark.slow
 def test_a_run_says_how_its_sides_are_balanced_and_where_its_texts_are_from(command, tiny, tmp_path, texts_file):
     assert command(*tiny, "language@language_b=de", "control=other_items", "dataset.final_punctuation=strip", "analysis=[]") == 0
     result = layeratlas.read_run(tmp_path / "out").result
@@ -465,12 +478,14 @@ def test_a_prefetch_fetches_the_dataset_before_the_models(command, tiny, tmp_pat
     assert "layeratlas: dataset stanfordnlp/imdb (en): not on this machine, and the hub cannot be reached" in last_line(capfd)
 
 
+@pytest.mark.slow
 def test_two_runs_of_the_same_second_get_folders_of_their_own(command, tiny, tmp_path):
     for _ in range(2):
         assert command(*tiny, where=()) == 0
     assert len(list((tmp_path / "outputs").glob("*/*/result.json"))) == 2
 
 
+@pytest.mark.slow
 def test_two_sweeps_of_the_same_second_do_not_mix(command, tiny, tmp_path):
     for _ in range(2):
         assert command("-m", *tiny, "stage=extract", "dataset.n=8", where=()) == 0
@@ -575,6 +590,7 @@ def test_jobs_of_one_model_are_run_one_after_the_other_under_their_own_numbers(c
     ]
 
 
+@pytest.mark.slow
 def test_a_run_by_itself_frees_its_model_before_it_compares(command, tiny, monkeypatch):
     from layeratlas.models import HELD
     from layeratlas.stages import pipeline

@@ -153,6 +153,7 @@ def test_what_an_analysis_needs_and_a_run_cannot_have_is_refused_before_a_model_
     assert said in last_line(capfd)
 
 
+@pytest.mark.slow
 def test_an_analysis_of_two_languages_is_given_two(command, tiny, own, tmp_path):
     assert command(*own, *tiny, "analysis=[other_texts]", "language@language_b=de", "statistics=off") == 0
     assert layeratlas.read_run(tmp_path / "out").table("other_texts")["n"].tolist() == [40]

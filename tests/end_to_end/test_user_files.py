@@ -33,7 +33,16 @@ def test_the_readme_shows_a_model_a_metric_and_a_module():
     assert set(users_own_files()) == {"mine/model/tuned.yaml", "mine/metric/norm_correlation.yaml", "mine/norms.py"}
 
 
-@pytest.mark.parametrize("flag", [["--config-dir", "mine"], ["--config-dir=mine"], ["-cd", "mine"], ["hydra.searchpath=[mine]"]])
+@pytest.mark.parametrize(
+    "flag",
+    [
+        ["--config-dir", "mine"],
+        *(
+            pytest.param(flag, marks=pytest.mark.slow)
+            for flag in (["--config-dir=mine"], ["-cd", "mine"], ["hydra.searchpath=[mine]"])
+        ),
+    ],
+)
 def test_a_model_and_a_metric_of_the_users_own_are_chosen_like_the_others(command, tiny, tmp_path, mine, flag):
     assert command(*flag, *without_model_a(tiny), "model@model_a=tuned", "metric=norm_correlation") == 0
     made = layeratlas.read_run(tmp_path / "out")
@@ -85,6 +94,7 @@ def test_a_file_named_as_one_of_ours_is_refused(command, tiny, tmp_path, mine, c
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_module_of_the_users_hides_no_library(command, tiny, mine):
     (mine / "scipy.py").write_text("raise RuntimeError('not this one')\n", encoding="utf-8")
     assert command("--config-dir", "mine", *tiny, "metric=norm_correlation") == 0
@@ -119,6 +129,7 @@ def test_a_name_that_is_nowhere_is_met_with_the_names_of_both(command, tiny, min
     assert "did you mean 'norm_correlation'?" in last_line(capfd)
 
 
+@pytest.mark.slow
 def test_a_neighbourhood_size_of_the_users_own_is_a_name(command, tiny, tmp_path, mine):
     (mine / "k").mkdir()
     (mine / "k" / "few.yaml").write_text("k: 2\n", encoding="utf-8")

@@ -124,6 +124,7 @@ def test_a_token_in_an_error_is_kept_nowhere(command, tiny, tmp_path, capfd, mon
     assert TOKEN not in "".join(capfd.readouterr())
 
 
+@pytest.mark.slow
 def test_a_whole_run_and_a_sweep_leave_no_trace_of_the_tokens_in_the_environment(command, tiny, tmp_path):
     assert command(*tiny, "statistics=off") == 0
     assert files_with_a_secret(tmp_path) == []

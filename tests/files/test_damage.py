@@ -318,12 +318,14 @@ def write_arrays_of(read: reading.Run) -> None:
     write_arrays(read.folder, Affinity(read.arrays["affinity"], read.arrays["chance"], *layers, *depths, 50, [], []))
 
 
+@pytest.mark.slow
 def test_a_run_on_a_full_disk_ends_in_one_line(command, tiny, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(np, "savez_compressed", full)
     assert command(*quick(tiny)) == 2
     assert last_line(capfd) == f"layeratlas: {tmp_path / 'out'}: cannot write affinity.npz (No space left on device)"
 
 
+@pytest.mark.slow
 def test_what_killed_processes_left_in_a_runs_folder_goes_when_it_is_made(command, tiny, tmp_path):
     from layeratlas.files.processes import Owner, myself
 

@@ -23,6 +23,7 @@ def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_sweep_from_before_the_moves_goes_on_where_it_was_left(old, command, capfd):
     kept = (old / "sweep" / "0" / "result.json").read_bytes()
     before = layeratlas.read_run("sweep/1").affinity

@@ -150,6 +150,7 @@ def left_in(store: Store) -> Path:
     return left
 
 
+@pytest.mark.slow
 def test_a_run_removes_what_a_killed_process_left_in_the_store_and_keeps_what_a_living_one_writes(command, tiny, tmp_path):
     store = Store(tmp_path / "store")
     left = left_in(store)

@@ -152,6 +152,7 @@ def test_what_a_process_killed_while_writing_leaves_is_never_read_and_is_removed
     assert bytes_of(store.root) == before
 
 
+@pytest.mark.slow
 def test_a_larger_draw_keeps_the_full_shards_of_a_smaller_one(llama, tmp_path):
     extractor(tmp_path / "store")(side(llama, MANY[:600]), "mean", "all")
     small = {name: (tmp_path / "store" / name).stat().st_mtime_ns for name in bytes_of(tmp_path / "store")}
@@ -464,6 +465,7 @@ def lines_of_error(capfd: pytest.CaptureFixture[str]) -> list[str]:
     return [line for line in lines if not line.startswith("Error executing job with overrides: [")]
 
 
+@pytest.mark.slow
 def test_a_store_that_vanishes_between_two_shards_ends_in_one_line_and_leaves_whole_files(llama, tmp_path, monkeypatch):
     store = Store(tmp_path / "store")
     with monkeypatch.context() as patch:
@@ -787,6 +789,7 @@ def test_prefetch_of_local_folders_finds_both_models_and_loads_none(command, tin
     assert "prefetch tiny-gpt2: on this machine" in shown
 
 
+@pytest.mark.slow
 def test_selftest_prints_a_row_for_each_dtype_batch_size_and_pooling(command, tiny, capfd):
     assert command(*tiny, "stage=selftest", where=[]) == 0
     lines = capfd.readouterr().out.splitlines()
