@@ -106,12 +106,18 @@ def _stage(config: DictConfig, folder: Path) -> None:
 def main(command: str = "layeratlas") -> int:
     """Do what the arguments ask for; returns the exit code. `command` is how people call this, as help and hints show it."""
     gc.set_threshold(100_000)  # libraries make a million objects that stay: looking among them for garbage takes half a second
-    atexit.register(gc.freeze)  # Python would look through them once more before the process ends
+    atexit.register(_leave_quickly)
     with unbroken():
         if sys.argv[1:] == ["--version"]:  # Hydra would print its own
             print(f"layeratlas {metadata.version('layeratlas')}")
             return 0
         return _main(command)
+
+
+def _leave_quickly() -> None:
+    """Spare Python its last look through all objects, which takes a second; where a network was loaded, libraries report what stays."""
+    if "transformers" not in sys.modules:
+        gc.freeze()
 
 
 def _main(command: str) -> int:
