@@ -115,7 +115,7 @@ def main(command: str = "layeratlas") -> int:
 
 
 def _leave_quickly() -> None:
-    """Spare Python its last look through all objects, which takes a second; where a network was loaded, libraries report what stays."""
+    """Spare Python a last look through all objects, which takes a second; libraries of a loaded network would report what stays."""
     if "transformers" not in sys.modules:
         gc.freeze()
 
