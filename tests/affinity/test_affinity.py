@@ -63,6 +63,14 @@ def test_read_only_arrays_and_reversed_views_are_as_good_as_others(metric):
     np.testing.assert_array_equal(affinity_matrix(metric, [x[::-1]], [y]), expected)
 
 
+@each_metric
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int64])
+def test_integers_are_read_as_the_numbers_that_they_are(metric, kind):
+    x, y = np.random.default_rng(0).integers(-100, 100, (2, 30, 5)).astype(kind)  # squares of int8 would overflow
+    expected = affinity_matrix(metric, [x.astype(float)], [y.astype(float)])
+    np.testing.assert_array_equal(affinity_matrix(metric, [x], [torch.from_numpy(y)]), expected)
+
+
 @pytest.mark.parametrize(("layers_a", "layers_b"), [([], [np.eye(5)]), ([np.eye(5)], []), ([], [])])
 def test_a_side_without_layers_is_refused(layers_a, layers_b):
     with pytest.raises(ValueError, match="layer"):

@@ -334,6 +334,21 @@ def test_a_missing_column_is_named_with_those_that_there_are(write, options, lan
         draw(write("wide.csv", WIDE, **options), language, language, 0)
 
 
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("none.csv", "id,text\nx,one\n,two\n"),
+        ("spaces.tsv", "id\ttext\nx\tone\n  \ttwo\n"),
+        ("null.jsonl", '{"id": "x", "text": "one"}\n{"id": null, "text": "two"}\n'),
+        ("empty.jsonl", '{"id": "x", "text": "one"}\n{"id": "", "text": "two"}\n'),
+        ("none.parquet", pd.DataFrame({"id": ["x", None], "text": ["one", "two"]})),
+    ],
+)
+def test_an_item_without_an_id_is_refused_however_nothing_is_written(write, file, content):
+    with pytest.raises(ConfigError, match=rf"^dataset\.path=.*{file}: 1 items have no id in column id$"):
+        read(write(file, content))
+
+
 @pytest.mark.parametrize("suffix", ["txt", "csv", "tsv", "jsonl", "parquet"])
 def test_a_file_that_is_not_there_is_named(suffix):
     with pytest.raises(ConfigError, match=rf"^dataset\.path=nowhere/texts\.{suffix}: no such file$"):

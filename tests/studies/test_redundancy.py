@@ -72,6 +72,12 @@ def test_where_cost_goes_with_how_far_a_block_moves_the_stream_the_order_of_simi
     assert agreed.loc["similarity", "value"] > 0.9
     assert agreed.loc["similarity", "ci_low"] > agreed.loc["similarity", "random_high"]
     assert abs(agreed.loc["last_first", "value"]) < 0.8
+    difference = agreed.loc["similarity - last_first"]
+    assert difference["value"] == pytest.approx(agreed.loc["similarity", "value"] - agreed.loc["last_first", "value"])
+    assert difference[["random_low", "random_high"]].isna().all()  # random orders are no chance level of a difference
+    (said,) = (sentence for sentence in found.sentences if "similarity - last_first" in sentence)
+    assert "difference of their rank correlations" in said
+    assert "random orders" not in said
     predicted = found.parts["prediction"].set_index(["affinity", "given"])
     assert predicted.loc[("with_input", "depth, depth²"), "ci_high"] < -0.8  # what is alike costs little
     blocks = found.table.set_index("block")

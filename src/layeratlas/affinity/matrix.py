@@ -95,8 +95,8 @@ def affinity_matrix(
 ) -> Float[np.ndarray, "layers_a layers_b"]:
     """Similarity of each layer of a with each of b.
 
-    A layer is an (n, d) array; n and the order of the items must agree everywhere, d need not. Raises ValueError for layers
-    without a defined similarity.
+    A layer is an (n, d) array; n and the order of the items must agree everywhere, d need not. Integers are taken as float64.
+    Raises ConfigError for what is no such array, and ValueError for layers without a defined similarity.
     """
     require(AbstractMetric, metric, "affinity_matrix: metric")
     tensors_a, tensors_b = (
@@ -294,9 +294,11 @@ def _tensors(layers: Sequence[Tensor | np.ndarray], where: str) -> list[Tensor]:
 
 
 def _tensor(x: Tensor | np.ndarray, where: str) -> Tensor:
-    if isinstance(x, Tensor):
-        return x
     try:
-        return torch.tensor(np.ascontiguousarray(x))  # maps and views are read-only or strided
+        layer = x if isinstance(x, Tensor) else torch.tensor(np.ascontiguousarray(x))  # maps and views are read-only or strided
     except (TypeError, ValueError) as error:  # what torch says of text, of objects, of ragged lists
         raise ConfigError(f"{where}: expected an (n, d) array of numbers; got {shown(x)}") from error
+    if layer.ndim != 2 or layer.is_complex():
+        found = f"shape {tuple(layer.shape)} of {str(layer.dtype).removeprefix('torch.')}"
+        raise ConfigError(f"{where}: expected an (n, d) array of real numbers; got {found}")
+    return layer if layer.is_floating_point() else layer.double()  # products of integers overflow without a word

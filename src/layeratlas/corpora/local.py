@@ -44,7 +44,7 @@ class Local(AbstractCorpus):
             wanted = f"{language} (the language) or text" if untranslated else ", ".join(missing)
             message = f"dataset.path={self.path}: no column {wanted}; columns are {', '.join(map(str, table.columns))}"
             raise Skipped(message) if untranslated else ConfigError(message)
-        if (nameless := table[self.id_column].isna()).any():
+        if (nameless := table[self.id_column].map(lambda name: pd.isna(name) or not str(name).strip())).any():
             raise ConfigError(f"dataset.path={self.path}: {nameless.sum()} items have no id in column {self.id_column}")
         if not (strings := table[column].dropna().map(lambda value: isinstance(value, str))).all():
             first = table[self.id_column][strings.index[~strings][0]]

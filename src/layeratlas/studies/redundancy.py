@@ -179,11 +179,12 @@ class Redundancy(AbstractStudy):
         values["similarity - last_first"] = values["similarity"] - values["last_first"]
         without["similarity - last_first"] = [a - b for a, b in zip(without["similarity"], without["last_first"], strict=True)]
         for name, value in values.items():
-            reach = 2.0 if " - " in name else 1.0
+            if difference := " - " in name:
+                low, high = np.nan, np.nan  # that of one order is not that of a difference
             yield {
                 "order": name,
                 "blocks": len(cost),
-                **self._interval(value, without[name], reach),
+                **self._interval(value, without[name], reach=2.0 if difference else 1.0),
                 "random_low": low,
                 "random_high": high,
             }
@@ -252,10 +253,12 @@ def _sentences(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str
         f" ({first['ci_low']:.3f} to {first['ci_high']:.3f}); the cheapest is block {cheapest['block']} ({cheapest['value']:.3f})"
     )
     for row in found["agreement"]:
-        yield (
-            f"order {row['order']}: rank correlation with the cost {row['value']:.2f} ({row['ci_low']:.2f} to {row['ci_high']:.2f};"
-            f" random orders {row['random_low']:.2f} to {row['random_high']:.2f})"
-        )
+        interval = f"{row['value']:.2f} ({row['ci_low']:.2f} to {row['ci_high']:.2f}"
+        if np.isnan(row["random_low"]):
+            yield f"{row['order']}: difference of their rank correlations with the cost {interval})"
+        else:
+            random = f"random orders {row['random_low']:.2f} to {row['random_high']:.2f}"
+            yield f"order {row['order']}: rank correlation with the cost {interval}; {random})"
     for row in found["prediction"]:
         if row["given"]:
             yield (
