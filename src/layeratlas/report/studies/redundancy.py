@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from layeratlas.report.views import SweepView
 from layeratlas.studies import Sweep
@@ -86,6 +87,7 @@ def _orders(axes: Axes, rows: pd.DataFrame, agreed: pd.DataFrame) -> None:
         label = f"{order} (rank correlation {correlations[order]:.2f})" if order in correlations else order
         axes.plot(own["removed"], own["sum_of_costs"], color=colour, linestyle=style, linewidth=1.4, label=label)
         axes.plot(own["removed"], own["measured"], "s", color=colour, markersize=5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("blocks removed", fontsize="small")
     axes.set_ylabel("sum of single costs (squares: measured)", fontsize="small")
     axes.legend(fontsize="x-small")
