@@ -298,7 +298,6 @@ def _tensor(x: Tensor | np.ndarray, where: str) -> Tensor:
         layer = x if isinstance(x, Tensor) else torch.tensor(np.ascontiguousarray(x))  # maps and views are read-only or strided
     except (TypeError, ValueError) as error:  # what torch says of text, of objects, of ragged lists
         raise ConfigError(f"{where}: expected an (n, d) array of numbers; got {shown(x)}") from error
-    if layer.ndim != 2 or layer.is_complex():
-        found = f"shape {tuple(layer.shape)} of {str(layer.dtype).removeprefix('torch.')}"
-        raise ConfigError(f"{where}: expected an (n, d) array of real numbers; got {found}")
+    if layer.is_complex():
+        raise ConfigError(f"{where}: expected real numbers; got {str(layer.dtype).removeprefix('torch.')}")
     return layer if layer.is_floating_point() else layer.double()  # products of integers overflow without a word
