@@ -1,5 +1,6 @@
 """Tiny randomly initialised models, saved as real checkpoints in the hub's format; no network, no GPU."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -67,6 +68,26 @@ def unsaved_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(Figure, "savefig", lambda self, path, **options: Path(path).write_bytes(b"picture"))
     yield
     plt.close("all")  # pyplot keeps those that a test looks at
+
+
+class _Kept(logging.Handler):
+    def __init__(self, records: list[logging.LogRecord]) -> None:
+        super().__init__(logging.ERROR)
+        self.records = records
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@pytest.fixture(autouse=True)
+def undrawn() -> Iterator[list[logging.LogRecord]]:
+    """What a report could not draw, which costs a run nothing but this line. A test that expects such a line takes it off."""
+    records: list[logging.LogRecord] = []
+    logger, handler = logging.getLogger("layeratlas.report"), _Kept(records)
+    logger.addHandler(handler)
+    yield records
+    logger.removeHandler(handler)
+    assert [record.getMessage() for record in records] == []
 
 
 @pytest.fixture

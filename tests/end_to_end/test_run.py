@@ -159,12 +159,13 @@ def test_a_side_compared_with_itself_completes_without_a_headline_and_says_why(c
     assert headline["sentence"].startswith("no swap margin: both sides hold the same vectors")
 
 
-def test_a_failing_plot_costs_no_numbers(command, tiny, tmp_path, monkeypatch):
+def test_a_failing_plot_costs_no_numbers(command, tiny, tmp_path, monkeypatch, undrawn):
     monkeypatch.setattr(layeratlas.report.figures, "affinity_figure", lambda run: 1 / 0)
     assert command(*tiny) == 0
     assert layeratlas.read_run(tmp_path / "out").affinity.shape == (3, 3)
     assert {path.name for path in (tmp_path / "out" / "figures").iterdir()} == {"depth_curves.png", "depth_curves.pdf"}
     assert "figures: affinity is not drawn" in (tmp_path / "out" / "run.log").read_text()
+    undrawn.clear()
 
 
 @pytest.mark.slow

@@ -224,9 +224,10 @@ def test_published_and_sound_correlations_of_phases_are_two_charts(run_with):
         for i in (1, 2)
     ]
     run = run_with("phases", pd.DataFrame([*rows, rows[0] | {"preference": "total", "r": 9.0}]))
-    run.result["statistics"]["phases"] = {"preference": "per_token", "pattern": "flat"}
+    run.result["statistics"]["phases"] = {"preference": "per_token", "published": {"pattern": "FLAT"}}
     published, sound = (chart.plain() for chart in phases.charts(run))
     assert published["series"][0]["y"] == [0.1, 0.2]
+    assert "FLAT" in published["note"]
     assert [one["name"] for one in sound["series"]] == ["over all pairs", "within categories", "given lengths and category"]
     assert sound["series"][0]["low"] is None
     assert sound["series"][2]["y"] == pytest.approx([3.1, 3.2])

@@ -1,7 +1,5 @@
 """The charts of a sweep's page: each study's numbers, and no others."""
 
-import logging
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -139,15 +137,14 @@ def answer(table: pd.DataFrame) -> dict[str, Answer]:
     return {"controls": Answer({"controls": table}, {"sentences": [], "numbers": {}, "warnings": []})}
 
 
-def test_a_study_whose_charts_cannot_be_made_shows_its_pictures(tmp_path, caplog):
+def test_a_study_whose_charts_cannot_be_made_shows_its_pictures(tmp_path, undrawn):
     picture = tmp_path / "figures" / "controls.png"
     picture.parent.mkdir()
     picture.write_bytes(b"a picture")
-    with caplog.at_level(logging.ERROR):
-        page = write_sweep_page(
-            sweep_of(large_sweep(tmp_path, 2, 3)), answer(pd.DataFrame({"x": [1]})), {"study controls": [picture]}, tmp_path
-        ).read_text(encoding="utf-8")
-    assert "the charts of the study controls are not drawn" in caplog.text
+    page = write_sweep_page(
+        sweep_of(large_sweep(tmp_path, 2, 3)), answer(pd.DataFrame({"x": [1]})), {"study controls": [picture]}, tmp_path
+    ).read_text(encoding="utf-8")
+    assert "the charts of the study controls are not drawn" in undrawn.pop().getMessage()
     assert "Pictures (1)" not in page
     assert "Figure figures/controls" in page
 

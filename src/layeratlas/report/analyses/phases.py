@@ -85,9 +85,8 @@ def charts(run: Run) -> list[Chart]:
     layers = published["layer"].tolist()
     y, note = "r of centroid asymmetry with preference", "Above 0: likelier texts are more central."
     points = Series("published", range(len(layers)), published["r"], published["ci_low"], published["ci_high"], style="points")
-    drawn = [
-        Chart("As published", "sampled hidden state", y, [points], ticks=layers, rules=[0.0], note=f"{note} {numbers['pattern']}.")
-    ]
+    pattern = numbers["published"]["pattern"]
+    drawn = [Chart("As published", "sampled hidden state", y, [points], ticks=layers, rules=[0.0], note=f"{note} {pattern}.")]
     sound = []
     for estimator, label in _LABELS.items():
         rows = table[(table["estimator"] == estimator) & table["depth"].notna()]
