@@ -50,6 +50,21 @@ def test_a_run_writes_its_page_last_and_a_stage_writes_the_same_again(command, t
     assert of_run(folder) == whole
 
 
+def test_a_run_without_pictures_gets_them_when_it_is_asked_again(command, tiny, tmp_path):
+    figures = tmp_path / "out" / "figures"
+    plain = [*tiny, "statistics=off", "analysis=[]", "report.enabled=false"]
+    assert command(*plain, "report.figures=false") == 0
+    assert not figures.exists()
+    assert command(*plain) == 0
+    assert {file.name for file in figures.iterdir()} == {"affinity.png", "affinity.pdf"}
+
+
+def test_a_page_is_made_without_drawing_pictures(run):
+    run_again(run, page=True, texts=True, pictures=False)
+    assert (run.folder / "report.html").is_file()
+    assert not (run.folder / "figures").exists()
+
+
 @pytest.fixture
 def run(tmp_path):
     return layeratlas.read_run(paged_run(tmp_path / "run"))
@@ -79,7 +94,7 @@ def test_several_runs_are_drawn_at_once(command, tmp_path):
     assert all((folder / "report.html").is_file() for folder in folders)
 
 
-def test_a_page_that_cannot_be_made_costs_no_number(run, monkeypatch, caplog):
+def test_a_page_that_cannot_be_made_costs_no_number(run, monkeypatch, caplog, undrawn):
     def broken(_, *, texts, against):
         raise RuntimeError("no ink")
 
@@ -87,6 +102,7 @@ def test_a_page_that_cannot_be_made_costs_no_number(run, monkeypatch, caplog):
     run_again(run, page=True, texts=True)
     assert "report.html is not written; the numbers in" in caplog.text
     assert "no ink" in caplog.text
+    undrawn.clear()
 
 
 def test_a_full_disk_is_one_line(run, monkeypatch, caplog):
@@ -110,6 +126,7 @@ def test_a_full_disk_is_one_line(run, monkeypatch, caplog):
         (["stage=report", "run_dir=5"], "layeratlas: 5: no finished run here (no result.json)"),
         (["stage=report", "run_dir=nowhere", "against=5"], "layeratlas: against: expected text or null; got 5 (put it in quotes)"),
         (["report.enabled=perhaps"], "layeratlas: report.enabled: expected true or false; got 'perhaps'"),
+        (["report.figures=1"], "layeratlas: report.figures: expected true or false; got 1"),
         (["report.texts=null"], "layeratlas: report.texts: expected true or false; got null"),
         (["stage=status", "sweep_dir=null"], "layeratlas: sweep_dir: has no value; give one as sweep_dir=..."),
     ],

@@ -12,15 +12,19 @@ from layeratlas.runs.reading import Run
 logger = logging.getLogger(__name__)
 
 
-def run_again(run: Run, *, page: bool, texts: bool, against: Run | None = None, only_lacking: bool = False) -> None:
-    """The pictures of a run, and last its page if asked for; `only_lacking` leaves alone what is there already.
+def run_again(
+    run: Run, *, page: bool, texts: bool, pictures: bool = True, against: Run | None = None, only_lacking: bool = False
+) -> None:
+    """The pictures of a run, and last its page, each if asked for; `only_lacking` leaves alone what is there already.
 
     What cannot be drawn or written is logged: the numbers are complete without. Raises ConfigError for a run `against` which the
     page is to show the difference and cannot.
     """
     if against is not None:
         require_comparable(run, against)
-    views = figures.lacking(run, texts=texts) if only_lacking else figures.possible(run, texts=texts)
+    views = []
+    if pictures:
+        views = figures.lacking(run, texts=texts) if only_lacking else figures.possible(run, texts=texts)
     figures.draw(run, views)
     if page and (views or lacks_page(run) or not only_lacking):
         try:

@@ -97,7 +97,7 @@ def imported(config: DictConfig, folder: Path) -> None:
     found = list(foreign_matrices(whole["matrices"]))
     if len(found) == 1 and expanded(str(whole["matrices"]["path"])).is_file():
         _write(found[0], folder, whole, analyses)
-        run_again(reading.read_run(folder), page=whole["report"]["enabled"], texts=False)
+        run_again(reading.read_run(folder), page=whole["report"]["enabled"], texts=False, pictures=whole["report"]["figures"])
         return
     configs = [_config(one, whole) for one in found]
     overrides = [["stage=import", *(f"matrices.{key}={value}" for key, value in _said(one).items())] for one in found]
@@ -107,7 +107,7 @@ def imported(config: DictConfig, folder: Path) -> None:
         job = folder / str(number)
         job.mkdir(exist_ok=True)
         _write(one, job, whole, analyses)
-        run_again(reading.read_run(job), page=whole["report"]["enabled"], texts=False)
+        run_again(reading.read_run(job), page=whole["report"]["enabled"], texts=False, pictures=whole["report"]["figures"])
     from layeratlas.stages.summary import summarize  # statsmodels and matplotlib take seconds to import
 
     studies = {name: built(node, f"study.{name}") for name, node in whole["study"].items()}

@@ -21,6 +21,7 @@ KEYS: dict[str, Any] = {
     "extract.nll": bool,
     "store.dir": str,
     "report.enabled": bool,
+    "report.figures": bool,
     "report.texts": bool,
 }
 STAGE_KEYS: dict[str, Any] = {

@@ -45,12 +45,13 @@ def report(config: DictConfig, folder: Path) -> None:
     if not runs and not sweeps:
         raise ConfigError("run_dir: has no value; give one as run_dir=... or sweep_dir=...")
     against = None if config.against is None else read_run(config.against)
+    page, texts, pictures = config.report.enabled, config.report.texts, config.report.figures
     for run in runs:
-        run_again(read_run(run), page=config.report.enabled, texts=config.report.texts, against=against)
+        run_again(read_run(run), page=page, texts=texts, pictures=pictures, against=against)
     for sweep in sweeps:
         from layeratlas.report.sweep_again import sweep_again  # the studies take as long to import as a run takes to draw
 
-        sweep_again(sweep, config.summary_family, page=config.report.enabled)
+        sweep_again(sweep, config.summary_family, page=page)
 
 
 def _sweeps(config: DictConfig) -> list[Path]:

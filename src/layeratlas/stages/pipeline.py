@@ -285,4 +285,8 @@ def _analyse(plan: Plan, comparison: Comparison, notes: _Notes) -> dict[str, Fin
 def _draw(folder: Path, config: DictConfig, *, only_lacking: bool = False) -> None:
     from layeratlas.report.again import run_again  # matplotlib takes a second to import
 
-    run_again(reading.read_run(folder), page=config.report.enabled, texts=config.report.texts, only_lacking=only_lacking)
+    report = config.report
+    if report.enabled or report.figures:
+        run_again(
+            reading.read_run(folder), page=report.enabled, texts=report.texts, pictures=report.figures, only_lacking=only_lacking
+        )
