@@ -19,7 +19,7 @@ from layeratlas.stages import summary
 from layeratlas.statistics.multiplicity import bonferroni_ordered, corrected
 from layeratlas.statistics.unit_square import mean_unit_square, resampled, unit_square
 from layeratlas.studies import Depth
-from layeratlas.studies.families import HEADLINE
+from layeratlas.studies.families import HEADLINE, headline
 from layeratlas.studies.families import hopeless as hopeless_tests
 from layeratlas.studies.sweep import name_of, text_of
 
@@ -429,3 +429,10 @@ def test_a_condition_is_named_by_what_it_has_and_what_varies():
     shared = {"dataset": "texts", "n": pd.NA, "pooling": "last", "metric": "mutual_knn", "k": 10}
     varied = {"config.control": "random_characters(sides=[a, b])", "config.seed": "0"}
     assert name_of(pd.Series(shared | varied)) == "texts-last-mutual_knn-10-control=random_characters_sides=_a_b-seed=0"
+
+
+def test_where_no_run_has_a_headline_the_table_shows_that_its_value_is_lacking():
+    row = dict.fromkeys(HEADLINE) | {"test_family": "all", "side_a": "ant", "side_b": "bee", "headline": "swap margin"}
+    shown = headline(pd.DataFrame([row, row]))
+    assert shown.columns.tolist() == ["test_family", "side_a", "side_b", "headline", "value"]
+    assert shown["value"].isna().all()

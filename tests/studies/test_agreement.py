@@ -18,7 +18,7 @@ def run(folder, strength, *, noise=0.02, seed=0, ids=range(100), dataset="speech
     """A run whose layers prefer their own depth by `strength`, and what it is without each of 20 groups of items."""
     rng = np.random.default_rng(seed)
     matrix = 0.2 + strength * np.exp(-5 * np.abs(A[:, None] - B))
-    metric = {"k": 10, "estimator": "overlap", "self_value": 1.0} | changed.pop("metric", {})
+    metric = {"name": "mutual_knn", "k": 10, "estimator": "overlap", "self_value": 1.0} | changed.pop("metric", {})
     folder.mkdir(exist_ok=True)
     pd.DataFrame({"id": [str(i) for i in ids]}).to_parquet(folder / "items.parquet")
     return Run(
@@ -127,7 +127,22 @@ SQUARE = {
     ("changed", "reason"),
     [
         ({"ids": range(50)}, r"the runs differ in n, on which the swap margin depends; run both with the same"),
-        ({"metric": {"k": 5}}, r"the runs differ in k, on which the swap margin depends; run both with the same"),
+        (
+            {"metric": {"name": "cka_rbf_debiased"}},
+            r"the runs differ in metric, on which the swap margin depends; run both with the same",
+        ),
+        (
+            {"metric": {"parameters": {"bandwidth": 2.0}}},
+            r"the runs differ in metric, on which the swap margin depends; run both with the same",
+        ),
+        (
+            {"metric": {"normalization": "center"}},
+            r"the runs differ in metric, on which the swap margin depends; run both with the same",
+        ),
+        (
+            {"metric": {"k": 5, "parameters": {"k": 5}}},
+            r"the runs differ in k, on which the swap margin depends; run both with the same",
+        ),
     ],
 )
 def test_runs_whose_margins_are_of_other_scales_are_not_tested(tmp_path, changed, reason):

@@ -80,8 +80,12 @@ def with_corrections(table: pd.DataFrame, tests: Sequence[str], ordered: Sequenc
 
 
 def headline(table: pd.DataFrame) -> pd.DataFrame:
-    """Pair by pair: the one number of each run, how sure it is, and its p, also corrected (Holm) over its family."""
-    return table[HEADLINE].dropna(axis="columns", how="all")
+    """Pair by pair: the one number of each run, how sure it is, and its p, also corrected (Holm) over its family.
+
+    Columns in which no run has anything are left out, but for the number itself: that none has one is worth seeing.
+    """
+    kept = [name for name in HEADLINE if name == "value" or table[name].notna().any()]
+    return table[kept]
 
 
 def hopeless(table: pd.DataFrame, tests: Sequence[str]) -> Iterator[str]:

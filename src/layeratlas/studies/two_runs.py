@@ -23,9 +23,9 @@ class Agreement:
     `ceiling` is the largest correlation that their noise allows, sqrt(reliability of one x reliability of the other), where
     both runs were made with `analysis=[...,stability]`; None otherwise. `differences` has a row for the swap margin, the net swap
     share and the margin at each shared depth: first minus second, interval, p of a two-sided t-test, and for the depths p_holm
-    over them. `items` says whether the runs hold the same items in the same order ("same": the same groups were left out of
-    both) or not ("other": standard errors add up; cautious if the samples overlap). None, with the `reason`, where
-    differences cannot be tested.
+    over them. It is None where these cannot be tested, as between runs of two metrics, and `reason` says why. `items` says
+    whether the runs hold the same items in the same order ("same": the same groups were left out of both) or not ("other":
+    standard errors add up; cautious if the samples overlap).
     """
 
     correlation: MatrixCorrelation
@@ -85,9 +85,17 @@ def _scale(run: Run) -> dict[str, Any]:
     return {"n": run.result["dataset"]["n"], "k": metric["k"], "estimator": metric["estimator"]}
 
 
+def _metric(run: Run) -> dict[str, Any]:
+    """Its name and what it was made with, apart from k, which `_scale` has."""
+    metric = run.result["metric"]
+    parameters = {key: value for key, value in (metric.get("parameters") or {}).items() if key != "k"}
+    return {"name": metric["name"], "parameters": parameters, "normalization": metric.get("normalization")}
+
+
 def _why_no_differences(first: Run, second: Run, apart: list[str]) -> str | None:
-    if apart:
-        return f"the runs differ in {', '.join(apart)}, on which the swap margin depends; run both with the same"
+    metric = ["metric"] if _metric(first) != _metric(second) else []
+    if differing := metric + apart:
+        return f"the runs differ in {', '.join(differing)}, on which the swap margin depends; run both with the same"
     for run in (first, second):
         if "left_out" not in run.arrays:
             return f"{run.folder} has no matrices without groups of items; run it with statistics=quick"
