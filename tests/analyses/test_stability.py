@@ -129,7 +129,8 @@ def test_the_number_of_items_needed_solves_the_formula():
 
 def run(folder, **changed) -> Run:
     told = {"n": 100, "k": 10, "estimator": "overlap"} | changed
-    result = {"dataset": {"n": told["n"]}, "metric": {key: told[key] for key in ("k", "estimator")}, "statistics": {}}
+    metric = {"name": "mutual_knn"} | {key: told[key] for key in ("k", "estimator")}
+    result = {"dataset": {"n": told["n"]}, "metric": metric, "statistics": {}}
     names = {axis: np.array([f"block_{i}" for i in range(size)]) for axis, size in (("layers_a", 12), ("layers_b", 9))}
     return Run(folder, result, names | {"affinity": smooth(0)})
 
