@@ -58,13 +58,15 @@ class Activations:
     """One side's pooled vectors: layer name -> (n, d), for the same items in the same order at every layer.
 
     `lengths` are the items' numbers of tokens where they are known, `source` names all that determines the vectors if they lie in
-    the store. A mapping may read each layer when asked for it, so that no more than one is in memory.
+    the store, `file` is the user's own file of vectors as the config names it: what is wrong with a whole layer of it is a mistake
+    of the user's. A mapping may read each layer when asked for it, so that no more than one is in memory.
     """
 
     layers: Mapping[str, LayerActivations]
     n_blocks: int
     lengths: Float[Tensor, " n"] | None = None
     source: str | None = None
+    file: str | None = None
 
     @property
     def names(self) -> list[str]:
@@ -85,7 +87,7 @@ class Activations:
     def some(self, kept: Int[Tensor, " m"]) -> "Activations":
         """Only these items, in this order; nothing that is made of them can be found in the store."""
         lengths = None if self.lengths is None else self.lengths[kept]
-        return replace(self, layers=_SomeItems(self.layers, kept), lengths=lengths, source=None)
+        return replace(self, layers=_SomeItems(self.layers, kept), lengths=lengths, source=None, file=None)
 
     def select(self, wanted: str | Sequence[str]) -> "Activations":
         """Only these layers: a preset or a list of names, as in the config's `layers=`."""

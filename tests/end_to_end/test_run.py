@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -277,6 +278,26 @@ def test_stored_vectors_of_one_space_have_one_width(command, tiny, tmp_path, cap
     if code:
         expected = "layeratlas: metric paired_cosine_centered compares vectors of one space; got layers of 4 and 5 dimensions"
         assert last_line(capfd) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda x: np.where(x == x[7, 0], np.nan, x), "block_2 has NaN or an infinite value at row 7"),
+        (np.zeros_like, "block_2 is 0 everywhere"),
+        (np.ones_like, r"block_2 \(side b, metric mutual_knn\): every item has the same vector, so there is nothing to compare"),
+        (lambda x: x * (np.arange(40) != 7)[:, None], r"block_2 \(side b, metric mutual_knn\): item \d+ is the zero vector, .*"),
+    ],
+)
+def test_stored_vectors_that_cannot_be_compared_are_a_mistake_of_the_users(command, tiny, tmp_path, capfd, change, line):
+    rng = np.random.default_rng(0)
+    layers = {f"block_{k}": rng.standard_normal((40, 4)) for k in (1, 2)}
+    np.savez(tmp_path / "a.npz", **layers)
+    np.savez(tmp_path / "b.npz", **(layers | {"block_2": change(layers["block_2"])}))
+    data = [argument for argument in tiny if argument.startswith(("dataset", "store", "k="))]
+    stored = [f"model@model_{s}=stored" for s in "ab"] + [f"model_{s}.path={tmp_path / s}.npz" for s in "ab"]
+    assert command(*data, *stored, "statistics=off", "analysis=[]") == 2
+    assert re.fullmatch(rf"layeratlas: model path={tmp_path / 'b'}\.npz: {line}", last_line(capfd))
 
 
 @pytest.mark.slow

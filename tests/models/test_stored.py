@@ -108,9 +108,9 @@ def test_blocks_with_a_gap_are_numbered_anew_and_this_is_said(tmp_path, caplog):
 @settings(deadline=None, derandomize=True, max_examples=25)
 def test_numbered_layers_come_in_the_order_of_their_numbers(tmp_path_factory, numbers, data):
     shuffled = data.draw(st.permutations(numbers))
-    layers = {f"h{k}.out": np.full((2, 1), k, np.float64) for k in shuffled}
+    layers = {f"h{k}.out": np.full((2, 1), k + 1, np.float64) for k in shuffled}
     found = write(tmp_path_factory.mktemp("stored"), "npz", layers).activations(2, [0, 1])
-    assert [float(x[0, 0]) for x in found.layers.values()] == sorted(numbers)
+    assert [float(x[0, 0]) - 1 for x in found.layers.values()] == sorted(numbers)
 
 
 def test_a_file_is_named_by_its_stem_and_known_by_its_bytes(tmp_path):
@@ -339,16 +339,90 @@ def test_numbers_of_tokens_and_likelihoods_come_along_with_arrays(tmp_path, form
 @pytest.mark.parametrize(
     ("beside", "line"),
     [
-        ({"tokens": [3, 4, 5, 6, 7, 0]}, r"tokens holds what is no number of tokens$"),
-        ({"tokens": [3, 4, 5, 6, 7, 1.5]}, r"tokens holds what is no number of tokens$"),
-        ({"tokens": [3, 4]}, r"tokens has shape \(2,\); expected 6 finite numbers$"),
-        ({"tokens": [3, 4, 5, 6, 7, 8], "nll": [1, 2, 3, 4, 5, np.nan]}, r"nll has shape \(6,\); expected 6 finite numbers$"),
+        ({"tokens": [3, 4, 5, 6, 7, 0]}, r"tokens is 0 at row 5; expected a whole number from 1 on$"),
+        ({"tokens": [3, 4, -5, 6, 7, 8]}, r"tokens is -5 at row 2; expected a whole number from 1 on$"),
+        ({"tokens": [3, 4, 5, 6, 7, 1.5]}, r"tokens is 1.5 at row 5; expected a whole number from 1 on$"),
+        ({"tokens": [3, np.nan, 5, 6, 7, 8]}, r"tokens is nan at row 1; expected a whole number from 1 on$"),
+        ({"tokens": [3, np.inf, 5, 6, 7, 8]}, r"tokens is inf at row 1; expected a whole number from 1 on$"),
+        ({"tokens": [3, 4, 5, 6, 7, 1e30]}, r"tokens is 1e\+30 at row 5; expected a whole number from 1 on$"),
+        ({"tokens": [3, 4]}, r"tokens has shape \(2,\); expected \(6,\), a number for each item$"),
+        ({"tokens": [[3]] * N}, r"tokens has shape \(6, 1\); expected \(6,\), a number for each item$"),
+        ({"tokens": [3] * N, "nll": [1, 2, 3, 4, 5, np.nan]}, r"nll is nan at row 5; expected a number from 0 on$"),
+        ({"tokens": [3] * N, "nll": [1, 2, 3, 4, 5, -np.inf]}, r"nll is -inf at row 5; expected a number from 0 on$"),
+        ({"tokens": [3] * N, "nll": [1, 2, -3, 4, 5, 6]}, r"nll is -3 at row 2; expected a number from 0 on$"),
+        ({"tokens": [3] * N, "nll": [1] * N, "nll_tokens": [3, 4, 3, 3, 3, 3]}, r"nll_tokens is larger than tokens for a text$"),
         ({"nll": [1, 2, 3, 4, 5, 6]}, r"nll is a sum over tokens, and no array tokens says how many there are$"),
+        ({"tokens": [3] * N, "nll_tokens": [2] * N}, r"nll_tokens says over how many tokens nll is, and there is no array nll$"),
     ],
 )
 def test_counts_that_cannot_be_are_refused_in_one_line(tmp_path, beside, line):
     stored = write(tmp_path, "npz", LAYERS | {name: np.array(values, dtype=float) for name, values in beside.items()})
     with pytest.raises(ConfigError, match=rf"^model path={stored.path}: {line}"):
+        stored.activations(N, ALL_ROWS)
+
+
+def spoilt(row: int, value: float, dtype: type = np.float32) -> np.ndarray:
+    x = LAYERS["block_2"].astype(dtype)
+    x[row, 1] = value
+    return x
+
+
+@each_form
+@pytest.mark.parametrize(
+    ("x", "line"),
+    [
+        (spoilt(4, np.nan), "block_2 has NaN or an infinite value at row 4"),
+        (spoilt(0, np.inf), "block_2 has NaN or an infinite value at row 0"),
+        (spoilt(5, -np.inf, np.float16), "block_2 has NaN or an infinite value at row 5"),
+        (spoilt(3, 1e300, np.float64), "block_2 has values that are too large for float32"),
+        (np.zeros((N, 4), np.float32), "block_2 is 0 everywhere"),
+        (np.full((N, 4), -0.0), "block_2 is 0 everywhere"),
+        (np.zeros((N, 4), np.int64), "block_2 is 0 everywhere"),
+    ],
+)
+def test_a_layer_that_no_network_leaves_is_refused_by_name_when_it_is_read(tmp_path, form, x, line):
+    stored = write(tmp_path, form, LAYERS | {"block_2": x})
+    layers = stored.activations(N, ALL_ROWS).layers
+    assert layers["block_1"].shape == (N, 4)
+    with pytest.raises(ConfigError, match=rf"^model path={stored.path}: {line}$"):
+        layers["block_2"]
+
+
+def test_rows_of_a_spoilt_layer_are_those_of_the_file_and_only_the_chosen_ones_count(tmp_path):
+    stored = write(tmp_path, "npz", {"h1": LAYERS["block_1"], "h2": spoilt(4, np.nan)})
+    assert bool(stored.activations(N, [5, 0]).layers["block_2"].isfinite().all())
+    with pytest.raises(ConfigError, match=r"block_2 \(array h2\) has NaN or an infinite value at row 4$"):
+        stored.activations(N, [5, 4]).layers["block_2"]
+
+
+@each_form
+@pytest.mark.parametrize("dtype", [np.bool_, np.complex64])
+def test_layers_of_what_is_no_real_number_are_refused(tmp_path, form, dtype):
+    stored = write(tmp_path, form, LAYERS | {"block_2": LAYERS["block_2"].astype(dtype)})
+    with pytest.raises(ConfigError, match=rf"^model path={stored.path}: cannot be read \(.*expected numbers; got .*\)$"):
+        stored.activations(N, ALL_ROWS)
+
+
+@each_form
+def test_a_layer_without_dimensions_is_refused(tmp_path, form):
+    stored = write(tmp_path, form, LAYERS | {"block_2": np.ones((N, 0), np.float32)})
+    with pytest.raises(ConfigError, match=rf"^model path={stored.path}: block_2 has shape \(6, 0\); expected \(6, d\)"):
+        stored.activations(N, ALL_ROWS)
+
+
+@pytest.mark.parametrize(
+    ("column", "line"),
+    [
+        ({"block_2": [1.0] * N}, "block_2 holds double; expected lists of numbers with a fraction"),
+        ({"block_2": ["x"] * N}, "block_2 holds string; expected lists of numbers with a fraction"),
+        ({"block_2": [[[1.0], [2.0]]] * N}, "block_2 holds list<.*>; expected lists of numbers with a fraction"),
+        ({"tokens": ["3"] * N}, "tokens holds string; expected numbers"),
+        ({"tokens": [True] * N}, "tokens holds bool; expected numbers"),
+    ],
+)
+def test_a_column_that_is_named_as_a_layer_or_a_count_and_is_none_is_not_passed_over(tmp_path, column, line):
+    stored = table_of(tmp_path, "parquet", COLUMNS | column)
+    with pytest.raises(ConfigError, match=rf"^model path={stored.path}: cannot be read \({line}\)$"):
         stored.activations(N, ALL_ROWS)
 
 

@@ -64,6 +64,8 @@ class Signer:
         except ConfigError:
             raise
         except ValueError as error:
+            if side.file:
+                raise ConfigError(f"{side.file}: {layer} (side {name}, metric {self.metric.name}): {error}") from error
             raise ActivationError(f"metric {self.metric.name}, side {name}, {layer}: {error}") from error
 
 

@@ -20,11 +20,9 @@ from layeratlas.errors import ConfigError
 from layeratlas.files.paths import expanded
 from layeratlas.files.store import Store, checksum, readable
 from layeratlas.layers import EMBED, FINAL_NORM, block
-from layeratlas.models.stored_tables import Columns, table_files
+from layeratlas.models.stored_tables import COUNTS, Columns, table_files
 
 logger = logging.getLogger(__name__)
-
-COUNTS = ("tokens", "nll", "nll_tokens")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +65,7 @@ class StoredActivations:
         layers = self._named([name for name in arrays.shapes if not self._beside(name, arrays)])
         for layer, name in layers.items():
             shape = arrays.shapes[name]
-            if len(shape) != 2 or shape[0] != items:
+            if len(shape) != 2 or shape[0] != items or shape[1] == 0:
                 raise ConfigError(
                     f"model path={self.path}: {layer} has shape {shape}; expected ({items}, d), a row for each item"
                     " of the dataset in its own order"
@@ -75,7 +73,8 @@ class StoredActivations:
         n_blocks = sum(layer.startswith("block_") for layer in layers)
         counts = self.counts(items, rows)
         lengths = torch.tensor(counts["tokens"].to_numpy(), dtype=torch.float32) if "tokens" in counts else None
-        return Activations(StoredVectors(self.path, arrays, layers, torch.tensor(rows)), n_blocks, lengths)
+        vectors = StoredVectors(self.path, arrays, layers, torch.tensor(rows))
+        return Activations(vectors, n_blocks, lengths, file=f"model path={self.path}")
 
     @property
     def has_likelihoods(self) -> bool:
@@ -86,18 +85,27 @@ class StoredActivations:
         arrays = self._arrays()
         table = pd.DataFrame(index=range(len(rows)))
         for name in (name for name in COUNTS if name in arrays.shapes):
+            if arrays.shapes[name] != (items,):
+                shape = arrays.shapes[name]
+                raise ConfigError(f"model path={self.path}: {name} has shape {shape}; expected ({items},), a number for each item")
             with _explained(self.path):
-                values = arrays.read(name).double()
-            if tuple(values.shape) != (items,) or not bool(torch.isfinite(values).all()):
-                shape = tuple(values.shape)
-                raise ConfigError(f"model path={self.path}: {name} has shape {shape}; expected {items} finite numbers")
-            if name != "nll" and bool(((values < 1) | (values % 1 != 0)).any()):
-                raise ConfigError(f"model path={self.path}: {name} holds what is no number of tokens")
-            chosen = values[torch.tensor(rows)].numpy()
-            table[name] = chosen if name == "nll" else chosen.astype(int)
+                values = arrays.read(name).double().numpy()
+            possible = _possible_likelihoods(values) if name == "nll" else _possible_counts(values)
+            if not possible.all():
+                row, expected = int(possible.argmin()), "a number from 0 on" if name == "nll" else "a whole number from 1 on"
+                raise ConfigError(f"model path={self.path}: {name} is {values[row]:g} at row {row}; expected {expected}")
+            table[name] = values[list(rows)].astype(float if name == "nll" else int)
+        self._require_together(table)
+        return table
+
+    def _require_together(self, table: pd.DataFrame) -> None:
+        """Raises ConfigError for a likelihood without the tokens that it sums over, and for more scored tokens than there are."""
         if "nll" in table and "tokens" not in table:
             raise ConfigError(f"model path={self.path}: nll is a sum over tokens, and no array tokens says how many there are")
-        return table
+        if "nll_tokens" in table and "nll" not in table:
+            raise ConfigError(f"model path={self.path}: nll_tokens says over how many tokens nll is, and there is no array nll")
+        if "nll_tokens" in table and bool((table["nll_tokens"] > table["tokens"]).any()):
+            raise ConfigError(f"model path={self.path}: nll_tokens is larger than tokens for a text")
 
     def memory(self, items: int) -> int:
         """Bytes that reading the widest layer takes: as it is stored, the chosen rows of it, and these in float32."""
@@ -146,7 +154,11 @@ class StoredActivations:
 
 @dataclass(frozen=True)
 class StoredVectors(Mapping[str, torch.Tensor]):
-    """Some rows of each layer as float32, each layer read when it is asked for and then forgotten."""
+    """Some rows of each layer as float32, each layer read when it is asked for and then forgotten.
+
+    Raises ConfigError for a layer of these rows that holds NaN, infinite or too large values, or nothing but 0. Rows are counted
+    from 0 in the file.
+    """
 
     path: str
     arrays: "Arrays"
@@ -156,7 +168,16 @@ class StoredVectors(Mapping[str, torch.Tensor]):
     def __getitem__(self, layer: str) -> torch.Tensor:
         name = self.names[layer]
         with _explained(self.path):
-            return self.arrays.read(name)[self.rows].float()
+            x = self.arrays.read(name)[self.rows]
+        array = layer if name == layer else f"{layer} (array {name})"
+        if not bool((finite := x.isfinite().all(dim=1)).all()):
+            row = int(self.rows[int((~finite).nonzero()[0, 0])])
+            raise ConfigError(f"model path={self.path}: {array} has NaN or an infinite value at row {row}")
+        if not bool((x := x.float()).isfinite().all()):
+            raise ConfigError(f"model path={self.path}: {array} has values that are too large for float32")
+        if not bool(x.any()):
+            raise ConfigError(f"model path={self.path}: {array} is 0 everywhere")
+        return x
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
@@ -227,6 +248,8 @@ class Safetensors:
         with safetensors.safe_open(path, "pt") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
             self.shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
+            if wrong := next((name for name, part in slices.items() if not re.match("B?F|[IU]", part.get_dtype())), None):
+                raise ValueError(f"{wrong}: expected numbers; got {slices[wrong].get_dtype()}")
             self.bits = {name: int(re.sub(r"\D*(\d+).*", r"\1", part.get_dtype()) or 8) for name, part in slices.items()}
 
     def itemsize(self, name: str) -> int:
@@ -244,9 +267,19 @@ def _header(stream: IO[bytes] | zipfile.ZipExtFile) -> tuple[tuple[int, ...], np
     shape, _, dtype = read(stream)
     if dtype.hasobject:
         raise ValueError("Object arrays cannot be loaded when allow_pickle=False")
-    if dtype.kind not in "biuf":
+    if dtype.kind not in "iuf":
         raise ValueError(f"expected numbers; got {dtype}")
     return shape, dtype
+
+
+def _possible_counts(values: np.ndarray) -> np.ndarray:
+    """Which of the numbers may be how many tokens a text has; no text has as many as int32 cannot hold."""
+    return (values >= 1) & (values == np.floor(values)) & (values < 2**31)
+
+
+def _possible_likelihoods(values: np.ndarray) -> np.ndarray:
+    """Which of the numbers may be a text's negative log-likelihood: the probability of tokens is at most 1."""
+    return np.isfinite(values) & (values >= 0)
 
 
 @contextmanager

@@ -9,6 +9,10 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 import torch
 
+from layeratlas.layers import is_layer
+
+COUNTS = ("tokens", "nll", "nll_tokens")
+
 
 class Columns:
     """The columns of such a table that hold lists of numbers with a fraction, all of one length, and those of single numbers.
@@ -25,6 +29,7 @@ class Columns:
         schema = self.tables[0].schema
         lists = [field for field in schema if _is_list(field.type) and pa.types.is_floating(field.type.value_type)]
         single = [field for field in schema if pa.types.is_integer(field.type) or pa.types.is_floating(field.type)]
+        self._require_numbers(schema, lists, single)
         self.types = {field.name: field.type.value_type for field in lists} | {field.name: field.type for field in single}
         self.shapes: dict[str, tuple[int, ...]] = {field.name: (self.rows, self._width(field.name)) for field in lists}
         self.shapes |= {field.name: (self.rows,) for field in single}
@@ -40,6 +45,15 @@ class Columns:
                 raise ValueError(f"{name} has empty cells")
             parts.append(torch.from_numpy(values.to_numpy(zero_copy_only=False).copy()))
         return torch.cat(parts).reshape(self.shapes[name])
+
+    @staticmethod
+    def _require_numbers(schema: pa.Schema, lists: Sequence[pa.Field], single: Sequence[pa.Field]) -> None:
+        """Raises ValueError where the column of a layer or of a count is none of the arrays, and would be passed over."""
+        for field in schema:
+            if is_layer(field.name) and field not in lists:
+                raise ValueError(f"{field.name} holds {field.type}; expected lists of numbers with a fraction")
+            if field.name in COUNTS and field not in single:
+                raise ValueError(f"{field.name} holds {field.type}; expected numbers")
 
     def _width(self, name: str) -> int:
         match sorted({str(width) for column in self._chunks(name) for width in _lengths(column)}):
