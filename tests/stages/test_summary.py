@@ -1,5 +1,6 @@
 """Summaries of sweeps written by hand: tables, corrected tests, pictures, and what is missing."""
 
+import json
 import time
 from itertools import combinations
 
@@ -436,3 +437,18 @@ def test_where_no_run_has_a_headline_the_table_shows_that_its_value_is_lacking()
     shown = headline(pd.DataFrame([row, row]))
     assert shown.columns.tolist() == ["test_family", "side_a", "side_b", "headline", "value"]
     assert shown["value"].isna().all()
+
+
+def test_of_runs_without_a_headline_the_log_shows_no_empty_tables(tmp_path, caplog):
+    caplog.set_level("INFO")
+    sweep = tmp_path / "sweep"
+    sweep.mkdir()
+    write_jobs(sweep, [Job(0, [], "0")])
+    write_run(sweep / "0", *PAIRS[0])
+    result = json.loads((sweep / "0" / "result.json").read_text())
+    result.pop("checksums")
+    result["headline"] |= dict.fromkeys(("value", "ci_low", "ci_high", "p"))
+    writing.write_result(sweep / "0", result, [file for file in (sweep / "0").iterdir() if file.name != "result.json"])
+    summarize([sweep], sweep)
+    assert "none of them has a headline" in caplog.text
+    assert "side_a" not in caplog.text

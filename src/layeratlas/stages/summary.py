@@ -79,6 +79,9 @@ def summarize(
 def _log(headlines: pd.DataFrame) -> None:
     """The first rows of the headlines, family by family."""
     logger.info("summary of %d runs", len(headlines))
+    if headlines["value"].isna().all():
+        logger.info("none of them has a headline; the last lines of each say why")
+        return
     for family, rows in headlines.head(_SHOWN).groupby("test_family", sort=False):
         logger.info("tests     %s\n%s", family, rows.drop(columns="test_family").to_string(index=False))
 
