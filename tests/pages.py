@@ -1,4 +1,4 @@
-"""The README.md of every folder, taken apart: what they link to, name and tell to type."""
+"""The README.md of every folder, and the page of findings, taken apart: what they link to, name and tell to type."""
 
 import re
 from collections.abc import Iterator
@@ -6,7 +6,11 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted(page for part in ("conf", "src", "tests") for page in (ROOT / part).rglob("README.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted(page for part in ("conf", "src", "tests") for page in (ROOT / part).rglob("README.md")),
+    ROOT / "conf" / "experiment" / "FINDINGS.md",
+]
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

@@ -1,10 +1,13 @@
-"""Write the result files that pages take their numbers from: `uv run tests/claims/make.py [NAME ...]`, all without a name."""
+"""Write the result files that pages take their numbers from, and the page of findings from them (findings.py).
+
+`uv run tests/claims/make.py [NAME ...]`, all files without a name.
+"""
 
 import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,6 +29,7 @@ def of_default(run: Run) -> dict[str, Any]:
     swap = run.result["statistics"]["diagonal"]["swap"]
     blocks = {side: len(run.result[side]["layers"]) for side in "ab"}
     margin = {key: swap["margin"][key] for key in ("value", "ci_low", "ci_high")}
+    margin["p"] = swap["margin"]["p"]
     return {"n": run.result["dataset"]["n"], "blocks": blocks, "own_share": swap["own_share"], "margin": margin}
 
 
@@ -47,7 +51,15 @@ def of_alignment(run: Run) -> dict[str, Any]:
     others = {name: one["p"] for name, one in found.items() if isinstance(one, dict) and "cka" not in name}
     blocks = [layer for layer in run.result["a"]["layers"] if layer.startswith("block")]
     first = _number(run.result["statistics"]["alignment"]["retrieval_at_1"]["first_layer"])
+    found["curve"] = _curve(run.table("alignment").query("statistic == 'retrieval_at_1'"))
     return found | {"smallest_p_but_cka": min(others.values()), "first_block": first, "blocks": len(blocks)}
+
+
+def _curve(rows: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """By the number of each block; the other layers have no depth."""
+    of_blocks = rows[rows["depth"].notna()]
+    kept = of_blocks[["value", "ci_low", "ci_high", "chance"]].to_dict("records")
+    return {str(_number(layer)): row for layer, row in zip(of_blocks["layer"], kept, strict=True)}
 
 
 def _number(layer: str) -> int:
@@ -56,17 +68,30 @@ def _number(layer: str) -> int:
 
 
 def of_subspace(run: Run) -> dict[str, Any]:
-    """Means over blocks, by statistic and removal; of the probe also beside random directions of the same rank."""
+    """Means over blocks, by statistic and removal, and how far each lies beyond random directions of the same rank."""
     said = run.result["statistics"]["subspace"]
-    probe, transfer = said["language_probe"]["removals"], said["transfer"]["a_to_b"]
     n = run.result["dataset"]["n"]
     return {
-        **{"n": n, "half": n // 2, "width": run.result["a"]["width"], "chance_of_transfer": said["transfer"]["chance"]},
-        "language_probe": {removal: row["value"] for removal, row in probe.items()}
-        | {"random": probe["least_squares_1"]["control"]},
-        "retrieval_at_1": {removal: row["value"] for removal, row in said["retrieval_at_1"]["removals"].items()},
-        "transfer": {removal: row["value"] for removal, row in transfer.items()},
+        **{"n": n, "half": n // 2, "width": run.result["a"]["width"]},
+        **{f"chance_of_{name}": said[name]["chance"] for name in ("language_probe", "retrieval_at_1", "transfer")},
+        "language_probe": _removals(said["language_probe"]["removals"]),
+        "retrieval_at_1": _removals(said["retrieval_at_1"]["removals"]),
+        "transfer": _removals(said["transfer"]["a_to_b"]),
     }
+
+
+def _removals(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for removal, row in rows.items():
+        found[removal] = _interval(row)
+        if row["control"] is not None:
+            of_random = {"value": "beyond_control", "ci_low": "beyond_control_ci_low", "ci_high": "beyond_control_ci_high"}
+            found[removal] |= {"random": row["control"], "beyond_random": {key: row[of] for key, of in of_random.items()}}
+    return found
+
+
+def _interval(row: Mapping[str, Any]) -> dict[str, float]:
+    return {key: row[key] for key in ("value", "ci_low", "ci_high")}
 
 
 def of_joint(folder: Path) -> dict[str, Any]:
@@ -87,6 +112,71 @@ def of_joint(folder: Path) -> dict[str, Any]:
     return found
 
 
+def of_controls(folder: Path) -> dict[str, Any]:
+    """Of a sweep over controls: each one's swap margin, and that of the texts minus its own; no p is corrected."""
+    runs = layeratlas.read_sweep(folder)
+    margins: dict[str, Any] = {}
+    for run in runs:
+        margin = run.result["statistics"]["diagonal"]["swap"]["margin"]
+        margins[run.result["dataset"]["control"] or "none"] = _interval(margin) | {"p": margin["p"]}
+    table = pd.read_parquet(folder / "tables" / "controls.parquet").query("statistic == 'swap_margin' and depth.isna()")
+    table = table.rename(columns={"difference": "value"}).set_index("control")
+    differences = table[["value", "ci_low", "ci_high", "p"]].to_dict("index")
+    return {"n": runs[0].result["dataset"]["n"], "margins": margins, "differences": differences}
+
+
+def of_exam(folder: Path) -> dict[str, Any]:
+    """Of the sweep of tasks and languages: the size of both factors, matrices as they are and without their depth trend."""
+    effects = json.loads((folder / "studies.json").read_text(encoding="utf-8"))["conditions"]["numbers"]["effects"]
+    found: dict[str, Any] = {"n": layeratlas.read_sweep(folder)[0].result["dataset"]["n"]}
+    for said, of in effects.items():
+        name = "without_trend" if "trend removed" in said else "as_they_are"
+        found[name] = {factor.replace(" - ", "_minus_"): numbers for factor, numbers in of.items()}
+    return found
+
+
+def of_redundancy(folder: Path) -> dict[str, Any]:
+    """Of the sweep that skips each block: agreement of each order with the cost, and what the blocks cost, in nats a token."""
+    tables = {name: pd.read_parquet(folder / "tables" / f"{name}.parquet") for name in ("redundancy", "redundancy_agreement")}
+    kept = ["value", "ci_low", "ci_high", "random_low", "random_high"]
+    agreement = tables["redundancy_agreement"].set_index("order")[kept].to_dict("index")
+    blocks = tables["redundancy"].set_index("block")[["with_input", "value", "ci_low", "ci_high"]]
+    return {
+        **{"n": layeratlas.read_sweep(folder)[0].result["dataset"]["n"], "number_of_blocks": len(blocks)},
+        **{"cheapest": str(blocks["value"].idxmin()), "dearest": str(blocks["value"].idxmax())},
+        "agreement": {
+            order.replace(" - ", "_minus_"): {key: value for key, value in row.items() if pd.notna(value)}
+            for order, row in agreement.items()
+        },
+        "blocks": {str(block): row for block, row in blocks.to_dict("index").items()},
+    }
+
+
+def of_interventions(folder: Path) -> dict[str, Any]:
+    """Of the sweep that erases a language's direction: costs in nats a token, beside the dearest of the random directions.
+
+    `rank` and `energy` name the two kinds of random directions: of the edit's rank, and of the edit's energy.
+    """
+    costs, pooled, thirds = (
+        pd.read_parquet(folder / "tables" / f"interventions{part}.parquet") for part in ("", "_pooled", "_depths")
+    )
+    found: dict[str, Any] = {key: int(pooled[key].iloc[0]) for key in ("places", "draws")} | {"n": int(costs["items"].iloc[0])}
+    for language, rows in costs.groupby("language"):
+        of = pooled[pooled["language"] == language].set_index("against")
+        against = {
+            kind: {"value": of["of_draws"][name], "p": of["p"][name]} for kind, name in (("rank", "size"), ("energy", "energy"))
+        }
+        found[str(language)] = {"value": of["value"]["size"], **against, "thirds": {}, "blocks": {}}
+        for _, third in thirds[thirds["language"] == language].iterrows():
+            of_random = {"rank": third["of_draws"], "energy": third["energy_of_draws"]}
+            found[str(language)]["thirds"][third["third"].split()[0]] = _interval(third) | of_random
+        for block, at in rows.groupby("blocks"):
+            dearest = at[at["is_control"]].groupby("matched")["value"].max()
+            own = at[~at["is_control"]].iloc[0]
+            found[str(language)]["blocks"][str(block)] = _interval(own) | {kind: float(dearest[kind]) for kind in against}
+    return found
+
+
 _JOINT = [
     *("-m", "model@model_a=smollm2-135m-instruct,gemma3-270m", "model@model_b=smollm2-135m-instruct,gemma3-270m"),
     *("language@language_a=en,de", "language@language_b=en,de", "dataset=parallel", "metric=cka_linear_debiased", "analysis=[]"),
@@ -101,7 +191,13 @@ MADE: dict[str, tuple[list[str], Callable[[Any], dict[str, Any]]]] = {
     },
     "subspace": ([*_GERMAN, "analysis=[subspace]"], of_subspace),
     "joint": (_JOINT, of_joint),
+    "controls": (["-m", "experiment=text_against_controls"], of_controls),
+    "exam": (["-m", "experiment=tasks_and_languages_bundled", "metric=cka_linear_debiased"], of_exam),
+    "redundancy": (["-m", "experiment=redundancy_bundled"], of_redundancy),
+    "interventions": (["-m", "experiment=interventions_bundled"], of_interventions),
 }
+# What has to be run before.
+BEFORE = {"interventions": ["experiment=edits_bundled"]}
 
 
 def made(name: str, folder: Path) -> dict[str, Any]:
@@ -109,16 +205,22 @@ def made(name: str, folder: Path) -> dict[str, Any]:
     arguments, extract = MADE[name]
     place, swept = folder / name, "-m" in arguments
     if not (place / ("studies.json" if swept else "result.json")).is_file():
-        more = ["report.enabled=false", f"hydra.{'sweep' if swept else 'run'}.dir={place}"]
-        subprocess.run([sys.executable, ROOT / "src" / "run.py", *arguments, *more], cwd=ROOT, check=True)
+        if name in BEFORE:
+            _run(*BEFORE[name])
+        _run(*arguments, f"hydra.{'sweep' if swept else 'run'}.dir={place}")
     values = extract(place if swept else layeratlas.read_run(place))
     return {"command": " ".join(["uv run src/run.py", *arguments]), "values": values}
+
+
+def _run(*arguments: str) -> None:
+    subprocess.run([sys.executable, ROOT / "src" / "run.py", *arguments, "report.enabled=false"], cwd=ROOT, check=True)
 
 
 def main(names: Sequence[str], folder: Path) -> None:
     for name in names or MADE:
         text = json.dumps(made(name, folder), indent=1) + "\n"
         (FOLDER / f"{name}.json").write_text(text, encoding="utf-8")
+    subprocess.run([sys.executable, FOLDER / "findings.py"], cwd=ROOT, check=True)
 
 
 if __name__ == "__main__":

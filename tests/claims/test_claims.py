@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from claims.claims import ROOT, Claim, claims, flowing, registry, says, uncovered, value_of
+from claims.claims import FOLDER, ROOT, Claim, claims, flowing, registry, says, uncovered, value_of
 from claims.make import MADE, made
 
 CLAIMS = claims()
@@ -27,6 +27,10 @@ def test_a_text_that_is_no_claim_stands_on_its_page(page):
     assert [text for text in registry()["definitions"][page] if " ".join(text.split()) not in flowing(page)] == []
 
 
+def test_the_nightly_run_makes_every_result_file():
+    assert {file.stem for file in FOLDER.glob("*.json")} == set(MADE)
+
+
 def test_each_result_file_names_the_command_that_makes_it():
     for name, (arguments, _) in MADE.items():
         held = json.loads((ROOT / "tests" / "claims" / f"{name}.json").read_text(encoding="utf-8"))
@@ -47,6 +51,17 @@ def test_a_number_that_nobody_claims_is_seen(monkeypatch, tmp_path):
     )
     monkeypatch.setattr("claims.claims.ROOT", tmp_path)
     assert [place.split(" in ")[0] for place in uncovered("PAGE.md")] == [".37"]
+
+
+def test_what_a_command_needs_is_run_before_it(monkeypatch, tmp_path):
+    ran: list[list[str]] = []
+    monkeypatch.setattr("claims.make.subprocess.run", lambda command, **_: ran.append(command))
+    monkeypatch.setitem(MADE, "interventions", (MADE["interventions"][0], lambda folder: {"folder": str(folder)}))
+    assert made("interventions", tmp_path)["values"] == {"folder": str(tmp_path / "interventions")}
+    assert [command[2:4] for command in ran] == [
+        ["experiment=edits_bundled", "report.enabled=false"],
+        ["-m", "experiment=interventions_bundled"],
+    ]
 
 
 @pytest.mark.nightly
