@@ -51,6 +51,17 @@ def refused(command, capfd, *arguments, **options) -> str:
         (["language@language_a=eng"], "language: there is no 'eng'; did you mean 'en'?; available are am, ar,"),
         (["language=de"], "there is no option 'language'; did you mean language@language_a or language@language_b?; --help lists"),
         (["dataset.pth=x"], "there is no option 'dataset.pth'; did you mean 'dataset.path'?; --help lists what can be set"),
+        (["metrik=cka"], "there is no option 'metrik'; did you mean 'metric'?; --help lists"),
+        (["languge=de"], "there is no option 'languge'; did you mean language@language_a or language@language_b?; --help"),
+        (["n=10"], "there is no option 'n'; did you mean 'dataset.n'?; --help"),
+        (
+            ["model@model_a=/a/folder"],
+            "model: there is no '/a/folder'; a model of a folder or a hub is given as model@model_a=gpt2",
+        ),
+        (
+            ["model_a=/a/folder"],
+            "model_a: expected a file of conf/model, chosen as model@model_a=NAME; got '/a/folder'; a model of",
+        ),
         (["pooling=span"], "pooling=span: 40 of 40 texts of side a have no marked span, such as "),
         (["+pooling.nonsense=3"], "pooling.nonsense: last_content has no such option"),
         (["metric=null"], "metric=null: a group takes the name of one of its files"),

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from layeratlas.errors import ConfigError
-from layeratlas.options import meant
+from layeratlas.stages.suggestions import for_file, for_key
 
 _TEXT = re.compile(r"(^|[._])(path|id|revision|mirror|adapter|dir|entry|names)$|@|^(dataset|metric|pooling)$")
 _SEVERAL = re.compile(r"\w*_dir$|^matrices\.(path|names)$")  # sweep_dir=[A,B]
@@ -125,11 +125,13 @@ def refusal(error: BaseException, config_dir: str, arguments: Sequence[str]) -> 
     """Hydra's refusal in one line, with what there is and what was probably meant."""
     text = " ".join(str(error).split())
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, name = error.missing_cfg_file.rpartition("/")
-        known = sorted(error.options or (file.stem for file in (Path(config_dir) / group).glob("*.yaml")))
-        return f"{group}: there is no {name!r}{meant(name, known)}; available are {', '.join(known) or 'none'}"
+        key, group, name = _asked(error.missing_cfg_file, arguments)
+        folder = Path(config_dir) / group
+        known = sorted(error.options or (file.stem for file in folder.glob("*.yaml")))
+        hint = for_file(key, group, name, known, folder)
+        return f"{group}: there is no {name!r}{hint}; available are {', '.join(known) or 'none'}"
     if unknown := re.match(r"Could not override '([\w.@/-]+)'", text):
-        return f"there is no option {unknown[1]!r}{_close(unknown[1], _keys(config_dir, arguments))}; --help lists what can be set"
+        return f"there is no option {unknown[1]!r}{for_key(unknown[1], _keys(config_dir, arguments))}; --help lists what can be set"
     if several := re.match(r"Ambiguous value for argument '(.*?)' 1\.", text):
         return f"{several[1]}: several values are a sweep, which needs -m; a list is written [..], a text with commas \"'..'\""
     if isinstance(error, OverrideParseException):
@@ -142,10 +144,15 @@ def refusal(error: BaseException, config_dir: str, arguments: Sequence[str]) -> 
     return text or type(error).__name__
 
 
-def _close(typed: str, known: Sequence[str]) -> str:
-    """Of a group that both sides have, each side's; else what resembles it."""
-    sides = [key for key in known if key.startswith(f"{typed}@")]
-    return f"; did you mean {' or '.join(sides)}?" if sides else meant(typed, known)
+def _asked(file: str, arguments: Sequence[str]) -> tuple[str, str, str]:
+    """The key, the group and the name by which a file was asked for: a name that is a path has slashes of its own."""
+    for argument in arguments:
+        key, _, value = argument.lstrip("+").partition("=")
+        group = key.partition("@")[0]
+        if any(f"{group}/{name}" == file for name in value.strip("'\"").split(",")):
+            return key, group, file.removeprefix(f"{group}/")
+    group, _, name = file.rpartition("/")
+    return group, group, name
 
 
 def _keys(config_dir: str, arguments: Sequence[str]) -> list[str]:

@@ -102,7 +102,8 @@ def _require_chosen(node: Any, where: str) -> dict[str, Any]:
     if not isinstance(node, dict):
         group = re.split("[._]", where)[0]
         choice = f"{group}@{where}" if "_" in where else group
-        raise ConfigError(f"{where}: expected a file of conf/{group}, chosen as {choice}=NAME; got {shown(node)}")
+        by_id = f"; a model of a folder or a hub is given as {where}.id={node}" if group == "model" and "/" in str(node) else ""
+        raise ConfigError(f"{where}: expected a file of conf/{group}, chosen as {choice}=NAME; got {shown(node)}{by_id}")
     return node
 
 
