@@ -71,7 +71,9 @@ def value_of(source: str) -> float:
 
 
 def says(printed: str, value: float) -> bool:
-    """Whether a number is the value, rounded to as many digits as it is printed with."""
+    """Whether a number is the value, rounded to as many digits as it is printed with; one after `<` is larger than the value."""
+    if printed.startswith("<"):
+        return value < float(printed[1:])
     digits = printed.replace(",", "").replace("%", "").strip()
     scale = 100 if "%" in printed else 1
     decimals = len(digits.partition(".")[2])

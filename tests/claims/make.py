@@ -144,6 +144,7 @@ def of_redundancy(folder: Path) -> dict[str, Any]:
     return {
         **{"n": layeratlas.read_sweep(folder)[0].result["dataset"]["n"], "number_of_blocks": len(blocks)},
         **{"cheapest": str(blocks["value"].idxmin()), "dearest": str(blocks["value"].idxmax())},
+        "most_alike": str(blocks["with_input"].idxmax()),
         "agreement": {
             order.replace(" - ", "_minus_"): {key: value for key, value in row.items() if pd.notna(value)}
             for order, row in agreement.items()
@@ -160,7 +161,8 @@ def of_interventions(folder: Path) -> dict[str, Any]:
     costs, pooled, thirds = (
         pd.read_parquet(folder / "tables" / f"interventions{part}.parquet") for part in ("", "_pooled", "_depths")
     )
-    found: dict[str, Any] = {key: int(pooled[key].iloc[0]) for key in ("places", "draws")} | {"n": int(costs["items"].iloc[0])}
+    found: dict[str, Any] = {key: int(pooled[key].iloc[0]) for key in ("places", "draws")}
+    found |= {"n": int(costs["items"].iloc[0]), "attainable_p": float(costs["attainable_p"].min())}
     for language, rows in costs.groupby("language"):
         of = pooled[pooled["language"] == language].set_index("against")
         against = {

@@ -39,7 +39,10 @@ def test_each_result_file_names_the_command_that_makes_it():
 
 @pytest.mark.parametrize(
     ("printed", "value", "holds"),
-    [(".455", 0.4549, True), (".455", 0.4561, False), ("54 %", 0.5432, True), ("54 %", 0.55, False), ("-.044", -0.0441, True)],
+    [
+        *[(".455", 0.4549, True), (".455", 0.4561, False), ("54 %", 0.5432, True), ("54 %", 0.55, False), ("-.044", -0.0441, True)],
+        *[("< .001", 0.0009, True), ("< .001", 0.0011, False)],
+    ],
 )
 def test_a_number_is_held_to_the_digits_that_it_is_printed_with(printed, value, holds):
     assert says(printed, value) == holds
