@@ -156,7 +156,8 @@ def of_redundancy(folder: Path) -> dict[str, Any]:
 def of_interventions(folder: Path) -> dict[str, Any]:
     """Of the sweep that erases a language's direction: costs in nats a token, beside the dearest of the random directions.
 
-    `rank` and `energy` name the two kinds of random directions: of the edit's rank, and of the edit's energy.
+    `rank` and `energy` name the two kinds of random directions: of the edit's rank, and of the edit's energy. `downstream`: how
+    far retrieval of translations changes at each later block, beside the largest fall with a random direction of the rank.
     """
     costs, pooled, thirds = (
         pd.read_parquet(folder / "tables" / f"interventions{part}.parquet") for part in ("", "_pooled", "_depths")
@@ -176,6 +177,15 @@ def of_interventions(folder: Path) -> dict[str, Any]:
             dearest = at[at["is_control"]].groupby("matched")["value"].max()
             own = at[~at["is_control"]].iloc[0]
             found[str(language)]["blocks"][str(block)] = _interval(own) | {kind: float(dearest[kind]) for kind in against}
+    later = pd.read_parquet(folder / "tables" / "interventions_downstream.parquet")
+    later = later[later["matched"].isna() & (later["statistic"] == "retrieval_at_1")]
+    found["downstream"] = {
+        str(block): {
+            row["layer"].removeprefix("block_"): {"fall": -row["change"], "largest_fall_of_draws": -row["draws_low"]}
+            for _, row in rows.iterrows()
+        }
+        for block, rows in later.groupby("blocks")
+    }
     return found
 
 
