@@ -67,6 +67,26 @@ def _number(layer: str) -> int:
     return int(re.sub(r"\D", "", layer))
 
 
+def of_neighbors(run: Run) -> dict[str, Any]:
+    """What the nearest texts at the best pair of blocks have in common; what groups of items and tokens account for."""
+    said = run.result["statistics"]
+    best = said["neighbors"]["best"]
+    shares = ("shared", "shared_chance", "small_p_share", "small_p_share_chance")
+    groups = run.table("influence").set_index("group")
+    largest = groups.loc[groups["swap_margin_change"].abs().idxmax()]
+    change = {key: float(largest[f"swap_margin_{key}"]) for key in ("change", "random", "random_sd")}
+    accounts = run.table("influence_accounts").query("account == 'the token that is read' and layer_a == 'block_1'")
+    return {
+        **{"k": said["neighbors"]["k"], "block_a": _number(best["layer_a"]), "block_b": _number(best["layer_b"])},
+        **{key: best[key] for key in shares},
+        **{"largest": change, "token_read": said["influence"]["accounts"]["the token that is read"]},
+        **{
+            "token_count": said["influence"]["accounts"]["token count"],
+            "token_read_at_first_block": float(accounts["share"].median()),
+        },
+    }
+
+
 def of_subspace(run: Run) -> dict[str, Any]:
     """Means over blocks, by statistic and removal, and how far each lies beyond random directions of the same rank."""
     said = run.result["statistics"]["subspace"]
@@ -196,6 +216,7 @@ _JOINT = [
 ]
 MADE: dict[str, tuple[list[str], Callable[[Any], dict[str, Any]]]] = {
     "default_run": ([], of_default),
+    "neighbors": (["analysis=[diagonal,neighbors,influence]"], of_neighbors),
     "alignment": ([*_GERMAN, "analysis=[alignment]"], of_alignment),
     **{
         f"alignment_of_{control}": ([*_GERMAN, "analysis=[alignment]", f"control={control}"], of_alignment)
