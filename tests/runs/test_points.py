@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from pages import ROOT, blocks
 
 from layeratlas.errors import ConfigError
 from layeratlas.runs.published_points import axis_with_language, over_layers, read_points
@@ -84,3 +85,20 @@ def test_a_page_without_points_is_refused(tmp_path):
         read_points(path)
     with pytest.raises(ConfigError, match=r"none\.html: cannot be read"):
         read_points(tmp_path / "none.html")
+
+
+def test_published_files_are_read_as_the_page_on_configuration_says(tmp_path, monkeypatch):
+    _, table, _ = page(tmp_path)
+    curve = [0.1, 0.9, 0.9, 0.9, 0.9, 0.9, 0.2, 0.2]
+    curves = {"base": {"fire": {"hi": curve}}, "tuned": {"fire": {"hi": [*[0.1] * 7, 0.9]}}}
+    (tmp_path / "curves.json").write_text(json.dumps({"curves": curves}), encoding="utf-8")
+    (code,) = [block for block in blocks(ROOT / "conf" / "README.md", "python") if "published" in block]
+    monkeypatch.chdir(tmp_path)
+    said: dict = {}
+    exec(code, said)
+    assert said["committed"].to_dict("records") == [{"concept": "fire", "language": "hi", "base": 1, "tuned": -1}]
+    assert said["failed"]["variant"].tolist() == ["tuned"]
+    assert said["peaks"].set_index("variant")["last"].to_dict() == {"base": 0.2, "tuned": 0.9}
+    assert len(said["points"]) == len(table)
+    assert said["distances"]["model"].tolist() == list(MODELS)
+    assert said["axes"]["model"].tolist() == [*MODELS, "all models"]
