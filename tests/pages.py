@@ -50,14 +50,27 @@ def commands(page: Path) -> Iterator[str]:
         yield from (part.strip() for part in command.split("&&") if re.match(r"\s*(uv|pip|layeratlas)\b", part))
 
 
-def users_own_files() -> dict[str, str]:
-    """The files that conf/README.md shows, each named in its first line."""
-    return dict(re.findall(r"```\w+\n# (mine/\S+)\n(.*?)```", text_of(ROOT / "conf" / "README.md"), re.DOTALL))
+CONF_PAGE = ROOT / "conf" / "README.md"
 
 
-def write_users_own_files(folder: Path, model: str) -> Path:
+def files_shown(page: Path, folder: str) -> dict[str, str]:
+    """The files below a folder that a page shows, each named in its first line."""
+    return dict(re.findall(rf"```\w+\n# ({folder}/\S+)\n(.*?)```", text_of(page), re.DOTALL))
+
+
+def moves(page: Path) -> list[tuple[str, str]]:
+    """Which of a user's own files becomes which of this repository, as a page's recipe says."""
+    return re.findall(r"`(mine/\S+)`(?: of that page)?\s+becomes\s+`(\S+)`", text_of(page))
+
+
+def users_own_files(page: Path = CONF_PAGE) -> dict[str, str]:
+    """The files of a user's own folder that a page shows."""
+    return files_shown(page, "mine")
+
+
+def write_users_own_files(folder: Path, model: str, page: Path = CONF_PAGE) -> Path:
     """The example's files with this model in place of its own; returns the folder for `--config-dir`."""
-    for name, content in users_own_files().items():
+    for name, content in users_own_files(page).items():
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content.replace("/a/folder/saved/with/save_pretrained", model), encoding="utf-8")
