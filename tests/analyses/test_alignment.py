@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from drawing import drawn_of_run, illegible
 from meeting_worlds import METRICS, World, alignment, inferring
 
 import layeratlas
@@ -327,3 +328,14 @@ def test_two_models_are_refused(command, tiny, capfd):
 def test_one_language_on_both_sides_is_refused(command, tiny, capfd, checkpoint_folder):
     assert command(*tiny, f"model_b.id={checkpoint_folder('llama')}", "analysis=[alignment]") == 2
     assert "analysis alignment compares two languages or two text fields" in capfd.readouterr().err
+
+
+@pytest.mark.pictures
+def test_its_charts_hold_what_it_found_and_its_picture_can_be_read_in_a_column(found, tmp_path):
+    charts, drawn = drawn_of_run(tmp_path / "run", "alignment", found)
+    for chart, (statistic, own) in zip(charts, found.table.groupby("statistic", sort=False), strict=False):
+        assert (chart["title"], chart["ticks"]) == (statistic, own["layer"].tolist())
+        np.testing.assert_array_equal(chart["series"][0]["y"], own["value"])
+    items = found.parts["items"] if "items" in found.parts else found.others["alignment_items"]
+    assert sum(charts[-1]["series"][0]["y"]) == items["id"].nunique()
+    assert illegible(drawn["alignment"]) == []

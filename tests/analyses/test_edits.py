@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from drawing import drawn_of_run, illegible
 from meeting_worlds import World, inferring
 from safetensors import safe_open
 
@@ -145,3 +146,12 @@ def test_a_run_leaves_files_that_say_which_model_they_are_of_and_a_run_of_other_
     assert command(*same, *edited, "analysis=[]", where=where) == 0
     said = layeratlas.read_run(tmp_path / "second").result["a"]["edit"]
     assert (said["what"], said["rank"], said["matched"], said["fitted_on_items"]) == ("random_directions_1_draw_2", 1, "rank", 20)
+
+
+@pytest.mark.pictures
+def test_its_picture_has_a_line_for_each_edit_and_can_be_read_in_a_column(found, tmp_path):
+    charts, drawn = drawn_of_run(tmp_path / "run", "edits", found)
+    assert charts == []
+    own = found.table[found.table["matched"].isna()]
+    assert len(drawn["edits"].axes[0].lines) == own["edit"].nunique()
+    assert illegible(drawn["edits"]) == []

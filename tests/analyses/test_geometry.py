@@ -5,6 +5,7 @@ import pytest
 import skdim
 import torch
 from comparing import comparison_of
+from drawing import drawn_of_run, illegible
 from scipy import stats
 from scipy.spatial.distance import pdist
 
@@ -247,3 +248,13 @@ def test_a_side_that_is_the_other_is_measured_once(a, monkeypatch):
 def test_a_layer_that_cannot_be_measured_is_named(a):
     with pytest.raises(ValueError, match=r"^side a, embed: top dimensions: expected 1 to 6, the width of the layer; got 7$"):
         Geometry(top_dimensions=7)(comparison(a, a))
+
+
+@pytest.mark.pictures
+def test_its_charts_hold_what_it_found_and_its_picture_can_be_read_in_a_column(a, tmp_path):
+    found = Geometry(top_dimensions=2)(comparison(a, Activations({"block_1": gaussian(30, 4, 5)}, 1)))
+    charts, drawn = drawn_of_run(tmp_path / "run", "geometry", found)
+    assert [chart["title"] for chart in charts] == [measure.__name__.replace("_", " ") for measure in MEASURES]
+    for chart, measure in zip(charts, MEASURES, strict=True):
+        assert [y for one in chart["series"] for y in one["y"]] == found.table[measure.__name__].tolist()
+    assert illegible(drawn["geometry"]) == []

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from comparing import comparison_of, inference
+from drawing import drawn_of_run, illegible
 
 from layeratlas.affinity.matrix import compare
 from layeratlas.affinity.signatures import Signer
@@ -180,3 +181,12 @@ def test_a_statistic_that_all_items_carry_alike_changes_by_nothing():
 def test_too_few_items_to_leave_any_out_are_refused():
     with pytest.raises(ConfigError, match=r"mutual_knn needs at least 11 items, and up to half are left out; got dataset.n=20"):
         ASKED.require(MutualKNN(k=10), 20)
+
+
+@pytest.mark.pictures
+def test_its_charts_hold_what_it_found_and_its_picture_can_be_read_in_a_column(tmp_path):
+    found = ASKED(comparison(*sides(drawn(1)), CKALinearDebiased(), group=["x", "y", "z"] * (N // 3)))
+    charts, pictures = drawn_of_run(tmp_path / "run", "influence", found, n=N)
+    assert charts[0]["ticks"] == found.table["group"].tolist()
+    assert charts[0]["series"][0]["y"] in (found.table[column].tolist() for column in found.table if str(column).endswith("change"))
+    assert illegible(pictures["influence"]) == []

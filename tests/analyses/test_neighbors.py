@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from comparing import comparison_of
+from drawing import drawn_of_run, illegible
 from scipy import stats
 
 from layeratlas.affinity.matrix import compare
@@ -140,3 +141,13 @@ def test_a_text_that_is_near_all_others_is_a_hub():
     hub = Activations({"block_1": torch.cat([x, x.mean(dim=0, keepdim=True) + 0.3 * x[:1]])}, 1)
     other = Activations({"block_1": torch.randn(61, 40, generator=torch.Generator().manual_seed(4))}, 1)
     assert asked(hub, other).table["hubness_a"].iloc[0] > flat
+
+
+@pytest.mark.pictures
+def test_its_charts_hold_what_it_found_and_its_pictures_can_be_read_in_a_column(tmp_path):
+    found = asked(side(0, shared=1.0), side(1, shared=1.0))
+    charts, drawn = drawn_of_run(tmp_path / "run", "neighbors", found)
+    assert charts[0]["series"][0]["y"] == found.table["shared"].tolist()
+    assert charts[0]["series"][1]["y"] == found.table["shared_chance"].tolist()
+    assert [one["y"] for one in charts[3]["series"]] == [found.table[f"hubness_{name}"].tolist() for name in "ab"]
+    assert {name: illegible(figure) for name, figure in drawn.items()} == {"neighbors": [], "neighbors_texts": []}

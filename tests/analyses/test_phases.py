@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from comparing import ENGLISH, OFF
+from drawing import drawn_of_run, illegible
 from phase_worlds import LABELS, world
 from phase_worlds import vectors as vectors_of
 
@@ -262,3 +263,14 @@ def test_the_published_pooling_is_named_where_it_is_another_and_where_it_skips_a
 
 def test_the_analysis_says_what_it_needs():
     assert {key: getattr(ASKED.needs, key) for key in LINE} == LINE
+
+
+@pytest.mark.pictures
+def test_its_charts_hold_what_it_found_and_its_picture_can_be_read_in_a_column(planted, tmp_path):
+    (published, sound), drawn = drawn_of_run(tmp_path / "run", "phases", planted, layers=(BLOCKS, BLOCKS))
+    rows = planted.table.query("statistic == 'centroid_asymmetry' and preference == 'per_token'")
+    assert published["series"][0]["y"] == rows.query("estimator == 'published'")["r"].tolist()
+    assert published["ticks"] == planted.numbers["published"]["layers"]
+    within = rows.query("estimator == 'within' and depth == depth")
+    assert sound["series"][1]["y"] == within["r"].tolist()
+    assert illegible(drawn["phases"]) == []

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from comparing import comparison_of
+from drawing import drawn_of_run, illegible
 
 from layeratlas.affinity.matrix import compare
 from layeratlas.affinity.signatures import Signer
@@ -196,3 +197,15 @@ def test_mantel_p_is_uniform_for_unrelated_exchangeable_layers():
 def test_matrices_of_other_shapes_are_refused():
     with pytest.raises(ValueError, match=r"cannot be compared cell by cell; got \(12, 9\) and \(9, 12\)"):
         correlate(smooth(0), smooth(0).T, draws=1, rng=np.random.default_rng(0))
+
+
+@pytest.mark.pictures
+@pytest.mark.parametrize("metric", [MutualKNN(k=5), CKALinear()], ids=lambda metric: metric.name)
+def test_its_charts_hold_what_it_found_and_its_picture_can_be_read_in_a_column(metric, tmp_path):
+    found = asked(metric)
+    charts, drawn = drawn_of_run(tmp_path / "run", "stability", found, layers=(5, 5))
+    for chart, varied in zip(charts, ("n", "k"), strict=False):
+        rows = found.table[found.table["varied"] == varied].sort_values(varied)
+        assert (chart["series"][0]["x"], chart["series"][0]["y"]) == (rows[varied].tolist(), rows["mean_affinity"].tolist())
+    assert len(charts) == (2 if metric.name == "mutual_knn" else 1)
+    assert illegible(drawn["stability"]) == []

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from drawing import drawn_of_run, illegible
 from meeting_worlds import World, inferring
 from safetensors import safe_open
 from subspace_worlds import METRICS, REMOVALS, small, subspace
@@ -348,3 +349,12 @@ def test_what_the_config_asks_for_that_is_no_removal_or_no_metric_of_pairs_is_re
 def test_two_models_are_refused(command, tiny, capfd):
     assert command(*tiny, "language@language_b=de", "analysis=[subspace]") == 2
     assert "analysis subspace compares vectors of one space" in capfd.readouterr().err
+
+
+@pytest.mark.pictures
+def test_its_charts_hold_what_it_found_and_its_picture_can_be_read_in_a_column(found, tmp_path):
+    charts, drawn = drawn_of_run(tmp_path / "run", "subspace", found)
+    for chart, (statistic, own) in zip(charts, found.table.groupby("statistic", sort=False), strict=False):
+        assert chart["title"] == statistic
+        np.testing.assert_array_equal(chart["series"][0]["y"], own[own["removal"] == "none"]["value"])
+    assert illegible(drawn["subspace"]) == []

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.text import Text
+from drawing import SMALLEST, smallest_print
 from pages_by_hand import influence_tables, neighbors_tables, paged_run, with_tables
 
 import layeratlas
@@ -68,6 +68,13 @@ def test_halves_are_no_part_of_the_curve_over_fewer_items(run_with, absent):
     table = pd.DataFrame(rows).drop(columns=absent)
     (chart,) = [chart.plain() for chart in stability.charts(run_with("stability", table))]
     assert chart["series"][0]["x"] == [20, 40]
+
+
+def test_a_logarithmic_axis_has_no_place_for_0():
+    curve = Series("s", [0, 1], [1.0, 2.0], low=[-0.5, 1.5], high=[2.0, 2.5])
+    assert Chart("cost", "block", "nats", [curve], logarithmic=True).plain()["logarithmic"]
+    with pytest.raises(ValueError, match="cost: a logarithmic axis has no place for values of 0 or below"):
+        Chart("cost", "block", "nats", [Series("s", [0, 1], [0.0, 2.0])], logarithmic=True).plain()
 
 
 def test_a_run_without_a_swap_margin_has_no_chart_of_it(tmp_path):
@@ -142,16 +149,6 @@ def test_a_run_without_a_swap_margin_shows_the_mean_of_its_cells_without_each_gr
     (only,) = influence.charts(run)
     assert "mean affinity" in only.title
     influence.influence_figure(run).canvas.draw()
-
-
-COLUMN = 8 / 2.54  # inches of a paper's column
-SMALLEST = 4.2  # points that can be read on paper
-
-
-def smallest_print(figure) -> float:
-    """Points of the smallest words of a figure once it is as wide as a column."""
-    sizes = [text.get_fontsize() for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
-    return min(sizes) * min(1.0, COLUMN / figure.get_figwidth())
 
 
 @pytest.mark.parametrize("shape", [(6, 4), (30, 18), (80, 80), (80, 12)])

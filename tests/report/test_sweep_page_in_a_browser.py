@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from pages_by_hand import OUTPUTS, large_sweep, with_items
 
-from layeratlas.report.page.sweep_page import write_sweep_page
+from layeratlas.report.page.sweep_page import Answer, write_sweep_page
 from layeratlas.studies import sweep_of
 
 pytestmark = pytest.mark.browser
@@ -160,3 +160,42 @@ def test_a_person_can_look_at_the_page(width, opened, page_of):
         page.wait_for_selector(CURVES)
         page.screenshot(path=OUTPUTS / f"report-sweep-{width}.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+COSTS = {"model": "ant", "dataset": "texts", "language": "en", "control": "", "metric": "rsa"}
+
+
+def costs(low: float) -> pd.DataFrame:
+    """Of five blocks, powers of ten of each other; `low`: lower end of the interval of the cheapest."""
+    value = [0.1, 1.0, 10.0, 0.1, 0.1]
+    rows = {"block": range(1, 6), "depth": 0.2, "with_input": [0.1, 0.3, 0.5, 0.7, 0.9], "value": value, "saturated": None}
+    ends = {"ci_low": [low, 0.9, 9.0, 0.09, 0.09], "ci_high": [0.2, 1.1, 11.0, 0.2, 0.2]}
+    return pd.DataFrame({**rows, **ends, **COSTS})
+
+
+@pytest.mark.parametrize("low", [0.05, -0.5])
+def test_costs_of_many_sizes_stand_at_equal_ratios_and_an_interval_that_reaches_0_at_the_foot(opened, tmp_path, low):
+    agreed = {"order": ["similarity", "last_first", "similarity - last_first"], "value": 0.1, "ci_low": 0.0, "ci_high": 0.2}
+    orders = {"order": "similarity", "removed": [1, 2], "sum_of_costs": [0.1, 1.1], "measured": [0.1, None]}
+    tables = {
+        "redundancy": costs(low),
+        "redundancy_orders": pd.DataFrame({**orders, **COSTS}),
+        "redundancy_agreement": pd.DataFrame({**agreed, "random_low": -0.5, "random_high": 0.5, **COSTS}),
+    }
+    answer = Answer(tables, {"sentences": [], "numbers": {}, "warnings": []})
+    runs = large_sweep(tmp_path, 2, 3)
+    with opened(write_sweep_page(sweep_of(runs), {"redundancy": answer}, {}, tmp_path)) as page:
+        page.locator("[data-charts=redundancy]").scroll_into_view_if_needed()
+        page.wait_for_selector("[data-charts=redundancy] svg circle")
+        chart = page.locator("[data-charts=redundancy] svg[role=application]").first
+        heights = [float(circle.get_attribute("cy")) for circle in chart.locator("circle").all()]
+        assert heights[0] - heights[1] == pytest.approx(heights[1] - heights[2], abs=0.01)
+        names = chart.locator("text").all_text_contents()
+        assert {"0.1", "1", "10"} <= set(names)
+        assert "0" not in names
+        foot = float(chart.locator("line.whisker").first.get_attribute("y1"))
+        assert np.isfinite(foot)
+        assert (foot > heights[0] + 20) if low > 0 else (foot == pytest.approx(212))
+        chart.focus()
+        page.keyboard.press("ArrowRight")
+        assert f"cost 0.100 ({three(low)} to 0.200)" in page.inner_text("[data-charts=redundancy] .said >> nth=0").replace("−", "-")

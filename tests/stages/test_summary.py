@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from drawing import illegible
 from scipy import stats
 from sweeps_by_hand import PAIRS, banded, write_run
 
@@ -87,7 +88,7 @@ def of_languages(languages_sweep):
 
 
 @pytest.fixture
-def undrawn(monkeypatch):
+def without_pictures(monkeypatch):
     """Pictures take most of a summary's time."""
     monkeypatch.setattr("layeratlas.report.sweep_again.draw_condition", lambda *arguments: None)
 
@@ -128,7 +129,7 @@ def test_the_headlines_are_a_table_of_twelve_columns_at_most(languages_sweep, of
     assert list(told) == [column for column in HEADLINE if column != "sided"]  # which these runs do not say
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("without_pictures")
 def test_headlines_of_different_statistics_are_different_questions(tmp_path):
     write_run(tmp_path / "0", "ant", "bee")
     with_margin(tmp_path / "1", "ant", "cat", 0.1)
@@ -137,7 +138,7 @@ def test_headlines_of_different_statistics_are_different_questions(tmp_path):
     assert table["diagonal.student_p_tests"].tolist() == [1, 1]  # a run without it counts for nothing
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("without_pictures")
 def test_fields_and_numbers_of_shared_items_split_no_family(tmp_path):
     for number, field in enumerate(("question", "answer", "hint")):
         dataset = {"field_a": "text", "field_b": field, "n": None}
@@ -148,7 +149,7 @@ def test_fields_and_numbers_of_shared_items_split_no_family(tmp_path):
     assert table["test_family"][0] == "dataset=texts pooling=last metric=mutual_knn k=10"
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("without_pictures")
 def test_a_wider_family_is_had_by_asking(tmp_path):
     for number, (metric, seed) in enumerate([("mutual_knn", 0), ("mutual_knn", 1), ("cka_linear", 0)]):
         write_run(tmp_path / str(number), "ant", "bee", metric_name=metric, seed=seed)
@@ -159,7 +160,7 @@ def test_a_wider_family_is_had_by_asking(tmp_path):
     assert summarize([tmp_path], tmp_path, family=[])["p_tests"].tolist() == [3, 3, 3]
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("without_pictures")
 def test_a_family_within_a_language_is_refused(tmp_path):
     write_run(tmp_path / "0", "ant", "bee")
     with pytest.raises(ConfigError, match=r"summary_family: there is no language_a; available are dataset, n, pooling, metric, k"):
@@ -252,11 +253,12 @@ def test_names_of_sides_and_title_lie_within_the_picture_and_apart(many):
 
 
 @pytest.mark.pictures
-def test_a_forest_of_long_names_is_wide_enough():
+def test_a_forest_of_long_names_can_be_read_in_a_column():
     side = "SmolLM2-135M-Instruct-Q4_1 revision=step1000 (en, answer)"
     margins = pd.DataFrame({"side_a": side, "side_b": side, "margin": [0.1, 0.2], "margin_ci_low": 0.0, "margin_ci_high": 0.3})
     figure = forest_figure(Condition("title", "mutual_knn", "swap margin", []), margins, pd.DataFrame())
     assert_legible(figure)
+    assert illegible(figure) == []
     plt.close(figure)
 
 
@@ -328,16 +330,18 @@ def test_a_side_against_itself_is_no_test(tmp_path):
     assert table["p_holm"][1] == pytest.approx(0.01)
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("without_pictures")
 def test_models_of_one_name_are_told_apart(tmp_path):
     write_run(tmp_path / "0", "ant", "bee", model_a={"id": "ant", "revision": "step1"})
     write_run(tmp_path / "1", "ant", "bee", model_a={"id": "ant", "revision": "step2"})
     assert summarize([tmp_path], tmp_path)["model_a"].tolist() == ["ant revision=step1", "ant revision=step2"]
 
 
-def test_a_plot_that_fails_costs_no_table(sweep, monkeypatch):
+def test_a_plot_that_fails_costs_no_table(sweep, monkeypatch, undrawn):
     monkeypatch.setattr("layeratlas.report.sweep_again.draw_condition", lambda *arguments: 1 / 0)
     assert len(summarize([sweep], sweep)) == 5
+    assert {record.getMessage().split(" is not drawn")[-1] for record in undrawn} == {"; the tables are complete"}
+    undrawn.clear()
 
 
 def test_the_published_correction_counts_each_pair_in_both_orders():
@@ -400,7 +404,7 @@ def test_statements_of_one_model_against_their_opposites_are_a_test(tmp_path):
     assert len(list((tmp_path / "figures").rglob("on_off_diagonal.png"))) == 2
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("without_pictures")
 def test_options_of_a_dataset_and_a_metric_tell_conditions_apart(tmp_path):
     for number, (groups, bandwidth) in enumerate([("x", 1.0), ("y", 1.0), ("y", 0.5)]):
         options = {"dataset": {"n": number, "mirror": str(number), "groups": [groups]}, "metric": {"k": 10, "bandwidth": bandwidth}}

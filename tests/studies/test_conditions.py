@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from drawing import drawn_by, illegible
 
 from layeratlas.affinity.halves import half_matrices
 from layeratlas.affinity.matrix import compare
@@ -241,6 +242,7 @@ def test_two_factors_are_crossed_and_no_more():
         require_options(Conditions, {"crossed": ["dataset"]}, "study.conditions")
 
 
+@pytest.mark.pictures
 def test_the_pictures_have_one_scale_and_all_labels(written, found):
     sweep, tables = written.sweep(), found.tables("conditions")
     drawn = dict(of_study("conditions", None)[0].figures(sweep, tables))
@@ -250,4 +252,8 @@ def test_the_pictures_have_one_scale_and_all_labels(written, found):
     assert len({image.get_clim() for image in images}) == 1
     assert len(drawn["conditions/matrices"].axes) == 7  # and one colour bar
     for figure in drawn.values():
+        assert illegible(figure) == []
         plt.close(figure)
+    (chart,) = drawn_by("conditions", found)
+    effects = tables["conditions_effects"]
+    assert [y for one in chart["series"] for y in one["y"]] == effects.sort_values("of", kind="stable")["value"].tolist()

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import safetensors.torch
 import torch
+from drawing import drawn_by, illegible
 from runs_by_hand import RunByHand
 from scipy import stats
 
@@ -162,9 +163,16 @@ def test_the_pooled_p_holds_its_level_where_the_edit_is_one_draw_more(draws):
     assert 0.025 <= np.mean(np.array(ps) <= 0.05) <= 0.08
 
 
+@pytest.mark.pictures
 def test_the_picture_has_a_line_per_edit_and_all_draws():
     runs = [run for block in (1, 2, 10) for run in edits(0.1 * block, [0.01, 0.02], block)]
-    figure = interventions_figure(asked(*runs).table)
+    findings = asked(*runs)
+    figure = interventions_figure(findings.table)
+    assert illegible(figure) == []
+    (chart,) = drawn_by("interventions", findings)
+    span, random = chart["series"]
+    assert (chart["ticks"], len(random["y"])) == (["1", "2", "10"], 6)
+    assert span["y"] == findings.table[~findings.table["is_control"]]["value"].tolist()
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "10"]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["random directions, same rank", "span"]

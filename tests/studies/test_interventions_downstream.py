@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from drawing import illegible
 from runs_by_hand import RunByHand
 
 from layeratlas.affinity.signatures import Signer
@@ -92,8 +93,10 @@ def test_without_the_vectors_costs_stand_and_what_is_missing_is_said():
     assert found.warnings[0].startswith("nothing is said of the layers after an edit: ")
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize("block", [1, 4])
 def test_the_picture_has_a_line_for_each_edited_block(block):
     figure = downstream_figure(asked(*both(block, "span"), *both(2, "span")).parts["downstream"])
-    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert labels == [f"block {block}", "block 2"]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == [f"edited: block {block}", "edited: block 2"]
+    assert illegible(figure) == []

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from drawing import drawn_by, illegible
 
 from layeratlas.affinity.matrix import affinity_matrix
 from layeratlas.affinity.signatures import Signer
@@ -360,12 +361,17 @@ def test_a_metric_that_is_no_inner_product_is_refused(tmp_path):
         STUDY(sweep_of(runs))
 
 
+@pytest.mark.pictures
 def test_the_projection_is_drawn_from_the_points(found, tmp_path):
     (view,) = of_study("joint", None)
     ((place, figure),) = view.figures(sweep(tmp_path, SIDES[:2]), found.tables("joint"))
     assert place == f"{WHERE}/joint"
-    assert [axes.get_xlabel()[:11] for axes in figure.axes] == ["component 1", "component 1", "component 2"] * 2
+    assert [axes.get_xlabel()[:11] for axes in figure.axes] == [f"component {k}" for k in (1, 1, 1, 1, 2, 2)]
     assert "n = 50" in figure.get_suptitle()
     assert "hold" in figure.axes[1].get_title()
+    assert illegible(figure) == []
+    (chart,) = drawn_by("joint", found)
+    distances = found.table[found.table["measured"] != "similarity"]
+    assert sorted(y for one in chart["series"] for y in one["y"]) == sorted(distances["mean"])
     plt.close(figure)
     assert list(view.figures(sweep(tmp_path / "again", SIDES[:2]), {"other": pd.DataFrame()})) == []

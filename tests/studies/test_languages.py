@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from aligned_runs import LANGUAGES, LAYERS, aligned, write_aligned
+from drawing import drawn_by, illegible
 
 from layeratlas.errors import ConfigError
 from layeratlas.report.views import of_study
@@ -181,10 +182,16 @@ def test_predictors_that_make_no_question_are_refused(predictors):
 def test_the_languages_of_each_model_are_drawn(tmp_path):
     whole = sweep(tmp_path, SIX)
     (view,) = of_study("languages", None)
-    drawn = dict(view.figures(whole, STUDY(whole).tables("languages")))
+    findings = STUDY(whole)
+    charts = drawn_by("languages", findings)
+    layers = findings.table[findings.table["layer"] != MEAN]
+    assert sum(len(one["y"]) for chart in charts for one in chart["series"]) == len(layers)
+    np.testing.assert_array_equal(charts[0]["series"][0]["y"], layers["partial"][: len(charts[0]["ticks"])])
+    drawn = dict(view.figures(whole, findings.tables("languages")))
     place = "texts-4-last-mutual_knn-10/languages-ant"
     assert list(drawn) == [f"{place}-curves", f"{place}-matrices", f"{place}-predictors"]
     assert [len(figure.axes) for figure in drawn.values()] == [5, 6, 5]
+    assert [illegible(figure) for figure in drawn.values()] == [[]] * 3
     plt.close("all")
 
 

@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from drawing import drawn_by, illegible
 
 from layeratlas.errors import ConfigError, Undefined
 from layeratlas.report.views import of_study
@@ -125,13 +126,26 @@ def test_a_sweep_without_phases_is_not_asked_about_them(runs):
     assert STUDY(sweep_of([other])) is None
 
 
+@pytest.mark.pictures
 def test_the_picture_has_a_row_per_model(runs):
     sweep = sweep_of(runs)
     ((place, figure),) = of_study("phases", None)[0].figures(sweep, STUDY(sweep).tables("phases"))
     assert place == "phases"
     assert next(tick.get_text() for tick in figure.axes[0].get_yticklabels()) == "ant"
     assert "differences between models certain" in figure.get_suptitle()
+    assert illegible(figure) == []
     plt.close(figure)
+
+
+def test_the_charts_hold_what_the_study_found(runs):
+    findings = STUDY(sweep_of(runs))
+    within, published = drawn_by("phases", findings)
+    for chart, source in ((within, "within"), (published, "published")):
+        rows = findings.tables("phases")["phases_models"]
+        rows = rows[rows["source"] == source]
+        for series in chart["series"]:
+            assert series["y"] == rows.loc[rows["phase"] == series["name"], "value"].tolist()
+            assert series["y"]
 
 
 def share_rejected(worlds: int, *, shared: float, tau: float) -> float:

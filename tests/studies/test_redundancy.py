@@ -1,6 +1,7 @@
 """Blocks that are like their neighbours against what they cost to skip: runs made by hand, in which the answer is known."""
 
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from drawing import drawn_by, illegible
 from runs_by_hand import RunByHand
 
 from layeratlas.affinity.matrix import compare
 from layeratlas.affinity.signatures import Signer
 from layeratlas.arrays import Activations
 from layeratlas.metrics import CKALinear
-from layeratlas.report.studies.redundancy import redundancy_figure
+from layeratlas.report.views import of_study
 from layeratlas.runs.reading import Run
 from layeratlas.studies import Redundancy, Sweep
 from layeratlas.studies.opened import Opened
@@ -24,6 +26,8 @@ STUDY = Redundancy(alike=0.9, level=0.95, groups=20, draws=999, least_items=5, s
 LAYERS = ["embed", *(f"block_{k}" for k in range(1, BLOCKS + 1)), "final_norm"]
 DEPTHS = [np.nan, *(k / BLOCKS for k in range(1, BLOCKS + 1)), np.nan]
 PLAIN = {"id": "owner/ant", "edit": None, "edit_blocks": None, "edit_positions": "all", "skip_blocks": []}
+
+NOTHING = Sweep([], pd.DataFrame(), [], [])
 
 
 def steps(seed: int = 0) -> np.ndarray:
@@ -178,11 +182,69 @@ def test_what_is_missing_is_said_in_one_line():
     assert any("has no embed; layers=all has them" in warning for warning in asked(without_embed, *skipped(steps())).warnings)
 
 
-def test_the_picture_has_three_panels_for_each_model_and_metric():
-    found = asked(run_of(0, np.zeros(N), matrix_of(steps())), *skipped(steps()))
-    tables = {"redundancy": found.table} | {f"redundancy_{name}": part for name, part in found.parts.items()}
-    figure = redundancy_figure(tables)
-    assert [axes.get_xlabel() for axes in figure.axes[:3]] == ["block skipped", "cka_linear with its input", "blocks removed"]
+@pytest.fixture(scope="module")
+def drawable():
+    """Blocks of which the second costs far more than the others, and a run that skips two at once."""
+    cost = steps()
+    cost[1] = 20.0
+    together = run_of(90, np.full(N, 0.7), skip_blocks=[9, 10])
+    return asked(run_of(0, np.zeros(N), matrix_of(steps())), *skipped(cost), together)
+
+
+@pytest.mark.pictures
+def test_each_panel_of_the_picture_can_be_read_in_a_column(drawable):
+    ((name, figure),) = of_study("redundancy", None)[0].figures(NOTHING, drawable.tables("redundancy"))
+    assert name == "redundancy"
+    labels = [axes.get_xlabel() for axes in figure.axes]
+    assert labels[:3] == ["block skipped", "affinity with its input", "blocks removed"]
+    assert [axes.get_yscale() for axes in figure.axes[:3]] == ["log", "log", "linear"]
+    assert illegible(figure) == []
+
+
+@pytest.mark.pictures
+def test_numbers_of_near_blocks_do_not_cover_each_other(drawable):
+    ((_, figure),) = of_study("redundancy", None)[0].figures(NOTHING, drawable.tables("redundancy"))
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[1].texts]
+    assert len(boxes) >= BLOCKS // 2
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+
+
+def test_two_metrics_have_a_picture_each():
+    runs = [run_of(0, np.zeros(N), matrix_of(steps())), *skipped(steps())]
+    other = run_of(90, np.zeros(N), matrix_of(steps(1)))
+    other.result["metric"] = {"name": "rsa"}
+    tables = asked(*runs, other).tables("redundancy")
+    drawn = dict(of_study("redundancy", None)[0].figures(NOTHING, tables))
+    assert list(drawn) == ["redundancy/ant_texts_en_cka_linear", "redundancy/ant_texts_en_rsa"]
+    assert len(drawn_by("redundancy", asked(*runs, other))) == 10
+
+
+def test_the_charts_hold_what_the_study_found(drawable):
+    cost, against, orders, agreed, predicted = drawn_by("redundancy", drawable)
+    table, parts = drawable.table, drawable.parts
+    assert cost["logarithmic"]
+    assert cost["ticks"] == [str(k) for k in range(1, BLOCKS + 1)]
+    for chart in (cost, against):
+        (series,) = chart["series"]
+        assert (series["y"], series["low"]) == (table["value"].tolist(), table["ci_low"].tolist())
+    assert against["series"][0]["x"] == table["with_input"].tolist()
+    names = ["by similarity", "last first", "at random, on average", "cheapest first", "measured together"]
+    assert [one["name"] for one in orders["series"]] == names
+    last_first = parts["orders"].query("order == 'last_first'")
+    assert orders["series"][1]["y"] == last_first["sum_of_costs"].tolist()
+    assert orders["series"][4]["y"] == pytest.approx([0.7])
+    assert agreed["series"][0]["y"] == parts["agreement"]["value"].tolist()
+    assert agreed["series"][1]["low"][:2] == parts["agreement"]["random_low"].tolist()[:2]
+    assert np.isnan(agreed["series"][1]["low"][2])  # random orders are no chance level of a difference
+    assert [one["name"] for one in predicted["series"]] == ["as it is", "given depth, depth²"]
+    assert predicted["series"][0]["y"] == parts["prediction"].query("given == ''")["value"].tolist()
+
+
+@pytest.mark.parametrize("cost", [steps(), np.append(steps()[1:] * 100, -0.1)])
+def test_costs_of_one_size_or_below_0_have_no_logarithmic_axis(cost):
+    found = asked(run_of(0, np.zeros(N), matrix_of(steps())), *skipped(cost))
+    assert [chart["logarithmic"] for chart in drawn_by("redundancy", found)] == [False] * 5
 
 
 @pytest.mark.nightly

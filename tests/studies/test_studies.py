@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from drawing import drawn_by, illegible
 
 from layeratlas.report.views import of_study
 from layeratlas.runs import reading, writing
@@ -112,11 +113,19 @@ def test_more_pairs_than_asked_for_are_said_and_not_compared(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "study", "axes"), [("controls", CONTROLS, 1), ("agreement", AGREEMENTS, 2)])
-def test_a_study_is_drawn_from_its_tables(tmp_path, name, study, axes):
+@pytest.mark.parametrize(
+    ("name", "study", "axes", "column"),
+    [("controls", CONTROLS, 1, "difference"), ("agreement", AGREEMENTS, 2, "off_diagonal_pearson")],
+)
+def test_a_study_is_drawn_from_its_tables(tmp_path, name, study, axes, column):
     sweep = sweep_of([written(tmp_path / "0", 0.5), written(tmp_path / "1", 0.1, control="cipher")])
     (view,) = of_study(name, None)
-    ((place, figure),) = view.figures(sweep, study(sweep).tables(name))
+    findings = study(sweep)
+    ((place, figure),) = view.figures(sweep, findings.tables(name))
     assert (place, len(figure.axes)) == (name, axes)
+    assert illegible(figure) == []
+    (chart,) = drawn_by(name, findings)
+    rows = findings.table[findings.table["statistic"] == "swap_margin"] if name == "controls" else findings.table
+    assert chart["series"][0]["y"] == rows[column].tolist()
     plt.close(figure)
     assert list(view.figures(sweep, {})) == []

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from aligned_runs import aligned, write_aligned
+from drawing import illegible
 
 from layeratlas.affinity.signatures import Signer
 from layeratlas.arrays import Activations
@@ -119,6 +120,7 @@ def held_out_value(metrics, made) -> float:
     return float(np.mean([LayerPair(x[part], y[part]).of(metrics[0]).scores.mean() for part in held]))
 
 
+@pytest.mark.pictures
 def test_what_was_found_is_said_and_drawn(found, tmp_path):
     assert list(found.numbers) == [WHERE]
     assert found.sentences[0].startswith(f"{WHERE}: 4 languages, language_probe, mean over blocks: ")
@@ -128,8 +130,9 @@ def test_what_was_found_is_said_and_drawn(found, tmp_path):
     (figure,) = drawn.values()
     titles = [axes.get_title() for axes in figure.axes]
     assert titles[:3] == ["language_probe", "language_probe_same_items", "retrieval_at_1"]
-    assert titles[-1] == "held-out differences of languages held"
+    assert titles[-1] == "held-out differences held"
     assert "probe for group, across languages" in titles
+    assert illegible(figure) == []
     plt.close(figure)
 
 

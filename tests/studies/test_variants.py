@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from aligned_runs import DEPTHS, LAYERS, aligned, write_aligned
+from drawing import drawn_by, illegible
 
 from layeratlas.errors import ConfigError
 from layeratlas.report.views import of_study
@@ -268,7 +269,12 @@ def test_the_router_is_a_file_of_the_sweep(tmp_path):
 def test_differences_and_commitment_are_drawn(tmp_path):
     sweep = sweep_of([written(tmp_path / "0", "ant", curves(0.5)), written(tmp_path / "1", "bee", curves(0.9))])
     (view,) = of_study("variants", None)
-    drawn = dict(view.figures(sweep, STUDY(sweep).tables("variants")))
+    findings = STUDY(sweep)
+    charts = drawn_by("variants", findings)
+    curves_of = findings.table[findings.table["layer"] != MEAN]
+    assert [y for chart in charts for y in chart["series"][0]["y"]] == curves_of["value"].tolist()
+    drawn = dict(view.figures(sweep, findings.tables("variants")))
+    assert [illegible(figure) for figure in drawn.values()] == [[]] * 3
     assert list(drawn) == [f"{WHERE}/variants-retrieved", f"{WHERE}/variants-cosine_above_wrong", "variants-commitment"]
     assert [len(figure.axes) for figure in drawn.values()] == [1, 1, 3]
     assert list(view.figures(sweep, {})) == []

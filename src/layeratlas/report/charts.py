@@ -29,6 +29,7 @@ class Chart:
     """Curves over one axis. `ticks` names the places 0, 1, 2, ... of an axis of names; without, x is a number.
 
     `rules` are values of y to draw a line at (0, chance), `equal` draws the line of equal x and y, `note` says how to read it.
+    `logarithmic`, where all y are above 0: the y axis is; an interval that reaches 0 is drawn to the foot of the chart.
     """
 
     title: str
@@ -39,9 +40,12 @@ class Chart:
     rules: Sequence[SupportsFloat] = ()
     equal: bool = False
     note: str = ""
+    logarithmic: bool = False
 
     def plain(self) -> dict[str, Any]:
         """The chart as the page's script reads it."""
+        if self.logarithmic and any(value <= 0 for one in self.series for value in _numbers(one.y)):
+            raise ValueError(f"{self.title}: a logarithmic axis has no place for values of 0 or below")
         return {
             "title": self.title,
             "x": self.x,
@@ -50,6 +54,7 @@ class Chart:
             "rules": [float(value) for value in self.rules],
             "equal": self.equal,
             "note": self.note,
+            "logarithmic": self.logarithmic,
             "series": [
                 {
                     "name": one.name,

@@ -4,7 +4,6 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from textwrap import fill
 from typing import Any
 
 import matplotlib
@@ -19,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from layeratlas.files.atomic import replacing
+from layeratlas.report.panels import headed
 from layeratlas.report.views import View, of_run
 from layeratlas.runs.reading import Run
 
@@ -31,7 +31,6 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     ".png": {"dpi": 200},
     ".pdf": {"metadata": {"CreationDate": None}},
 }  # undated: the same again
-_CHARACTERS = 13  # of small print an inch
 
 
 def possible(run: Run, *, texts: bool = True) -> list[View]:
@@ -85,14 +84,14 @@ def affinity_figure(run: Run) -> Figure:
     _best_matches(axes, cells, (cell / _CELL) ** 2)
     axes.set(xlabel=_side(result["b"]), ylabel=_side(result["a"]))
     axes.set_title(caption(result, run.arrays["chance"]), fontsize="small")
-    figure.suptitle(sentence_of(result, figure), fontsize="small")
+    headed(figure, sentence_of(result))
     figure.legend(loc="outside lower center", fontsize="small", frameon=False, ncols=2)
     return figure
 
 
-def sentence_of(result: dict[str, Any], figure: Figure) -> str:
-    """The headline in words, in lines that the figure is wide enough for."""
-    return fill(result["headline"].get("sentence", ""), int(_CHARACTERS * figure.get_figwidth()))
+def sentence_of(result: dict[str, Any]) -> str:
+    """The headline in words."""
+    return result["headline"].get("sentence", "")
 
 
 def _best_matches(axes: Axes, matrix: np.ndarray, scale: float) -> None:

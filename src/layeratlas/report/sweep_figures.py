@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from textwrap import fill
 
 import matplotlib
 
@@ -17,14 +16,14 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
 from layeratlas.report.figures import captioned, save
+from layeratlas.report.panels import WIDTH, headed
 from layeratlas.runs.reading import Run
 from layeratlas.statistics.unit_square import mean_unit_square, resampled
 from layeratlas.studies import Sweep
 
 _TILE = 24  # cells a side of a pair's square
-TICKS = 6.5  # points
-LINE = 0.11  # inches that a label of this size takes
-_TITLE = 15  # characters of a title an inch
+TICKS = 7  # points
+LINE = 0.115  # inches that a label of this size takes
 _NAMED = 8  # languages in a title
 _IN_CELLS = 12  # sides whose numbers are written into their cells
 
@@ -167,17 +166,14 @@ def mean_figure(condition: Condition) -> Figure:
 
 def _square_cells(rows: Collection[str], columns: Collection[str], ratio: float) -> tuple[Figure, Axes]:
     """A figure for a picture of sides against sides, `ratio` times as high as wide, with room for the name of each."""
-    longer = max(3.5, min(12.0, 0.45 * max(len(rows), len(columns))))
-    wide = max(longer / max(1.0, ratio), LINE * len(columns), LINE * len(rows) / ratio)
     names = LINE * max(map(len, [*rows, *columns])) / 2
-    return plt.subplots(figsize=(max(5.0, wide + names + 1.4), wide * ratio + names + 1.0), layout="compressed")
+    wide = max(1.5, min(WIDTH - names - 1.4, 9.0 / ratio), LINE * len(columns), LINE * len(rows) / ratio)
+    return plt.subplots(figsize=(max(WIDTH, wide + names + 1.4), wide * ratio + names + 1.0), layout="compressed")
 
 
 def title(figure: Figure, condition: Condition, said: str) -> None:
     """What the pairs share, and what the picture shows, in lines that the figure is wide enough for."""
-    width = int(_TITLE * figure.get_figwidth())
-    lines = [fill(line, width) for line in (*condition.title.split("\n"), said)]
-    figure.suptitle("\n".join(lines), fontsize="small")
+    headed(figure, f"{condition.title}\n{said}")
 
 
 def _colours() -> Colormap:

@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 
 from layeratlas.report.charts import Chart, Series
 from layeratlas.report.figures import name_of, sentence_of
+from layeratlas.report.panels import WIDTH, headed, legend_below, name_layers
 from layeratlas.report.views import View
 from layeratlas.runs.reading import Run
 
 _COLUMNS = 2
-_TICKS = 8
 _BINS = 24
 _LINES = {  # column: label, style
     "value_length_residual": ("without what length explains", {"color": "tab:blue", "linestyle": "--", "linewidth": 1.0}),
@@ -29,19 +29,16 @@ def alignment_figure(run: Run) -> Figure:
     table, result = run.table("alignment"), run.result
     statistics = list(dict.fromkeys(table["statistic"]))
     rows = math.ceil(len(statistics) / _COLUMNS)
-    figure, panels = plt.subplots(rows, _COLUMNS, figsize=(2.5 * _COLUMNS, 1.9 * rows + 1.9), layout="constrained", squeeze=False)
+    figure, panels = plt.subplots(rows, _COLUMNS, figsize=(WIDTH, 1.9 * rows + 1.9), layout="constrained", squeeze=False)
     for axes in panels.flat[len(statistics) :]:
         axes.remove()
     alpha, level = (result["provenance"]["config"]["statistics"][key] for key in ("alpha", "level"))
     for axes, statistic in zip(panels.flat, statistics, strict=False):
         _curves(axes, table[table["statistic"] == statistic], statistic, alpha)
-    handles = {label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles, loc="outside lower center", fontsize="x-small", frameon=False, ncols=2)
+    legend_below(figure, 2)
     dataset = result["dataset"]
     said = f"{name_of(result['a'])} and {name_of(result['b'])}, same layer; {dataset['name']}, n = {dataset['n']}"
-    figure.suptitle(
-        f"{said}, pooling {result['pooling']}; bands: {level:.0%} intervals\n{sentence_of(result, figure)}", fontsize="small"
-    )
+    headed(figure, f"{said}, pooling {result['pooling']}; bands: {level:.0%} intervals\n{sentence_of(result)}")
     return figure
 
 
@@ -67,11 +64,8 @@ def _curves(axes: Axes, rows: pd.DataFrame, statistic: str, alpha: float) -> Non
         axes.axvspan(place - 0.5, place + 0.5, color="black", alpha=0.12, linewidth=0, label=label)
     if statistic == "committed":
         axes.set_ylim(-0.03, 1.03)
-    ticks = np.unique(np.linspace(0, len(rows) - 1, min(_TICKS, len(rows))).round().astype(int))
-    axes.set_xticks(ticks, [name.removeprefix("block_") for name in rows["layer"].iloc[ticks]], fontsize="x-small")
-    axes.tick_params(axis="y", labelsize="x-small")
+    name_layers(axes, rows["layer"].tolist())
     axes.set_title(statistic, fontsize="small")
-    axes.set_xlabel("block", fontsize="x-small")
 
 
 def charts(run: Run) -> list[Chart]:

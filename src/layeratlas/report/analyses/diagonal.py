@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from layeratlas.report.charts import Chart, Series
 from layeratlas.report.figures import caption, name_of, sentence_of
+from layeratlas.report.panels import headed
 from layeratlas.report.views import View
 from layeratlas.runs.reading import Run
 
@@ -44,7 +45,7 @@ def depth_curves_figure(run: Run) -> Figure:
         axes.tick_params(labelsize="small")
         axes.yaxis.label.set_fontsize("small")  # long names of metrics are no longer than the axis
     figure.legend(loc="outside lower center", fontsize="x-small", frameon=False)
-    figure.suptitle(f"{caption(result, run.arrays['chance'])}\n{sentence_of(result, figure)}", fontsize="x-small")
+    headed(figure, f"{caption(result, run.arrays['chance'])}\n{sentence_of(result)}")
     return figure
 
 

@@ -1,10 +1,10 @@
 """How far edits of the residual stream move a model's vectors, beside random ones."""
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from layeratlas.report.panels import WIDTH, legend_below, name_layers
 from layeratlas.report.views import View
 from layeratlas.runs.reading import Run
 
@@ -16,7 +16,7 @@ def edits_figure(run: Run) -> Figure:
     table = run.table("edits")
     layers = list(dict.fromkeys(table["layer"]))
     at = {layer: place for place, layer in enumerate(layers)}
-    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
+    figure, axes = plt.subplots(figsize=(WIDTH, 4.4), layout="constrained")
     for rank, draws in table[table["matched"] == "rank"].groupby("rank"):
         held = draws.groupby("layer", sort=False)["energy"]
         axes.fill_between(
@@ -33,11 +33,9 @@ def edits_figure(run: Run) -> Figure:
         axes.plot([at[layer] for layer in rows["layer"]], rows["energy"], linestyle=_STYLES[i % len(_STYLES)], label=str(edit))
     if (table["energy"] > 0).all():
         axes.set_yscale("log")
-    ticks = np.unique(np.linspace(0, len(layers) - 1, min(10, len(layers))).round().astype(int))
-    axes.set_xticks(ticks, [layers[tick].removeprefix("block_") for tick in ticks])
-    axes.set_xlabel("block", fontsize="small")
+    name_layers(axes, layers, 10)
     axes.set_ylabel("mean squared change of a vector", fontsize="small")
-    axes.legend(fontsize="x-small", ncols=2)
+    legend_below(figure, 2)
     axes.set_title(_title(run, own), fontsize="small")
     return figure
 
@@ -46,7 +44,7 @@ def _title(run: Run, own: pd.DataFrame) -> str:
     result = run.result
     languages = "-".join(result[side]["language"] for side in "ab")
     return (
-        f"{result['a']['model']} · {languages} · {result['dataset']['name']}, n = {result['dataset']['n']} · pooling"
+        f"{result['a']['model']} · {languages} · {result['dataset']['name']}, n = {result['dataset']['n']}\npooling"
         f" {result['pooling']}: {own['edit'].nunique()} edits fitted"
     )
 

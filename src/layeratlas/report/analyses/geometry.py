@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from layeratlas.report.charts import Chart, Series
 from layeratlas.report.figures import name_of
+from layeratlas.report.panels import headed
 from layeratlas.report.views import View
 from layeratlas.runs.reading import Run
 
@@ -31,7 +32,7 @@ def geometry_figure(run: Run) -> Figure:
     figure.legend(handles, labels, loc="outside lower center", fontsize="x-small", frameon=False)
     dataset = result["dataset"]
     texts = f"{dataset['name']}, n = {dataset['n']}, pooling {result['pooling']}"
-    figure.suptitle(f"Vectors of each layer\n{texts}", fontsize="small")
+    headed(figure, f"Vectors of each layer\n{texts}")
     return figure
 
 

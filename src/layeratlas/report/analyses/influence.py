@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from layeratlas.report.charts import Chart, Series
 from layeratlas.report.figures import name_of
+from layeratlas.report.panels import headed
 from layeratlas.report.views import View
 from layeratlas.runs.reading import Run
 
@@ -45,7 +46,7 @@ def influence_figure(run: Run) -> Figure:
         _draw_accounts(panels[1, 0], accounts)
     handles = axes.get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", fontsize=_SMALL, frameon=False, ncols=2)
-    figure.suptitle(_caption(run), fontsize=_SMALL)
+    headed(figure, _caption(run))
     return figure
 
 

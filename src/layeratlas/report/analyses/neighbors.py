@@ -14,6 +14,7 @@ from matplotlib.patches import Circle
 from layeratlas.files.inert import inert
 from layeratlas.report.charts import Chart, Series
 from layeratlas.report.figures import name_of
+from layeratlas.report.panels import headed
 from layeratlas.report.views import View
 from layeratlas.runs.reading import Run
 
@@ -39,7 +40,7 @@ def neighbors_figure(run: Run) -> Figure:
     for axes in (path, histogram):
         axes.tick_params(labelsize=_SMALL)
         axes.legend(fontsize=_SMALL, frameon=False)
-    figure.suptitle(_caption(run), fontsize=_SMALL)
+    headed(figure, _caption(run))
     return figure
 
 
@@ -59,7 +60,7 @@ def texts_figure(run: Run) -> Figure:
         below = 5.05
         for item in lists[part][:_LISTED]:
             below = _write(axes, x, below, _quoted(items, item, "b" if part == "only_b" else "a", 58), _SMALL - 0.6, 20) - 0.14
-    figure.suptitle(_caption(run), fontsize=_SMALL)
+    headed(figure, _caption(run))
     return figure
 
 

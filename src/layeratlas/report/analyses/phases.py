@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from layeratlas.report.charts import Chart, Series
 from layeratlas.report.figures import sentence_of
+from layeratlas.report.panels import WIDTH, headed, legend_below
 from layeratlas.report.views import View
 from layeratlas.runs.reading import Run
 
@@ -21,14 +22,15 @@ def phases_figure(run: Run) -> Figure:
     numbers = run.result["statistics"]["phases"]
     table = run.table("phases")
     table = table[(table["statistic"] == "centroid_asymmetry") & (table["preference"] == numbers["preference"])]
-    figure, axes = plt.subplots(1, 2, figsize=(10.5, 4.8), layout="constrained", sharey=True)
+    figure, axes = plt.subplots(2, 1, figsize=(WIDTH, 6.6), layout="constrained", sharey=True)
     _published(axes[0], table[table["estimator"] == "published"], numbers["published"])
     _sound(axes[1], table, numbers)
     for one in axes:
         one.axhline(0, color="black", linewidth=0.8)
-    axes[0].set_ylabel("r of centroid asymmetry with preference\n(above 0: likelier texts are more central)", fontsize="small")
-    figure.suptitle(f"{_caption(run, numbers)}\n{sentence_of(run.result, figure)}", fontsize="small")
-    figure.legend(loc="outside lower center", fontsize="x-small", frameon=False, ncols=5)
+        one.tick_params(labelsize="x-small")
+    figure.supylabel("r of centroid asymmetry with preference\n(above 0: likelier texts are more central)", fontsize="small")
+    headed(figure, f"{_caption(run, numbers)}\n{sentence_of(run.result)}")
+    legend_below(figure, 3)
     return figure
 
 

@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 
 from layeratlas.report.charts import Chart, Series, Style
 from layeratlas.report.figures import caption
+from layeratlas.report.panels import headed
 from layeratlas.report.views import View
 from layeratlas.runs.reading import Run
 
@@ -24,7 +25,7 @@ def stability_figure(run: Run) -> Figure:
         axes.minorticks_off()
         axes.legend(fontsize="x-small", frameon=False)
     reliability = result["statistics"]["stability"]["reliability"]
-    figure.suptitle(f"{caption(result, run.arrays['chance'])}, split-half reliability {reliability:.2f}", fontsize="small")
+    headed(figure, f"{caption(result, run.arrays['chance'])}, split-half reliability {reliability:.2f}")
     return figure
 
 

@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 
 from layeratlas.report.charts import Chart, Series
 from layeratlas.report.figures import name_of, sentence_of
+from layeratlas.report.panels import WIDTH, headed, legend_below, name_layers
 from layeratlas.report.views import View
 from layeratlas.runs.reading import Run
 
 _COLUMNS = 2
-_TICKS = 8
 _NOTHING, _RANDOM = "none", "random_directions"
 _STYLES = ["-", "--", "-.", ":", (0, (5, 1))]
 
@@ -24,20 +24,19 @@ def subspace_figure(run: Run) -> Figure:
     """A panel for each statistic, then one for each direction of transfer: a line for each removal, layer by layer."""
     panels = list(_panels(run))
     rows = math.ceil(len(panels) / _COLUMNS)
-    figure, all_axes = plt.subplots(rows, _COLUMNS, figsize=(2.5 * _COLUMNS, 1.9 * rows + 1.9), layout="constrained", squeeze=False)
+    figure, all_axes = plt.subplots(rows, _COLUMNS, figsize=(WIDTH, 1.9 * rows + 1.9), layout="constrained", squeeze=False)
     for axes in all_axes.flat[len(panels) :]:
         axes.remove()
     for axes, (title, table) in zip(all_axes.flat, panels, strict=False):
         curves(axes, table)
         axes.set_title(title, fontsize="small")
-    handles = {label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles, loc="outside lower center", fontsize="x-small", frameon=False, ncols=2)
+    legend_below(figure, 2)
     result, dataset = run.result, run.result["dataset"]
     level = result["provenance"]["config"]["statistics"]["level"]
-    figure.suptitle(
+    headed(
+        figure,
         f"{name_of(result['a'])} and {name_of(result['b'])}; {dataset['name']}, n = {dataset['n']}, pooling {result['pooling']};"
-        f" erasers fitted on half of the items, judged on the others; bands: {level:.0%} intervals\n{sentence_of(result, figure)}",
-        fontsize="small",
+        f" erasers fitted on half of the items, judged on the others; bands: {level:.0%} intervals\n{sentence_of(result)}",
     )
     return figure
 
@@ -68,10 +67,7 @@ def curves(axes: Axes, table: pd.DataFrame) -> None:
         axes.plot(at, rows["value"], color=colour, linestyle=_STYLES[i % len(_STYLES)], linewidth=1.4, label=label)
     chance = table[table["removal"] == _NOTHING]["chance"]
     axes.plot(at, chance, color="grey", linestyle=":", linewidth=1.4, label="chance, as they are")
-    ticks = np.unique(np.linspace(0, len(layers) - 1, min(_TICKS, len(layers))).round().astype(int))
-    axes.set_xticks(ticks, [layers[tick].removeprefix("block_") for tick in ticks], fontsize="x-small")
-    axes.tick_params(axis="y", labelsize="x-small")
-    axes.set_xlabel("block", fontsize="x-small")
+    name_layers(axes, layers)
 
 
 def charts(run: Run) -> list[Chart]:

@@ -1,5 +1,6 @@
 """How far the matrices of runs of the same models correlate."""
 
+import math
 from collections.abc import Iterator, Mapping
 
 import matplotlib.pyplot as plt
@@ -8,8 +9,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from layeratlas.report.charts import Chart, Series
+from layeratlas.report.panels import WIDTH, headed
 from layeratlas.report.views import SweepView
 from layeratlas.studies import Sweep
+
+_NAMED = 24  # runs; of more, some
 
 
 def figures(sweep: Sweep, tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Figure]]:
@@ -24,16 +28,16 @@ def agreement_figure(table: pd.DataFrame) -> Figure:
     cells = np.full((len(places), len(places)), np.nan)
     for first, second, r in zip(_runs(table, "first"), _runs(table, "second"), table["off_diagonal_pearson"], strict=True):
         cells[places[first], places[second]] = cells[places[second], places[first]] = r
-    size = max(4.0, 1.8 + 0.28 * len(places))
-    figure, axes = plt.subplots(figsize=(size + 1, size), layout="constrained")
+    figure, axes = plt.subplots(figsize=(WIDTH, 5.2), layout="constrained")
     colours = plt.get_cmap("RdBu_r").with_extremes(bad="lightgrey")
     image = axes.imshow(cells, vmin=-1, vmax=1, cmap=colours)
     labels = [job if len({sweep for sweep, _ in places}) == 1 else f"{sweep}/{job}" for sweep, job in places]
-    axes.set_xticks(range(len(places)), labels, rotation=90, fontsize="x-small")
-    axes.set_yticks(range(len(places)), labels, fontsize="x-small")
+    named = range(0, len(labels), math.ceil(len(labels) / _NAMED))
+    axes.set_xticks(named, [labels[place] for place in named], rotation=90, fontsize="x-small")
+    axes.set_yticks(named, [labels[place] for place in named], fontsize="x-small")
     axes.set(xlabel="job", ylabel="job")
-    figure.colorbar(image, ax=axes, label="correlation of the matrices off the diagonal", shrink=0.8)
-    figure.suptitle(f"{len(table)} pairs of runs of the same models; grey: not compared", fontsize="small")
+    figure.colorbar(image, ax=axes, label="correlation of the matrices off the diagonal", location="bottom", shrink=0.6)
+    headed(figure, f"{len(table)} pairs of runs of the same models; grey: not compared")
     return figure
 
 

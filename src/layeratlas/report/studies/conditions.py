@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from layeratlas.report.charts import Chart, Series
+from layeratlas.report.panels import WIDTH, headed
 from layeratlas.report.views import SweepView
 from layeratlas.runs.reading import Run
 from layeratlas.studies import Sweep
@@ -17,7 +19,8 @@ from layeratlas.studies import Sweep
 _FLAG = "tab:red"
 _COLOURS = {"as they are": "tab:blue", "depth trend removed": "tab:orange"}
 _IN_CELLS = 12  # conditions whose correlations are written into their cells
-_WIDE = 16.0  # inches
+_ACROSS = 4  # matrices side by side
+_LETTER = 0.065  # inches of a title
 
 
 def figures(sweep: Sweep, tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Figure]]:
@@ -37,42 +40,54 @@ def figures(sweep: Sweep, tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[
 
 def matrices_figure(sweep: Sweep, runs: pd.DataFrame, effects: pd.DataFrame | None) -> Figure:
     """Every matrix with the same colours; a row for each level of the first factor where two are crossed."""
-    wide = _columns(len(runs), effects)
-    high = math.ceil(len(runs) / wide)
-    side = min(2.6, _WIDE / wide)
-    figure, axes = plt.subplots(high, wide, figsize=(side * wide + 1.2, side * high + 1.1), layout="constrained", squeeze=False)
+    figure, places = _grid(len(runs), _level(len(runs), effects))
     chosen = [sweep.runs[place] for place in runs["place"].tolist()]
     matrices = [run.arrays["affinity"] for run in chosen]
     scale = {"vmin": min(m.min() for m in matrices), "vmax": max(m.max() for m in matrices)}
-    for one in axes.ravel()[len(runs) :]:
-        one.set_axis_off()
     images = []
-    for one, matrix, run, row in zip(axes.ravel(), matrices, chosen, runs.itertuples(), strict=False):
+    letters = int(WIDTH / min(_ACROSS, _level(len(runs), effects)) / _LETTER)
+    for one, matrix, run, row in zip(places, matrices, chosen, runs.itertuples(), strict=True):
         images.append(one.imshow(matrix, origin="lower", aspect="auto", cmap="viridis", interpolation="nearest", **scale))
-        said = f"{row.label}\n{_scales(row)}" if row.unequal else row.label
+        said = fill(f"{row.label} {_scales(row)}" if row.unequal else str(row.label), letters)
         one.set_title(said, fontsize="x-small", color=_FLAG if row.unequal else "black")
         _name_layers(one, run)
     metric = chosen[0].result["metric"]
-    figure.colorbar(images[0], ax=axes, label=f"{metric['name']} (larger = more alike)", fraction=0.03)
+    figure.colorbar(images[0], ax=places, label=f"{metric['name']} (larger = more alike)", location="bottom", shrink=0.6, aspect=40)
     figure.supxlabel("block of b", fontsize="small")
     figure.supylabel("block of a", fontsize="small")
-    figure.suptitle(f"{_title(sweep, runs)}\none colour scale for all {len(runs)} matrices{_flagged(runs)}", fontsize="small")
+    headed(figure, f"{_title(sweep, runs)}\none colour scale for all {len(runs)} matrices{_flagged(runs)}")
     return figure
 
 
 def _name_layers(axes: Axes, run: Run) -> None:
-    """The first, middle and last layer by their numbers, or names where they have none."""
+    """The first and last block by their numbers, or layers by their names where there are no blocks."""
     for side, name in ((axes.yaxis, "a"), (axes.xaxis, "b")):
-        layers = [str(layer).removeprefix("block_") for layer in run.arrays[f"layers_{name}"]]
-        shown = sorted({0, len(layers) // 2, len(layers) - 1})
-        side.set_ticks(shown, [layers[place] for place in shown], fontsize=5.5)
+        layers = [str(layer) for layer in run.arrays[f"layers_{name}"]]
+        blocks = [place for place, layer in enumerate(layers) if layer.startswith("block_")] or range(len(layers))
+        shown = sorted({blocks[0], blocks[-1]})
+        side.set_ticks(shown, [layers[place].removeprefix("block_") for place in shown], fontsize="x-small")
     axes.tick_params(length=2)
 
 
-def _columns(count: int, effects: pd.DataFrame | None) -> int:
+def _grid(count: int, level: int) -> tuple[Figure, list[Axes]]:
+    """A place for each matrix; those of each level of the first factor begin a row, and take as many as they need."""
+    wide = min(_ACROSS, level)
+    rows_of_level = math.ceil(level / wide)
+    high = rows_of_level * math.ceil(count / level)
+    side = WIDTH / wide
+    figure, grid = plt.subplots(high, wide, figsize=(WIDTH, (side + 0.3) * high + 1.6), layout="constrained", squeeze=False)
+    of_levels = grid.reshape(-1, rows_of_level * wide)
+    places = of_levels[:, :level].ravel()[:count].tolist()
+    for unused in set(grid.flat) - set(places):
+        unused.remove()
+    return figure, places
+
+
+def _level(count: int, effects: pd.DataFrame | None) -> int:
+    """How many matrices belong to a level of the first factor, where two are crossed; else how many stand side by side."""
     if effects is not None and len(effects) and effects["levels_first"].iloc[0] * effects["levels_second"].iloc[0] == count:
         return int(effects["levels_second"].iloc[0])
-    return min(count, max(2, math.ceil(math.sqrt(count))))
+    return min(count, _ACROSS, max(2, math.ceil(math.sqrt(count))))
 
 
 def agreement_figure(sweep: Sweep, runs: pd.DataFrame, table: pd.DataFrame) -> Figure:
@@ -83,8 +98,7 @@ def agreement_figure(sweep: Sweep, runs: pd.DataFrame, table: pd.DataFrame) -> F
         i, j = places[row.sweep_first, row.job_first], places[row.sweep_second, row.job_second]
         i, j = min(i, j), max(i, j)
         cells[i, j], cells[j, i] = row.off_diagonal_pearson, row.partial
-    size = max(4.0, 2.4 + 0.3 * len(runs))
-    figure, axes = plt.subplots(figsize=(size + 1.5, size), layout="constrained")
+    figure, axes = plt.subplots(figsize=(WIDTH, max(5.0, 1.5 + 0.13 * len(runs))), layout="constrained")
     colours = plt.get_cmap("RdBu_r").with_extremes(bad="lightgrey")
     image = axes.imshow(cells, vmin=-1, vmax=1, cmap=colours)
     axes.set_xticks(range(len(runs)), runs["label"], rotation=90, fontsize="x-small")
@@ -95,16 +109,16 @@ def agreement_figure(sweep: Sweep, runs: pd.DataFrame, table: pd.DataFrame) -> F
     if len(runs) <= _IN_CELLS:
         for i, j in np.argwhere(np.isfinite(cells)):
             shade = "white" if abs(cells[i, j]) > 0.6 else "black"
-            axes.text(j, i, f"{cells[i, j]:z.2f}", ha="center", va="center", fontsize="x-small", color=shade)
-    figure.colorbar(image, ax=axes, label="correlation of the matrices' cells", shrink=0.8)
-    said = f"above the diagonal: cells off the diagonal; below: depth held constant{_flagged(runs)}"
-    figure.suptitle(f"{_title(sweep, runs)}\n{said}", fontsize="small", wrap=True)
+            axes.text(j, i, f"{cells[i, j]:z.2f}".replace("0.", "."), ha="center", va="center", fontsize="x-small", color=shade)
+    figure.colorbar(image, ax=axes, label="correlation of the matrices' cells", location="bottom", shrink=0.6)
+    said = f"above the diagonal: cells off the diagonal;\nbelow: depth held constant{_flagged(runs)}"
+    headed(figure, f"{_title(sweep, runs)}\n{said}")
     return figure
 
 
 def effects_figure(table: pd.DataFrame) -> Figure:
     """Size and share of each factor's effect with intervals, as the matrices are and without their depth trend."""
-    figure, (sizes, shares) = plt.subplots(1, 2, figsize=(11, 3.6), layout="constrained", sharey=True)
+    figure, (sizes, shares) = plt.subplots(2, 1, figsize=(WIDTH, 5.2), layout="constrained")
     names = list(dict.fromkeys(table["effect"]))
     for number, (of, rows) in enumerate(table.groupby("of", sort=False)):
         colour, at = _COLOURS[str(of)], np.array([names.index(name) for name in rows["effect"]]) + 0.24 * number - 0.12
@@ -116,8 +130,10 @@ def effects_figure(table: pd.DataFrame) -> Figure:
         shares.plot(rows["share"][parts], at[parts], "s", color=colour, markersize=5)
         _naive(shares, rows["naive_share"][parts], at[parts], colour)
     sizes.axvline(0, color="grey", linewidth=0.8)
-    sizes.set_yticks(range(len(names)), names)
-    sizes.invert_yaxis()
+    for axes in (sizes, shares):
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.tick_params(labelsize="x-small")
     first = table.iloc[0]
     sizes.set_xlabel(f"variance of the effect ({first['metric']} squared, mean over cells)", fontsize="small")
     shares.set_xlabel("share of the three effects", fontsize="small")
@@ -125,8 +141,8 @@ def effects_figure(table: pd.DataFrame) -> Figure:
     sizes.plot([], [], "D", color="grey", fillstyle="none", markersize=4, label="naively, noise included")
     figure.legend(loc="outside lower center", fontsize="x-small", frameon=False, ncols=3)
     levels = f"{first['levels_first']} levels of {first['first']} x {first['levels_second']} of {first['second']}"
-    said = f"{levels}; n = {first['n']}, halves of {first['half']}; lines: {first['level']:.0%} intervals over items"
-    figure.suptitle(f"{first['model']}, {first['metric']}, pooling {first['pooling']}\n{said}", fontsize="small")
+    said = f"{levels}\nn = {first['n']}, halves of {first['half']}; lines: {first['level']:.0%} intervals over items"
+    headed(figure, f"{first['model']}, {first['metric']}, pooling {first['pooling']}\n{said}")
     return figure
 
 
@@ -144,7 +160,7 @@ def _title(sweep: Sweep, runs: pd.DataFrame) -> str:
 
 def _flagged(runs: pd.DataFrame) -> str:
     unequal = sorted({scale for scales in runs["unequal"] if scales for scale in scales.split(", ")})
-    return f"; NOT on one scale: {', '.join(unequal)} differ (red)" if unequal else ""
+    return f"\nNOT on one scale: {', '.join(unequal)} differ (red)" if unequal else ""
 
 
 def _scales(row: tuple) -> str:

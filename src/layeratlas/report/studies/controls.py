@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from layeratlas.report.charts import Chart, Series
+from layeratlas.report.panels import WIDTH, headed
 from layeratlas.report.views import SweepView
 from layeratlas.studies import Sweep
 
@@ -21,15 +22,17 @@ def figures(sweep: Sweep, tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[
 def controls_figure(table: pd.DataFrame) -> Figure:
     """Text minus control with its interval over items, a row per pair of runs, controls one below the other."""
     rows = table[table["statistic"] == "swap_margin"].sort_values(["control", "difference"]).reset_index(drop=True)
-    figure, axes = plt.subplots(figsize=(8, 1.8 + 0.22 * len(rows)), layout="constrained")
+    figure, axes = plt.subplots(figsize=(WIDTH, 1.6 + 0.42 * len(rows)), layout="constrained")
     places = np.arange(len(rows))
     axes.hlines(places, rows["ci_low"].astype(float), rows["ci_high"].astype(float), color="tab:blue", linewidth=1.2)
     axes.plot(rows["difference"], places, "s", color="tab:blue", markersize=4)
     axes.axvline(0, color="grey", linewidth=0.8)
-    labels = [f"{row.side_a} · {row.side_b}: {row.dataset} − {row.control} ({row.metric})" for row in rows.itertuples()]
+    labels = [f"{row.side_a}\n{row.side_b}\n{row.dataset} − {row.control} ({row.metric})" for row in rows.itertuples()]
     axes.set_yticks(places, labels, fontsize="x-small")
-    axes.set_xlabel("swap margin of the texts minus that of the control (above 0: larger for the texts)")
-    figure.suptitle("lines: jackknife interval over items; a noisier source has the smaller margin", fontsize="small")
+    axes.set_xlabel("swap margin of the texts less that of the control\n(above 0: larger for the texts)", fontsize="x-small")
+    axes.tick_params(axis="x", labelsize="x-small")
+    axes.set_ylim(-0.8, len(rows) - 0.2)
+    headed(figure, "lines: jackknife interval over items;\na noisier source has the smaller margin")
     return figure
 
 

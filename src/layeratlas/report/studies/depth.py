@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from layeratlas.errors import Undefined
 from layeratlas.report.charts import Chart, Series
+from layeratlas.report.panels import WIDTH
 from layeratlas.report.sweep_figures import LINE, TICKS, Condition, ModelPair, condition_of, title
 from layeratlas.report.views import SweepView
 from layeratlas.statistics.diagonal import diagonal_means
@@ -46,7 +47,7 @@ def _preferences_of(part: Sweep) -> list[Curve]:
 def curves_figure(condition: Condition, preferences: Sequence[Curve]) -> Figure:
     """For each pair and block: how deep its best match lies, and how alike the two are; for each depth, the swap margin."""
     panels = 3 if preferences else 2
-    figure, (where, how, *rest) = plt.subplots(1, panels, figsize=(4.5 * panels, 4.2), layout="constrained")
+    figure, (where, how, *rest) = plt.subplots(panels, 1, figsize=(WIDTH, 2.2 * panels + 1.0), layout="constrained")
     style = {"linewidth": 0.8, "alpha": max(0.12, min(1.0, 8 / len(condition.oriented))), "color": "tab:blue"}
     for pair in condition.oriented:
         where.plot(pair.depth_a, pair.depth_b[pair.matrix.argmax(axis=1)], **style)
@@ -87,9 +88,8 @@ def on_off_figure(condition: Condition) -> Figure:
 def forest_figure(condition: Condition, pairs: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     """The swap margin of each pair with its interval over items, from the largest down, and below them their mean over models."""
     rows = pairs.sort_values("margin", ascending=False).reset_index(drop=True)
-    labels = [f"{row.side_a} · {row.side_b}" for row in rows.itertuples()]
-    wide = max(7.0, 4.3 + LINE / 2 * max(map(len, labels)))
-    figure, axes = plt.subplots(figsize=(wide, 2.2 + 0.16 * len(rows)), layout="constrained")
+    labels = [f"{row.side_a}\n{row.side_b}" for row in rows.itertuples()]
+    figure, axes = plt.subplots(figsize=(WIDTH, 2.6 + 2.1 * LINE * len(rows)), layout="constrained")
     places = np.arange(len(rows))
     axes.hlines(places, rows["margin_ci_low"].astype(float), rows["margin_ci_high"].astype(float), color="tab:blue", linewidth=1)
     axes.plot(rows["margin"], places, "s", color="tab:blue", markersize=3, label="a pair, interval over items")
@@ -102,11 +102,12 @@ def forest_figure(condition: Condition, pairs: pd.DataFrame, summary: pd.DataFra
         places = np.append(places, place)
         plural = {"family": "models", "developer": "developers"}[mean["unit"]]
         said = "no interval over" if pd.isna(mean["ci_low"]) else "interval over"
-        labels.append(f"mean of {mean['pairs']} pairs, {said} {mean['units']} {plural}")
+        labels.append(f"mean of {mean['pairs']} pairs,\n{said} {mean['units']} {plural}")
     axes.axvline(0, color="grey", linewidth=0.8)
     axes.set_yticks(places, labels, fontsize=TICKS)
     axes.set_ylim(places[-1] + 0.8, -0.8)
-    axes.set_xlabel("swap margin (above 0: layers prefer their own depth)")
+    axes.set_xlabel("swap margin\n(above 0: layers prefer their own depth)", fontsize="x-small")
+    axes.tick_params(axis="x", labelsize="x-small")
     title(figure, condition, sentence(pairs, summary, condition.metric))
     return figure
 

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from layeratlas.report.charts import Chart, Series
+from layeratlas.report.panels import WIDTH, headed, legend_below
 from layeratlas.report.views import SweepView
 from layeratlas.studies import Sweep
 
@@ -32,11 +33,11 @@ def figures(sweep: Sweep, tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[
 def interventions_figure(table: pd.DataFrame) -> Figure:
     """A panel per model, texts and language: cost over blocks, a line per edit with intervals; draws of controls as dashes."""
     groups = list(table.groupby(["model", "dataset", "language", "control"], sort=False))
-    figure, grid = plt.subplots(len(groups), 1, figsize=(7, 1 + 2.8 * len(groups)), layout="constrained", squeeze=False)
+    figure, grid = plt.subplots(len(groups), 1, figsize=(WIDTH, 1 + 2.6 * len(groups)), layout="constrained", squeeze=False)
     for axes, (told, rows) in zip(grid[:, 0], groups, strict=True):
         _panel(axes, rows)
         axes.set_title(" · ".join(str(part) for part in told if part), fontsize="small")
-    figure.suptitle("cost of an edit: likelihood lost, in nats per token; lines: 95% t intervals over texts", fontsize="small")
+    headed(figure, "cost of an edit: likelihood lost, in nats per token;\nlines: 95% t intervals over texts")
     return figure
 
 
@@ -66,6 +67,7 @@ def _panel(axes: Axes, rows: pd.DataFrame) -> None:
     axes.axhline(0, color="black", linewidth=0.7)
     axes.set_xlim(-0.6, len(places) - 0.4)
     axes.set_xticks(range(len(places)), places, fontsize="x-small", rotation=90 if len(places) > 12 else 0)
+    axes.tick_params(axis="y", labelsize="x-small")
     axes.set_xlabel("block", fontsize="small")
     axes.set_ylabel("nats per token", fontsize="small")
     axes.legend(fontsize="x-small")
@@ -94,16 +96,18 @@ def downstream_figure(table: pd.DataFrame) -> Figure:
     own = table[table["matched"].isna()]
     groups = list(own.groupby(_TOLD, sort=False))
     statistics = list(dict.fromkeys(own["statistic"]))
-    size = (5.2 * len(statistics), 0.8 + 3 * len(groups))
-    figure, grid = plt.subplots(len(groups), len(statistics), figsize=size, layout="constrained", squeeze=False)
+    figure, grid = plt.subplots(
+        len(groups), len(statistics), figsize=(WIDTH, 1.4 + 2.2 * len(groups)), layout="constrained", squeeze=False
+    )
     for row, (told, rows) in zip(grid, groups, strict=True):
         for axes, statistic in zip(row, statistics, strict=True):
             _changes(axes, rows[rows["statistic"] == statistic])
-            axes.set_ylabel(f"change of {statistic}", fontsize="small")
-        row[0].set_title(" · ".join(str(part) for part in told if part and part != "all"), fontsize="small")
-    figure.suptitle(
-        "change at the edited block and after it; bands: 95% t intervals over texts; dotted: random directions of the same rank",
-        fontsize="small",
+            axes.set_ylabel(f"change of {statistic}", fontsize="x-small")
+        row[0].set_title(" · ".join(str(part) for part in told if part and part != "all"), fontsize="x-small", loc="left")
+    legend_below(figure, 3)
+    headed(
+        figure,
+        "change at the edited block and after it; bands: 95% t intervals over texts;\ndotted: random directions of the same rank",
     )
     return figure
 
@@ -113,12 +117,12 @@ def _changes(axes: Axes, rows: pd.DataFrame) -> None:
     for i, (blocks, of_place) in enumerate(edits):
         colour = colormaps["viridis"](i / max(1, len(edits) - 1) * 0.9)
         x = of_place["depth"].to_numpy(float)
-        axes.plot(x, of_place["change"], color=colour, marker="o", markersize=3, linewidth=1.3, label=f"block {blocks}")
+        axes.plot(x, of_place["change"], color=colour, marker="o", markersize=3, linewidth=1.3, label=f"edited: block {blocks}")
         axes.fill_between(x, of_place["ci_low"], of_place["ci_high"], color=colour, alpha=0.12, linewidth=0)
         axes.plot(x, of_place["of_draws"], color=colour, linestyle=":", linewidth=1)
     axes.axhline(0, color="black", linewidth=0.7)
-    axes.set_xlabel("depth", fontsize="small")
-    axes.legend(fontsize="x-small", ncols=2, title="edited", title_fontsize="x-small")
+    axes.set_xlabel("depth", fontsize="x-small")
+    axes.tick_params(labelsize="x-small")
 
 
 VIEWS = [SweepView(figures, charts)]

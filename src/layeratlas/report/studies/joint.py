@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from layeratlas.report.charts import Chart, Series
+from layeratlas.report.panels import WIDTH, headed, legend_below
 from layeratlas.report.views import SweepView
 from layeratlas.studies import Sweep
 
@@ -23,7 +24,7 @@ def figures(sweep: Sweep, tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[
 
 
 def joint_figure(points: pd.DataFrame) -> Figure:
-    """A row for uncentred coordinates, one for centred ones; a colour a model, a marker a language.
+    """A column for uncentred coordinates, one for centred ones; a colour a model, a marker a language.
 
     Lines join the layers of a model in one language, dotted ones the same layer in two languages.
     """
@@ -31,20 +32,19 @@ def joint_figure(points: pd.DataFrame) -> Figure:
     shown = min(_SHOWN, sum(str(column).startswith("component_") for column in points))
     axes_of = list(combinations(range(1, shown + 1), 2))
     figure, panels = plt.subplots(
-        len(spaces), len(axes_of), figsize=(4.1 * len(axes_of), 3.7 * len(spaces) + 1.3), layout="constrained", squeeze=False
+        len(axes_of), len(spaces), figsize=(WIDTH, 2.2 * len(axes_of) + 1.8), layout="constrained", squeeze=False
     )
-    for row, space in zip(panels, spaces, strict=True):
+    for column, space in zip(panels.T, spaces, strict=True):
         chosen = points[points["space"] == space]
-        for axes, (x, y) in zip(row, axes_of, strict=True):
+        for axes, (x, y) in zip(column, axes_of, strict=True):
             _projection(axes, chosen, x, y)
-        row[len(axes_of) // 2].set_title(_captured(chosen, space, shown), fontsize="small")
-    handles = {label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles, loc="outside lower center", fontsize="x-small", frameon=False, ncols=3)
+        column[0].set_title(_captured(chosen, space, shown), fontsize="x-small")
+    legend_below(figure, 2)
     first = points.iloc[0]
-    figure.suptitle(
-        f"{first['metric']}, {first['dataset']}, n = {first['items']}, pooling {first['pooling']}: layers as points, whose inner"
-        " products are their similarities\nlines: a model in one language, larger = deeper; dotted: one layer in two languages",
-        fontsize="small",
+    headed(
+        figure,
+        f"{first['metric']}, {first['dataset']}, n = {first['items']}, pooling {first['pooling']}\nlayers as points, whose inner"
+        " products are their similarities\nlines: a model in one language, larger = deeper;\ndotted: one layer in two languages",
     )
     return figure
 
@@ -52,8 +52,8 @@ def joint_figure(points: pd.DataFrame) -> Figure:
 def _captured(points: pd.DataFrame, space: str, shown: int) -> str:
     share = sum(points[f"share_{k}"].iloc[0] for k in range(1, shown + 1))
     by_model = points.groupby("model", sort=False)["captured"].mean()
-    said = ", ".join(f"{model} {value:.0%}" for model, value in by_model.items())
-    return f"{space}: {shown} components hold {share:.0%} of all squares\n(of each model's points: {said})"
+    said = "\n".join(f"of {model}'s {value:.0%}" for model, value in by_model.items())
+    return f"{space}: {shown} components\nhold {share:.0%} of all squares,\n{said}"
 
 
 def _projection(axes: Axes, points: pd.DataFrame, x: int, y: int) -> None:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import dendrogram, leaves_list
 
 from layeratlas.report.charts import Chart, Series
-from layeratlas.report.panels import panels
+from layeratlas.report.panels import WIDTH, headed, legend_below, name_layers, panels
 from layeratlas.report.sweep_figures import TICKS
 from layeratlas.report.views import SweepView
 from layeratlas.statistics.clustering import average_linkage
@@ -23,9 +23,10 @@ from layeratlas.studies.languages import MEAN, with_mean
 from layeratlas.studies.sweep import file_name
 
 _PANELS = 4  # depths that the matrix is shown at
-_COLUMNS = 3
-_IN_CELLS = 10  # languages whose numbers are written into their cells
+_COLUMNS = 2
+_IN_CELLS = 6  # languages whose numbers are written into their cells
 _ALPHA = 0.05
+_LEGEND = 0.05  # of a panel's height that a line of its legend takes
 _REFERENCE = "en"
 _STYLES = {
     "baseline_length": ("wrong partners of the same length", {"color": "tab:red", "linewidth": 1.0}),
@@ -69,7 +70,7 @@ def matrices_figure(of_model: LanguagePairs) -> Figure:
     shown = _shown(layers)
     count = len(shown) + 2
     rows = math.ceil(count / _COLUMNS)
-    figure, grid = plt.subplots(rows, _COLUMNS, figsize=(3.4 * _COLUMNS, 3.1 * rows + 0.7), layout="constrained", squeeze=False)
+    figure, grid = plt.subplots(rows, _COLUMNS, figsize=(WIDTH, 2.3 * rows + 0.7), layout="constrained", squeeze=False)
     places = list(grid.flat)
     order = _tree(places[0], of_model, alignment[-1]) if known else list(range(len(of_model.languages)))
     drawn = alignment[[*shown, len(layers) - 1]]
@@ -83,10 +84,10 @@ def matrices_figure(of_model: LanguagePairs) -> Figure:
         axes.set_title(_called(layers.iloc[layer]), fontsize="small")
     for axes in places[count:]:
         axes.remove()
-    figure.colorbar(colours, ax=places[1:count], shrink=0.6, label=f"{_statistic(of_model)} above chance")
-    figure.suptitle(
-        f"{_said(of_model)}\n{_statistic(of_model)} above chance, larger = more alike; order: average linkage", fontsize="small"
+    figure.colorbar(
+        colours, ax=places[:count], location="bottom", shrink=0.6, aspect=40, label=f"{_statistic(of_model)} above chance"
     )
+    headed(figure, f"{_said(of_model)}\n{_statistic(of_model)} above chance, larger = more alike;\norder: average linkage")
     return figure
 
 
@@ -125,20 +126,20 @@ def _numbers(axes: Axes, matrix: np.ndarray, middle: float) -> None:
     for row, column in np.argwhere(np.isfinite(matrix)):
         value = matrix[row, column]
         colour = "white" if value < middle else "black"
-        axes.text(column, row, f"{value:z.2f}".replace("0.", "."), ha="center", va="center", fontsize=5, color=colour)
+        axes.text(column, row, f"{value:z.2f}".replace("0.", "."), ha="center", va="center", fontsize="x-small", color=colour)
 
 
 def predictors_figure(of_model: LanguagePairs, rows: pd.DataFrame) -> Figure:
     """A panel per predictor: its partial correlation at each layer, alone and beside others."""
     names = list(dict.fromkeys(rows["predictor"]))
-    figure, places = panels(len(names), _COLUMNS, (3.7, 2.7), above=0.9)
+    figure, places = panels(len(names), 1, 2.0, above=0.9)
     for axes, name in zip(places, names, strict=True):
         _predictor(axes, rows[rows["predictor"] == name], name)
     n, pairs = rows["languages"].iloc[0], rows["pairs"].iloc[0]
-    figure.suptitle(
-        f"{_said(of_model)}\n{_statistic(of_model)} above chance of {pairs} pairs of {n} languages: (partial) correlation;"
-        f" dots: p <= {_ALPHA:g} over all layers, languages' labels permuted",
-        fontsize="small",
+    headed(
+        figure,
+        f"{_said(of_model)}\n{_statistic(of_model)} above chance of {pairs} pairs of {n} languages: (partial) correlation;\n"
+        f"dots: p <= {_ALPHA:g} over all layers, languages' labels permuted",
     )
     return figure
 
@@ -154,17 +155,10 @@ def _predictor(axes: Axes, rows: pd.DataFrame, name: str) -> None:
         certain = (part["p_fwer"] <= _ALPHA).to_numpy()
         axes.plot(at[certain], part["partial"].to_numpy()[certain], "o", markersize=3.5, color=f"C{number}")
     axes.axhline(0, color="grey", linewidth=0.8)
-    axes.set_ylim(-1.05, 1.05)
-    _layers(axes, rows.loc[(rows["layer"] != MEAN) & (rows["predictors"] == rows["predictors"].iloc[0]), "layer"])
+    axes.set_ylim(1.05 - 2.1 / (1 - _LEGEND * len(axes.lines)), 1.05)  # the legend stands below the curves
+    name_layers(axes, rows.loc[(rows["layer"] != MEAN) & (rows["predictors"] == rows["predictors"].iloc[0]), "layer"].tolist(), 8)
     axes.set_title(name, fontsize="small")
-    axes.legend(fontsize=5.5, frameon=False, loc="lower right")
-
-
-def _layers(axes: Axes, layers: pd.Series) -> None:
-    ticks = np.unique(np.linspace(0, len(layers) - 1, min(8, len(layers))).round().astype(int))
-    axes.set_xticks(ticks, [name.removeprefix("block_") for name in layers.iloc[ticks]], fontsize="x-small")
-    axes.tick_params(axis="y", labelsize="x-small")
-    axes.set_xlabel("block", fontsize="x-small")
+    axes.legend(fontsize="x-small", frameon=False, loc="lower right")
 
 
 def curves_figure(of_model: LanguagePairs) -> Figure:
@@ -174,13 +168,12 @@ def curves_figure(of_model: LanguagePairs) -> Figure:
     curves = {
         str(b if a == reference else a): part for (a, b), part in rows.groupby(["language_a", "language_b"]) if reference in (a, b)
     }
-    figure, places = panels(len(curves), _COLUMNS, (3.4, 2.2), above=1.2)
+    figure, places = panels(len(curves), _COLUMNS, 1.6, above=1.3)
     for axes, language in zip(places, sorted(curves), strict=True):
         _curve(axes, curves, language)
         axes.set_title(f"{reference} – {language}", fontsize="small")
-    handles = {label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles, loc="outside lower center", fontsize="x-small", frameon=False, ncols=2)
-    figure.suptitle(f"{_said(of_model)}\n{_statistic(of_model)} of {reference} with each language, same layer", fontsize="small")
+    legend_below(figure, 2)
+    headed(figure, f"{_said(of_model)}\n{_statistic(of_model)} of {reference} with each language, same layer")
     return figure
 
 
@@ -205,7 +198,7 @@ def _curve(axes: Axes, curves: Mapping[str, pd.DataFrame], language: str) -> Non
         axes.axvspan(
             place - 0.5, place + 0.5, color="black", alpha=0.12, linewidth=0, label="most items have one vector: says nothing"
         )
-    _layers(axes, own["layer"])
+    name_layers(axes, own["layer"].tolist())
 
 
 def charts(tables: Mapping[str, pd.DataFrame]) -> Iterator[Chart]:

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from layeratlas.report.charts import Chart, Series
+from layeratlas.report.panels import WIDTH, headed
 from layeratlas.report.views import SweepView
 from layeratlas.studies import Sweep
 
@@ -21,28 +22,29 @@ def figures(sweep: Sweep, tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[
 
 
 def phases_figure(table: pd.DataFrame, tests: pd.DataFrame | None) -> Figure:
-    """A row per model: on the left as published, from runs and from files, on the right within categories with intervals."""
+    """A row per model: above as published, from runs and from files, below within categories with intervals."""
     published = table[table["source"] != "within"]
     within = table[table["source"] == "within"]
     names = list(dict.fromkeys([*within["model"], *published["model"]]))
-    figure, axes = plt.subplots(1, 2, figsize=(11, 1.9 + 0.45 * len(names)), layout="constrained", sharey=True, sharex=True)
+    figure, axes = plt.subplots(2, 1, figsize=(WIDTH, 2.3 + 0.7 * len(names)), layout="constrained", sharey=True, sharex=True)
     _draw(axes[0], published, names)
     _draw(axes[1], within, names)
-    axes[0].set_yticks(range(len(names)), names, fontsize="small")
-    axes[0].invert_yaxis()
+    axes[0].set_ylim(len(names) - 0.5, -0.5)
     axes[0].set_title(
         "as published: mean r over thirds of the sampled states\n(hollow: a file's own correlations)", fontsize="x-small"
     )
-    axes[1].set_title("within categories: mean over thirds of depth, interval over categories", fontsize="x-small")
+    axes[1].set_title("within categories: mean over thirds of depth,\ninterval over categories", fontsize="x-small")
     for one in axes:
         one.axvline(0, color="grey", linewidth=0.8)
-        one.set_xlabel("r of centroid asymmetry with preference", fontsize="small")
+        one.set_yticks(range(len(names)), [name.replace(" ", "\n") for name in names])
+        one.tick_params(labelsize="x-small")
+    axes[1].set_xlabel("r of centroid asymmetry with preference", fontsize="small")
     for phase, colour in _PHASES.items():
         axes[1].plot([], [], "s", color=colour, label=phase)
     figure.legend(loc="outside lower center", fontsize="x-small", frameon=False, ncols=3)
     certain = 0 if tests is None else int((tests["p_holm"] <= 0.05).sum())
     said = "no two models to compare" if tests is None else f"{certain} of {len(tests)} differences between models certain (Holm)"
-    figure.suptitle(f"above 0: likelier texts are more central; {said}", fontsize="small")
+    headed(figure, f"above 0: likelier texts are more central\n{said}")
     return figure
 
 

@@ -9,11 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from layeratlas.report.analyses.subspace import curves
+from layeratlas.report.panels import WIDTH, headed, legend_below
 from layeratlas.report.views import SweepView
 from layeratlas.studies import Sweep
 from layeratlas.studies.sweep import file_name
 
-_COLUMNS = 3
+_COLUMNS = 2
 _SHOWN = 5  # layers whose spectrum is drawn
 
 
@@ -41,21 +42,20 @@ def subspaces_figure(rows: pd.DataFrame, transfer: pd.DataFrame, spectrum: pd.Da
     if len(transfer):
         panels += [(f"probe for group, {tested}", part) for tested, part in transfer.groupby("tested", sort=False)]
     high = -(-(len(panels) + 1) // _COLUMNS)
-    figure, grid = plt.subplots(high, _COLUMNS, figsize=(4.1 * _COLUMNS, 2.9 * high + 1.4), layout="constrained", squeeze=False)
+    figure, grid = plt.subplots(high, _COLUMNS, figsize=(WIDTH, 1.9 * high + 1.8), layout="constrained", squeeze=False)
     for axes, (title, part) in zip(grid.flat, panels, strict=False):
         curves(axes, part)
         axes.set_title(title, fontsize="small")
-    handles = {label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    legend_below(figure, 2)
     _spectrum(grid.flat[len(panels)], spectrum)
     for axes in grid.flat[len(panels) + 1 :]:
         axes.remove()
-    figure.legend(handles.values(), handles, loc="outside lower center", fontsize="x-small", frameon=False, ncols=4)
     first = rows.iloc[0]
-    figure.suptitle(
-        f"{first['model']}, {first['languages']} languages; {first['dataset']}, n = {first['items']}, pooling {first['pooling']};"
-        " erasers fitted on half of the items, judged on the others\nbands: intervals over items; pairs of items: means over all"
+    headed(
+        figure,
+        f"{first['model']}, {first['languages']} languages; {first['dataset']}, n = {first['items']}, pooling {first['pooling']}\n"
+        "erasers fitted on half of the items, judged on the others\nbands: intervals over items;\npairs of items: means over all"
         " pairs of languages",
-        fontsize="small",
     )
     return figure
 
@@ -70,7 +70,7 @@ def _spectrum(axes: Axes, spectrum: pd.DataFrame) -> None:
         axes.plot(rows["rank"], rows["held"], color=colour, marker=".", linewidth=1.3, label=layer)
     axes.set_ylim(0, 1.03)
     axes.set_xticks(sorted(set(spectrum["rank"])))
-    axes.set_title("held-out differences of languages held", fontsize="small")
+    axes.set_title("held-out differences held", fontsize="small")
     axes.set_xlabel("leading directions of the other half", fontsize="x-small")
     axes.tick_params(labelsize="x-small")
     axes.legend(fontsize="x-small", frameon=False, loc="lower right")

@@ -1,5 +1,6 @@
 """Where one model builds more alignment than another, and when each commits which item in which language."""
 
+import math
 from collections.abc import Iterator, Mapping
 from textwrap import fill
 
@@ -10,18 +11,20 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from layeratlas.report.charts import Chart, Series
-from layeratlas.report.panels import panels
+from layeratlas.report.panels import WIDTH, headed, legend_below, panels
 from layeratlas.report.sweep_figures import TICKS
 from layeratlas.report.views import SweepView
 from layeratlas.statistics.commitment import NEVER
 from layeratlas.studies import Sweep
 from layeratlas.studies.variant_runs import MEAN
 
-_COLUMNS = 3
+_COLUMNS = 2
 _ALPHA = 0.05
 _NAMED = 60  # items whose names are written beside their row
-_LINE = 0.08  # of a panel's height
-_LETTER = 0.085  # inches of a title
+_LINE = 0.1  # of a panel's height
+_LETTER = 0.07  # inches of a title
+_ROOM = WIDTH - 1.0  # inches across for all panels
+_COLUMN = 0.14  # inches of a pair of languages
 
 
 def figures(sweep: Sweep, tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Figure]]:
@@ -42,7 +45,7 @@ def differences_figure(rows: pd.DataFrame, measure: str) -> Figure:
     """A panel per pair of languages, a line with its band per model that is compared with the baseline, the first of all."""
     rows = rows[rows["first"] == rows["first"].iloc[0]]
     pairs = list(rows.groupby(["language_a", "language_b"], sort=False))
-    figure, places = panels(len(pairs), _COLUMNS, (3.4, 2.2), above=1.2)
+    figure, places = panels(len(pairs), _COLUMNS, 2.0, above=1.3)
     for axes, ((a, b), of_pair) in zip(places, pairs, strict=True):
         axes.axhline(0, color="grey", linewidth=0.8)
         for number, (second, part) in enumerate(of_pair.groupby("second", sort=False)):
@@ -53,21 +56,21 @@ def differences_figure(rows: pd.DataFrame, measure: str) -> Figure:
             certain = curve[curve["p_fwer"] <= _ALPHA]
             axes.plot(certain["depth"], certain["value"], "o", color=colour, markersize=3)
             place = (0.02, 0.98 - _LINE * number)
-            said = f"mean {mean['value']:z.3f} ({mean['ci_low']:z.3f} to {mean['ci_high']:z.3f}), corrected p {mean['p_holm']:.2g}"
-            axes.annotate(said, place, xycoords="axes fraction", fontsize=5.5, color=colour, va="top")
+            said = f"mean {mean['value']:z.3f} ({mean['ci_low']:z.3f} to {mean['ci_high']:z.3f}), p {mean['p_holm']:.2g}"
+            axes.annotate(said, place, xycoords="axes fraction", fontsize="x-small", color=colour, va="top")
         axes.set_title(f"{a} – {b}", fontsize="small")
         axes.set_xlabel("depth", fontsize="x-small")
         axes.tick_params(labelsize="x-small")
     low, high = places[0].get_ylim()
     taken = min(0.6, _LINE * (rows["second"].nunique() + 0.5))  # of the height, by what is written above the curves
     places[0].set_ylim(low, low + (high - low) / (1 - taken))  # of all panels: they share it
-    handles = {label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles, loc="outside lower center", fontsize="x-small", frameon=False)
+    legend_below(figure, 1)
     first = rows.iloc[0]
-    figure.suptitle(
-        f"{measure}, {first['dataset']}, {first['items']} items, pooling {first['pooling']}: above 0, a model aligns more than"
-        f" {first['first']}\nbands: intervals over items; dots: p <= {_ALPHA:g} over all depths",
-        fontsize="small",
+    headed(
+        figure,
+        f"{measure}, {first['dataset']}, {first['items']} items, pooling {first['pooling']}\n"
+        f"above 0: more alignment than {first['first']}\n"
+        f"p: corrected; bands: intervals over items; dots: p <= {_ALPHA:g} over all depths",
     )
     return figure
 
@@ -77,24 +80,27 @@ def commitment_figure(table: pd.DataFrame) -> Figure:
     models = list(dict.fromkeys(table["model"]))
     table = table.assign(column=table["language_a"] + "–" + table["language_b"])
     items, columns = (list(dict.fromkeys(table[name])) for name in ("id", "column"))
-    width = 0.8 + 0.28 * len(columns)
-    size = (1.6 + len(models) * width, max(3.0, 1.6 + 0.13 * min(len(items), 100)))
-    figure, grid = plt.subplots(1, len(models), figsize=size, layout="constrained", squeeze=False, sharey=True)
+    wide = max(1, min(len(models), int(_ROOM / (0.4 + _COLUMN * len(columns)))))
+    high = math.ceil(len(models) / wide)
+    size = (WIDTH, 1.2 + high * max(2.0, 0.7 + 0.12 * min(len(items), _NAMED)))
+    figure, grid = plt.subplots(high, wide, figsize=size, layout="constrained", squeeze=False, sharey=True)
+    for axes in grid.flat[len(models) :]:
+        axes.remove()
     most = table["place"].max()
     colours = ScalarMappable(Normalize(0, max(float(most), 1.0)), plt.get_cmap("viridis").with_extremes(bad="lightgrey"))
-    for axes, model in zip(grid.flat, models, strict=True):
+    for axes, model in zip(grid.flat, models, strict=False):
         own = table[table["model"] == model].drop_duplicates(["id", "column"])
         places = own.pivot(index="id", columns="column", values="place").reindex(index=items, columns=columns)
         axes.imshow(places.where(places != NEVER), cmap=colours.cmap, norm=colours.norm, aspect="auto", interpolation="nearest")
         never = float((own["place"] == NEVER).mean())
-        called = fill(model, max(12, int(width / _LETTER)))
+        called = fill(model, max(12, int(_ROOM / wide / _LETTER)))
         axes.set_title(f"{called}\n{1 - never:.0%} commit", fontsize="x-small")
         axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=TICKS)
         if len(items) <= _NAMED:
-            axes.set_yticks(range(len(items)), items, fontsize=5)
+            axes.set_yticks(range(len(items)), items, fontsize=TICKS)
         axes.tick_params(length=0)
-    figure.colorbar(colours, ax=list(grid.flat), label="first layer of the row (0: the first compared)")
-    figure.suptitle("commitment by the published rule; grey: never", fontsize="small")
+    figure.colorbar(colours, ax=figure.axes, location="bottom", shrink=0.6, label="first layer of the row (0: the first compared)")
+    headed(figure, "commitment by the published rule; grey: never")
     return figure
 
 

@@ -11,6 +11,17 @@ function steps(low, high, count) {
   return places.map((place) => Number(place.toPrecision(12)));
 }
 
+// 1, 2 and 5 times each power of ten between the ends; powers alone where these are many, equal steps where they are too near.
+function powers(low, high) {
+  const all = [];
+  for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) {
+    for (const one of [1, 2, 5]) all.push([one, Number((one * 10 ** power).toPrecision(12))]);
+  }
+  const within = all.filter(([, value]) => value >= low && value <= high);
+  if (within.length < 2) return steps(low, high, 5);
+  return (within.length > 8 ? within.filter(([one]) => one === 1) : within).map(([, value]) => value);
+}
+
 class Chart {
   constructor(host, chart, { onpoint = () => {} } = {}) {
     Object.assign(this, { chart, onpoint, places: placesOf(chart), at: -1 });
@@ -29,19 +40,23 @@ class Chart {
     const { chart } = this;
     const seen = (key) => chart.series.flatMap((one) => one[key] ?? []).filter(Number.isFinite);
     const xs = seen("x");
-    const ys = [...seen("y"), ...seen("low"), ...seen("high"), ...chart.rules].filter(Number.isFinite);
+    const ys = [...seen("y"), ...seen("low"), ...seen("high"), ...chart.rules].filter((value) => Number.isFinite(value) && (value > 0 || !chart.logarithmic));
     const bars = chart.series.some((one) => one.style === "bars");
     this.bar = bars ? 0.8 * spacing(xs) : 0;
     if (bars) ys.push(0);
     const [left, right] = chart.ticks ? [-0.4 - this.bar / 4, chart.ticks.length - 0.6 + this.bar / 4] : [Math.min(...xs) - this.bar / 2, Math.max(...xs) + this.bar / 2];
-    let [bottom, top] = ys.length ? [Math.min(...ys), Math.max(...ys)] : [0, 1];
-    if (bottom > 0 && bottom < 0.6 * top) bottom = 0;
-    const room = (top - bottom || 1) * 0.04;
-    [bottom, top] = [bottom === 0 ? 0 : bottom - room, top + room];
+    let [bottom, top] = ys.length ? [Math.min(...ys), Math.max(...ys)] : [chart.logarithmic ? 0.1 : 0, 1];
+    if (chart.logarithmic) [bottom, top] = [bottom * 0.9, top * 1.1];
+    else {
+      if (bottom > 0 && bottom < 0.6 * top) bottom = 0;
+      const room = (top - bottom || 1) * 0.04;
+      [bottom, top] = [bottom === 0 ? 0 : bottom - room, top + room];
+    }
     const wide = CHART.width - CHART.left - CHART.right;
     const high = CHART.height - CHART.top - CHART.bottom;
     this.x = (value) => CHART.left + (wide * (value - left)) / (right - left || 1);
-    this.y = (value) => CHART.top + high - (high * (value - bottom)) / (top - bottom);
+    const up = chart.logarithmic ? (value) => Math.log(Math.max(value, bottom)) : (value) => value;
+    this.y = (value) => CHART.top + high - (high * (up(value) - up(bottom))) / (up(top) - up(bottom));
     this.ends = { left, right, bottom, top };
   }
 
@@ -49,7 +64,7 @@ class Chart {
     const { chart, ends } = this;
     this.svg.replaceChildren();
     const foot = CHART.height - CHART.bottom;
-    for (const value of steps(ends.bottom, ends.top, 5)) {
+    for (const value of chart.logarithmic ? powers(ends.bottom, ends.top) : steps(ends.bottom, ends.top, 5)) {
       this.svg.append(
         drawn("line", { class: "grid", x1: CHART.left, x2: CHART.width - CHART.right, y1: this.y(value), y2: this.y(value) }),
         drawn("text", { x: CHART.left - 6, y: this.y(value) + 4, "text-anchor": "end", text: String(value) }),
