@@ -114,6 +114,19 @@ def _interval(row: Mapping[str, Any]) -> dict[str, float]:
     return {key: row[key] for key in ("value", "ci_low", "ci_high")}
 
 
+def of_subspace_of_ten(folder: Path) -> dict[str, Any]:
+    """Of a sweep over languages: means over blocks by statistic and removal; what the first direction holds at each block."""
+    (said,) = json.loads((folder / "studies.json").read_text(encoding="utf-8"))["subspace"]["numbers"].values()
+    spectrum = pd.read_parquet(folder / "tables" / "subspace_spectrum.parquet").query("rank == 1")
+    n, languages = int(spectrum["items"].iloc[0]), len(said["languages"])
+    found: dict[str, Any] = {"n": n, "half": n // 2, "pairs": languages * (languages - 1) // 2}
+    for row in said["mean_of_blocks"]:
+        kept = {key: row[key] for key in ("value", "control") if row[key] is not None}
+        found.setdefault(row["statistic"], {"chance": row["chance"]})[row["removal"]] = kept
+    held = zip(spectrum["layer"], spectrum["held"], strict=True)
+    return found | {"first_direction": {str(_number(layer)): float(share) for layer, share in held}}
+
+
 def of_joint(folder: Path) -> dict[str, Any]:
     """Of a sweep: by model what the study `joint` left of the same layer in both languages, of axes and of rotations."""
     tables = {name: pd.read_parquet(folder / "tables" / f"{name}.parquet") for name in ("joint", "joint_axes", "joint_procrustes")}
@@ -146,12 +159,24 @@ def of_controls(folder: Path) -> dict[str, Any]:
 
 
 def of_exam(folder: Path) -> dict[str, Any]:
-    """Of the sweep of tasks and languages: the size of both factors, matrices as they are and without their depth trend."""
-    effects = json.loads((folder / "studies.json").read_text(encoding="utf-8"))["conditions"]["numbers"]["effects"]
-    found: dict[str, Any] = {"n": layeratlas.read_sweep(folder)[0].result["dataset"]["n"]}
+    """Of the sweep of tasks and languages: the size of both factors where it can be estimated, with depth trend and without.
+
+    `correlations`, of matrices as they are: of medicine in English with the other tasks, and of its three other languages.
+    """
+    effects = json.loads((folder / "studies.json").read_text(encoding="utf-8"))["conditions"]["numbers"].get("effects", {})
+    runs = layeratlas.read_sweep(folder)
+    found: dict[str, Any] = {"n": runs[0].result["dataset"]["n"]}
+    found["largest_affinity"] = max(float(run.affinity.to_numpy().max()) for run in runs)
     for said, of in effects.items():
         name = "without_trend" if "trend removed" in said else "as_they_are"
         found[name] = {factor.replace(" - ", "_minus_"): numbers for factor, numbers in of.items()}
+    pairs = pd.read_parquet(folder / "tables" / "conditions.parquet").astype({"job_first": str, "job_second": str})
+    medicine = pairs[pairs["job_first"].isin(["0", "1", "2", "3"])]
+    tasks = medicine[(medicine["job_first"] == "0") & (medicine["differ_in"] == "config.dataset.groups")]
+    languages = medicine[(medicine["job_first"] != "0") & (medicine["differ_in"] == "language_a, language_b")]
+    found["correlations"] = {re.sub(r"\W", "", row["second"]): float(row["pearson"]) for _, row in tasks.iterrows()}
+    for _, row in languages.iterrows():
+        found["correlations"][f"{row['first'][:2]}_{row['second'][:2]}"] = float(row["pearson"])
     return found
 
 
@@ -209,6 +234,10 @@ def of_interventions(folder: Path) -> dict[str, Any]:
     return found
 
 
+_TEN = [
+    *("-m", "model_b=${model_a}", "model@model_a=gemma3-270m", "dataset=concepts", "language@language_a=en"),
+    *("language@language_b=hi,bn,sw,am,fr,es,ar,yo,ta", "layers=every_4", "analysis=[]", "study=[subspace]"),
+]
 _JOINT = [
     *("-m", "model@model_a=smollm2-135m-instruct,gemma3-270m", "model@model_b=smollm2-135m-instruct,gemma3-270m"),
     *("language@language_a=en,de", "language@language_b=en,de", "dataset=parallel", "metric=cka_linear_debiased", "analysis=[]"),
@@ -223,9 +252,11 @@ MADE: dict[str, tuple[list[str], Callable[[Any], dict[str, Any]]]] = {
         for control in ("other_items", "random_characters", "shuffled_words")
     },
     "subspace": ([*_GERMAN, "analysis=[subspace]"], of_subspace),
+    "subspace_of_ten": (_TEN, of_subspace_of_ten),
     "joint": (_JOINT, of_joint),
     "controls": (["-m", "experiment=text_against_controls"], of_controls),
     "exam": (["-m", "experiment=tasks_and_languages_bundled", "metric=cka_linear_debiased"], of_exam),
+    "exam_as_published": (["-m", "experiment=tasks_and_languages_bundled", "metric=diffusion_nmi_published"], of_exam),
     "redundancy": (["-m", "experiment=redundancy_bundled"], of_redundancy),
     "interventions": (["-m", "experiment=interventions_bundled"], of_interventions),
 }
