@@ -238,6 +238,34 @@ def test_the_same_text_in_two_languages_is_told_with_an_example():
     assert told_of == ["alignment: 1 of 5 items have the same text on both sides (en and de), such as s4: 'Bread rises.'"]
 
 
+def test_a_translation_that_is_a_copy_is_told_whatever_share_of_it_is_one():
+    (line,) = told(SENTENCES["en"], SENTENCES["en"])
+    assert line.startswith("alignment: 5 of 5 items have the same text on both sides (en and de), such as s")
+    three = [*SENTENCES["en"][:3], *SENTENCES["de"][3:]]
+    assert told(SENTENCES["en"], three)[0].startswith("alignment: 3 of 5 items have the same text on both sides (en and de), such")
+
+
+def test_copies_with_other_case_blanks_or_punctuation_are_told_as_such():
+    shouted = [f" {text.upper()}!" for text in SENTENCES["en"]]
+    (line,) = told(SENTENCES["en"], shouted)
+    assert line.startswith(
+        "alignment: 5 of 5 items have the same text on both sides (en and de), but for case, blanks and punctuation"
+    )
+
+
+def test_two_fields_with_equal_texts_are_told_and_one_field_read_twice_is_not():
+    items = draw(sentences(), EN, EN, 0)
+    (line,) = doubts(items, EN, EN, ("text", "opposite"))
+    assert line.startswith("alignment: 5 of 5 items have the same text on both sides (text and opposite), such as s")
+    assert doubts(items, EN, EN, ("text", "text")) == []
+
+
+@pytest.mark.parametrize("text", ["!!!", "😀 😀", "1 + 1"])
+def test_texts_without_letters_are_equal_only_if_they_are_the_same(text):
+    assert len(told([text], [text])) == 1
+    assert not [line for line in told([text], ["???"]) if "same text" in line]
+
+
 def test_a_length_that_does_not_fit_the_language_is_told():
     long = ["word " * 20] * 5
     told_of = told([f"{text}{i}" for i, text in enumerate(long)], [f"Wort {text}{i}" for i, text in enumerate(long[:4])] + ["Wort"])

@@ -1,5 +1,7 @@
 """Signs that two sides' items are not what they are taken for. None is an error: a text may quote, or be one word long."""
 
+import unicodedata
+
 import numpy as np
 
 from layeratlas.corpora.base import PairedItems
@@ -10,12 +12,17 @@ _RATIO = 3.0  # times as long as its language usually is of the other: hardly th
 _LONG = 60  # characters that the longer text must have for a ratio of lengths to say anything
 
 
-def doubts(items: PairedItems, language_a: Language, language_b: Language) -> list[str]:
-    """A line for each kind of sign, with its count and an example."""
+def doubts(items: PairedItems, language_a: Language, language_b: Language, fields: tuple[str, str] = ("text", "text")) -> list[str]:
+    """A line for each kind of sign, with its count and an example; `fields` are the text fields that the sides read.
+
+    Sides of one language and one field read the same texts on purpose; in all other cases equal texts are a sign.
+    """
     languages = {"a": language_a, "b": language_b}
     lines = [_losses(items, languages), *(_script(items, side, language) for side, language in languages.items())]
+    if language_a.code != language_b.code or fields[0] != fields[1]:
+        lines.append(_equal(items, languages, fields))
     if items.sides["a"].texts != items.sides["b"].texts:
-        lines += [_untranslated(items, languages), _lengths(items, languages)]
+        lines.append(_lengths(items, languages))
     return [line for line in lines if line]
 
 
@@ -25,10 +32,18 @@ def _losses(items: PairedItems, languages: dict[str, Language]) -> str | None:
     return f"alignment: items left out: {' and '.join(losses)}" if losses else None
 
 
-def _untranslated(items: PairedItems, languages: dict[str, Language]) -> str | None:
-    same = [i for i, (a, b) in enumerate(_pairs(items)) if a == b]
-    where = " and ".join(dict.fromkeys(map(str, languages.values())))
-    return _told(items, same, f"have the same text on both sides ({where})", "a")
+def _equal(items: PairedItems, languages: dict[str, Language], fields: tuple[str, str]) -> str | None:
+    same = [i for i, (a, b) in enumerate(_pairs(items)) if _letters(a) == _letters(b)]
+    names = fields if languages["a"].code == languages["b"].code else map(str, languages.values())
+    exactly = all(items.sides["a"].texts[i] == items.sides["b"].texts[i] for i in same)
+    aside = "" if exactly else ", but for case, blanks and punctuation"
+    return _told(items, same, f"have the same text on both sides ({' and '.join(names)}){aside}", "a")
+
+
+def _letters(text: str) -> str:
+    """What copies of a text share, without case, blanks and punctuation; the text itself where nothing is left of it."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(c for c in folded if unicodedata.category(c)[0] not in "PZC") or text
 
 
 def _lengths(items: PairedItems, languages: dict[str, Language]) -> str | None:

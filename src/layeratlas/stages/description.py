@@ -146,7 +146,8 @@ def _normalization(node: dict[str, Any]) -> str:
 
 def doubtful_texts(plan: Plan, extracted: dict[str, Extracted]) -> Iterator[str]:
     """What about the texts may decide the result instead of their meaning, one line each."""
-    yield from doubts(plan.items, plan.languages["a"], plan.languages["b"])
+    fields = plan.corpus.field_a, plan.corpus.field_b
+    yield from doubts(plan.items, plan.languages["a"], plan.languages["b"], fields)
     yield from _one_sided(plan)
     yield from imbalances(*_balance(plan, extracted).values())
     for side in "ab":
