@@ -97,6 +97,15 @@ def affinity_matrix(
 
     A layer is an (n, d) array; n and the order of the items must agree everywhere, d need not. Integers are taken as float64.
     Raises ConfigError for what is no such array, and ValueError for layers without a defined similarity.
+
+    >>> import numpy as np, layeratlas
+    >>> from layeratlas.metrics import MutualKNN
+    >>> rng = np.random.default_rng(0)
+    >>> layers_a, layers_b = [*rng.standard_normal((2, 40, 8))], [*rng.standard_normal((3, 40, 5))]
+    >>> layeratlas.affinity_matrix(MutualKNN(k=5), layers_a, layers_b).shape
+    (2, 3)
+    >>> float(layeratlas.affinity_matrix(MutualKNN(k=5), layers_a, layers_a)[0, 0])
+    1.0
     """
     require(AbstractMetric, metric, "affinity_matrix: metric")
     tensors_a, tensors_b = (

@@ -57,6 +57,12 @@ class CKALinear(_LinearCKA):
         CKA = <K, L> / (|K| |L|),  K = X X^T,  L = Y Y^T,  X and Y centred
 
     Biased upward, the more the larger d / n: its mean over permutations of the items is tr(K) tr(L) / ((n - 1) |K| |L|).
+
+    >>> import numpy as np
+    >>> from layeratlas import affinity_matrix
+    >>> x, y = np.random.default_rng(0).standard_normal((2, 50, 200))  # independent, and four times as wide as there are items
+    >>> affinity_matrix(CKALinear(), [x], [y]).round(1).tolist()
+    [[0.8]]
     """
 
     about = About(

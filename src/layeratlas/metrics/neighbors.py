@@ -149,6 +149,12 @@ class MutualKNN(AbstractNeighborMetric):
         M = 1 / (n k) * sum_i |N_a(i) & N_b(i)|
 
     Its mean over permutations of the items is k / (n - 1), whatever the layers; its variance is Mantel's for the two graphs.
+
+    >>> import numpy as np
+    >>> from layeratlas import affinity_matrix
+    >>> x = np.random.default_rng(0).standard_normal((30, 4))
+    >>> affinity_matrix(MutualKNN(k=3), [x], [2 * x]).tolist()
+    [[1.0]]
     """
 
     about = About(

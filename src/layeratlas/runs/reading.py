@@ -29,6 +29,13 @@ class Run:
     """One run as read from its folder: `result` is result.json, `arrays` is affinity.npz.
 
     What an older result.json does not say stands in `result` as far as it can be known (see `older_runs`).
+
+    >>> import layeratlas
+    >>> run = layeratlas.read_run(folder)
+    >>> round(float(run.affinity.loc["block_4", "block_6"]), 3)
+    1.0
+    >>> "diagonal" in run.tables
+    True
     """
 
     folder: Path
@@ -67,6 +74,13 @@ def read_run(folder: str | Path) -> Run:
     """Read a finished run. Raises ConfigError if there is none, and Damaged if its bytes are not those that were written.
 
     Tables are read, and checked, when they are asked for.
+
+    >>> import layeratlas
+    >>> run = layeratlas.read_run(folder)
+    >>> run.result["a"]["model"], run.result["b"]["model"], run.affinity.shape
+    ('ant', 'bee', (4, 6))
+    >>> run.table("diagonal")["layer"].tolist()
+    ['block_1', 'block_2', 'block_3', 'block_4']
     """
     require(str | Path, folder, "read_run")
     folder = Path(folder)
@@ -87,6 +101,11 @@ def read_sweep(folder: str | Path) -> list[Run]:
 
     Raises Damaged, naming each, if some are damaged: a sweep with a run missing is not the sweep that was asked for.
     `read_run` reads the others one by one, and `stage=summarize` summarises them.
+
+    >>> import layeratlas
+    >>> runs = layeratlas.read_sweep(sweep_folder)
+    >>> [(run.result["a"]["model"], run.result["b"]["model"]) for run in runs]
+    [('ant', 'bee'), ('ant', 'bee')]
     """
     require(str | Path, folder, "read_sweep")
     if not Path(folder).is_dir():

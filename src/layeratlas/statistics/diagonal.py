@@ -60,7 +60,13 @@ def diagonal_means(matrix: FloatMatrix) -> tuple[float, float]:
 
 
 def on_off_diagonal(matrix: FloatMatrix) -> OnOffDiagonal:
-    """Compare the generalised diagonal with the rest; needs at least two cells in each."""
+    """Compare the generalised diagonal with the rest; needs at least two cells in each.
+
+    >>> import numpy as np
+    >>> found = on_off_diagonal(np.eye(4))
+    >>> found.on_mean, found.off_mean, found.cells_on
+    (1.0, 0.0, 4)
+    """
     mask = generalised_diagonal(*matrix.shape)
     on, off = matrix[mask], matrix[~mask]
     if len(on) < 2 or len(off) < 2:

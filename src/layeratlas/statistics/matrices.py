@@ -40,6 +40,13 @@ def correlate(
 
     `one_model`: rows and columns are the layers of the same model, so that the main diagonal is each layer with itself, and the
     layers of both axes are permuted jointly; otherwise those of either axis by themselves. Raises ValueError for other shapes.
+
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> matrix = rng.random((6, 4))
+    >>> found = correlate(matrix, 2 * matrix, draws=99, rng=rng)
+    >>> round(found.pearson, 6), found.mantel_p
+    (1.0, 0.01)
     """
     if first.shape != second.shape or (one_model and len(set(first.shape)) > 1):
         raise ValueError(f"matrices of different layers cannot be compared cell by cell; got {first.shape} and {second.shape}")

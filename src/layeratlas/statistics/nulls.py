@@ -175,6 +175,10 @@ def add_one_p(observed: np.ndarray | float, draws: np.ndarray, scale: float = 0.
 
     Values that differ by no more than ROUNDING times the largest of them, or times `scale` if that is larger, are equal: which of
     two sums of the same numbers comes out larger says nothing. NaN where the observed value or any draw is undefined.
+
+    >>> import numpy as np
+    >>> float(add_one_p(0.5, np.array([0.1, 0.2, 0.6])))  # (1 + 1) / (3 + 1)
+    0.5
     """
     with np.errstate(invalid="ignore"):  # inf less inf
         at_least = (draws >= observed - _tolerance(observed, draws, scale)).sum(axis=0)
@@ -187,7 +191,11 @@ def _tolerance(observed: np.ndarray | float, draws: np.ndarray, scale: float) ->
 
 
 def attainable_p(draws: int) -> float:
-    """The smallest p that values of so many other orders can give; where all others are used, 1 / the number of all orders."""
+    """The smallest p that values of so many other orders can give; where all others are used, 1 / the number of all orders.
+
+    >>> attainable_p(199)
+    0.005
+    """
     return 1 / (draws + 1)
 
 

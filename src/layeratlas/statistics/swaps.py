@@ -72,6 +72,10 @@ def swaps(squares: Matrices) -> Swaps:
 
     Differences up to 1e-6 of a matrix's largest cell are ties. A cell that is NaN makes its pairs NaN. Raises ValueError for
     fewer than two depths.
+
+    >>> import numpy as np
+    >>> float(swaps(np.array([[0.8, 0.5], [0.4, 0.9]])).swap_margin)  # min(.8, .9) - max(.5, .4)
+    0.30000000000000004
     """
     size = squares.shape[-1]
     if squares.shape[-2] != size or size < 2:
@@ -101,6 +105,10 @@ def shared_depths(depth_a: Depths, depth_b: Depths) -> Depths:
     """The depths at which two sides are compared: those of the side of fewer layers (of b, if as many) that the other reaches.
 
     Where all blocks are compared these are all depths of the shallower model, k / L; chosen layers may reach less far.
+
+    >>> import numpy as np
+    >>> shared_depths(np.array([0.5, 1.0]), np.array([0.25, 0.5, 0.75, 1.0])).tolist()
+    [0.5, 1.0]
     """
     fewer, more = (depth_a, depth_b) if len(depth_a) < len(depth_b) else (depth_b, depth_a)
     return fewer[(fewer >= more.min() - 1e-12) & (fewer <= more.max() + 1e-12)]

@@ -78,7 +78,14 @@ def labelled(table: pd.DataFrame, told: pd.Series) -> pd.DataFrame:
 
 
 def sweep_of(runs: Sequence[Run], family: Sequence[str] | None = None, opener: Opener = unopened) -> Sweep:
-    """Finished runs, with their table: one row each. `family`: see `families.families`."""
+    """Finished runs, with their table: one row each. `family`: see `families.families`.
+
+    >>> import layeratlas
+    >>> from layeratlas.studies import sweep_of
+    >>> sweep = sweep_of(layeratlas.read_sweep(sweep_folder))
+    >>> sweep.table[["side_a", "side_b"]].values.tolist()
+    [['ant', 'bee'], ['ant', 'bee']]
+    """
     names, texts, varied = _model_names(runs), _texts_apart(runs), _varied(runs)
     table = pd.DataFrame([_row(run, names, texts, varied) for run in runs])
     numbers = [column for column in NUMBERS if table[column].isna().any()]
