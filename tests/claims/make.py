@@ -132,14 +132,16 @@ def of_joint(folder: Path) -> dict[str, Any]:
     tables = {name: pd.read_parquet(folder / "tables" / f"{name}.parquet") for name in ("joint", "joint_axes", "joint_procrustes")}
     numbers = next(iter(json.loads((folder / "studies.json").read_text(encoding="utf-8"))["joint"]["numbers"].values()))
     found: dict[str, Any] = {"n": int(tables["joint"]["items"].iloc[0])} | {key: numbers[key] for key in ("within", "across")}
+    found["exchanges"] = layeratlas.read_sweep(folder)[0].result["provenance"]["config"]["study"]["joint"]["draws"]
     for model, rows in tables["joint"].groupby("model"):
         of = rows.set_index("measured")
-        axes = tables["joint_axes"].query("model == @model and space == 'centred' and how == 'held out' and component == 1")
+        held_out = tables["joint_axes"].query("model == @model and how == 'held out'").set_index(["space", "component"])
+        axes = {f"{space}_{k}": {"r": float(row["r"]), "p": float(row["p_max"])} for (space, k), row in held_out.iterrows()}
         left = tables["joint_procrustes"].set_index("model").loc[model]
         found[str(model).split("-")[0].lower()] = {
             **{"reduced": of["mean"]["distance, uncentred"], "captured": of["captured"]["distance, uncentred"]},
             **{"whole": of["mean"]["distance, whole"], "low": of["mean_ci_low"]["distance, whole"]},
-            **{"high": of["mean_ci_high"]["distance, whole"], "axis": float(axes["r"].iloc[0])},
+            **{"high": of["mean_ci_high"]["distance, whole"], "axes": axes},
             **{key: float(left[key]) for key in ("rotation_of_dimensions", "layer_space_residual")},
         }
     return found
