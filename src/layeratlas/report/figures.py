@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from layeratlas.files.atomic import replacing
+from layeratlas.report.fonts import of_every_script
 from layeratlas.report.panels import headed
 from layeratlas.report.views import View, of_run
 from layeratlas.runs.reading import Run
@@ -144,11 +145,12 @@ def save(figure: Figure, folder: Path, name: str) -> None:
     try:
         folder.mkdir(exist_ok=True)
         figure.set_dpi(_OPTIONS[".png"]["dpi"])  # letters of fewer pixels are narrower, and would be cut
-        figure.draw_without_rendering()  # the layout, once for both files
-        figure.set_layout_engine(None)
-        for file in _files(folder, name):
-            with replacing(file) as unfinished:
-                figure.savefig(unfinished, **_OPTIONS[file.suffix])
+        with of_every_script(figure):
+            figure.draw_without_rendering()  # the layout, once for both files
+            figure.set_layout_engine(None)
+            for file in _files(folder, name):
+                with replacing(file) as unfinished:
+                    figure.savefig(unfinished, **_OPTIONS[file.suffix])
     finally:
         plt.close(figure)
 
