@@ -5,10 +5,11 @@ import warnings
 
 import matplotlib.pyplot as plt
 import pytest
+from matplotlib import font_manager
 
 from layeratlas.report import fonts
 
-NAMES = {"हिन्दी": "Devanagari", "日本語": "Cjk", "ไทย": "Thai", "አማርኛ": "Ethiopic"}
+NAMES = {"हिन्दी": "Devanagari", "日本語": "CJK", "ไทย": "Thai", "አማርኛ": "Ethiopic"}
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def test_letters_that_no_font_has_are_one_line_that_names_their_scripts(figure, 
     assert saved(figure, tmp_path / "x.pdf") == []
     (record,) = caplog.records
     assert record.getMessage() == (
-        "figures: no font of this machine has letters of Cjk, Devanagari, Ethiopic, Thai; report.html shows them"
+        "figures: no font of this machine has letters of CJK, Devanagari, Ethiopic, Thai; report.html shows them"
     )
 
 
@@ -48,6 +49,17 @@ def test_a_font_of_this_machine_is_taken_for_what_the_pictures_own_lacks(figure,
         assert figure.axes[0].title.get_fontfamily()[-1] == "Noto Sans Every"
         assert "Noto Sans Every" not in figure.axes[0].xaxis.label.get_fontfamily()
     assert caplog.records == []
+
+
+def test_a_font_that_was_installed_after_matplotlib_made_its_list_is_known(monkeypatch):
+    manager = font_manager.fontManager
+    mono = min(font.fname for font in manager.ttflist if font.fname.endswith("DejaVuSansMono.ttf"))
+    monkeypatch.setattr(manager, "ttflist", [font for font in manager.ttflist if font.name != "DejaVu Sans Mono"])
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [mono, __file__])
+    monkeypatch.setattr(fonts, "_FONTS", ["DejaVu Sans Mono", "Noto Sans of nowhere"])
+    fonts._installed.cache_clear()
+    assert fonts._installed() == ("DejaVu Sans Mono",)
+    fonts._installed.cache_clear()
 
 
 def test_a_picture_of_plain_letters_is_left_as_it_is(tmp_path, caplog):

@@ -4,7 +4,7 @@ import logging
 import unicodedata
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 
 from matplotlib import font_manager
@@ -50,10 +50,15 @@ def of_every_script(figure: Figure) -> Iterator[None]:
         text.set_fontfamily([*text.get_fontfamily(), *fonts])  # type: ignore[attr-defined]
         without |= letters
     if without:
-        _say(tuple(sorted({unicodedata.name(letter, "UNKNOWN").split()[0].capitalize() for letter in without})))
+        _say(tuple(sorted({_script_of(letter) for letter in without})))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         yield
+
+
+def _script_of(letter: str) -> str:
+    name = unicodedata.name(letter, "UNKNOWN").split()[0]
+    return name if name == "CJK" else name.capitalize()
 
 
 @cache
@@ -64,6 +69,11 @@ def _say(scripts: tuple[str, ...]) -> None:
 
 @cache
 def _installed() -> tuple[str, ...]:
+    """Those of the fonts that this machine has, also those installed since matplotlib last made its list, which it keeps."""
+    listed = {font.fname for font in font_manager.fontManager.ttflist}
+    for file in set(font_manager.findSystemFonts()) - listed:
+        with suppress(OSError, RuntimeError):  # no font that matplotlib can read
+            font_manager.fontManager.addfont(file)
     there = set(font_manager.get_font_names())
     return tuple(font for font in _FONTS if font in there)
 
