@@ -158,8 +158,8 @@ def _of_layer(side: Activations, name: str, device: torch.device, which: str) ->
 
 def _flag(x: LayerActivations, y: LayerActivations) -> str | None:
     """On which sides most items have one vector: cosines there are those of one token, and say nothing of the items."""
-    said = {side: _of_one_vector(layer) for side, layer in (("a", x), ("b", y))}
-    by_count = {count: [side for side, own in said.items() if own == count] for count in said.values() if count}
+    counts = {side: _of_one_vector(layer) for side, layer in (("a", x), ("b", y))}
+    by_count = {count: [side for side, own in counts.items() if own == count] for count in counts.values() if count}
     parts = [f"{count} have one vector on side {' and '.join(sides)}" for count, sides in by_count.items()]
     return ", ".join(parts) or None
 

@@ -121,7 +121,7 @@ class Alignment(AbstractAnalysis):
         folds = jackknife_groups(n, self.folds, clusters)
         values = np.stack([scores[place] for place in places], axis=1)  # type: ignore[arg-type]
         chosen = table[table["statistic"] == metric.name].iloc[np.array(places)[peaks(values, folds)]]
-        said: dict[str, Any] = {
+        numbers: dict[str, Any] = {
             "first_layer": measured.layers[places[0]],
             "last_layer": measured.layers[places[-1]],
             "peak_layers": chosen["layer"].tolist(),
@@ -130,21 +130,24 @@ class Alignment(AbstractAnalysis):
             "peak": {"value": at_peak(values, folds)},
         }
         if not pairings.subsets:
-            return said
+            return numbers
         low, high = metric.about.bounds
         interval = at_peak_interval(values, folds, pairings.subsets, level=inference.level, bounds=(low, high))
-        said["peak"] |= {"ci_low": float(interval.low), "ci_high": float(interval.high)}
+        numbers["peak"] |= {"ci_low": float(interval.low), "ci_high": float(interval.high)}
         units = np.arange(n) if clusters is None else clusters
         changed = signs(units, inference.permutations, np.random.default_rng([self.seed, 5]))
         if not len(changed):
-            return said
+            return numbers
         for name, layer in (("rise", 0), ("fall", -1)):
             above = above_layer(
                 values, layer, folds, pairings.subsets, changed, level=inference.level, bounds=(low - high, high - low)
             )
-            said[name] = above._asdict() | {"attainable_p": attainable_p(len(changed))}
-        said["rise_and_fall"] = {"p": max(said["rise"]["p"], said["fall"]["p"]), "attainable_p": attainable_p(len(changed))}
-        return said
+            numbers[name] = above._asdict() | {"attainable_p": attainable_p(len(changed))}
+        numbers["rise_and_fall"] = {
+            "p": max(numbers["rise"]["p"], numbers["fall"]["p"]),
+            "attainable_p": attainable_p(len(changed)),
+        }
+        return numbers
 
 
 def _any_layer(rows: pd.DataFrame, pairings: Pairings) -> dict[str, Any]:
@@ -189,21 +192,21 @@ def _headline(name: str, found: dict[str, Any], inference: Inference) -> Headlin
 
 
 def _sentences(committed: dict[str, Any], metrics: Sequence[AbstractMetric], numbers: dict[str, Any], alpha: float) -> list[str]:
-    said = []
+    sentences = []
     first = numbers[metrics[0].name]
     if "rise_and_fall" in first:
         ends = {part: f"{part} {first[part]['value']:z.3f} (p = {first[part]['p']:.2g})" for part in ("rise", "fall")}
         verdict = "rises and falls" if first["rise_and_fall"]["p"] <= alpha else "is not shown to rise and fall"
         span = f"from {first['first_layer']} to the peak and on to {first['last_layer']}"
-        said.append(f"{metrics[0].name} {verdict} {span}: {ends['rise']}, {ends['fall']}")
+        sentences.append(f"{metrics[0].name} {verdict} {span}: {ends['rise']}, {ends['fall']}")
     share, chance = committed["committed"], committed["chance"]
     rule = f"cosine of at least {committed['threshold']:g} at {committed['consecutive']} layers in a row"
     wrong = "" if chance is None else f"; wrong partners commit in {chance:.0%}"
-    said.append(
+    sentences.append(
         f"committed by the published rule ({rule}): {share['value']:.0%} of items"
         f" ({share['ci_low']:.0%} to {share['ci_high']:.0%}), median {committed['median_layer']}{wrong}"
     )
-    return said
+    return sentences
 
 
 def _warnings(measured: Curves, pairings: Pairings) -> Iterator[str]:

@@ -114,14 +114,14 @@ def _tests(summary: dict[str, Any]) -> list[str]:
 def _beside(summary: dict[str, Any], inference: Inference | None) -> str:
     """The raw contrast and the item-permutation p, each labelled with what it also holds."""
     raw, kept = summary["generalised"], summary["swap"].get("kept_share")
-    said = f"on minus off the diagonal {raw['value']:z.3f}, layers' strengths included"
+    sentence = f"on minus off the diagonal {raw['value']:z.3f}, layers' strengths included"
     if raw["ci_low"] is not None and inference is not None:
-        said += f" ({inference.level:.0%} interval {raw['ci_low']:z.3f} to {raw['ci_high']:z.3f})"
+        sentence += f" ({inference.level:.0%} interval {raw['ci_low']:z.3f} to {raw['ci_high']:z.3f})"
     if kept is not None and not math.isnan(kept):
-        said += f", {kept:.0%} of the gain kept by the swap margin"
+        sentence += f", {kept:.0%} of the gain kept by the swap margin"
     if raw["p"] is not None:
-        said += f"; p of any correspondence {raw['p']:.2g} (smallest attainable {raw['attainable_p']:.2g})"
-    return said
+        sentence += f"; p of any correspondence {raw['p']:.2g} (smallest attainable {raw['attainable_p']:.2g})"
+    return sentence
 
 
 def _swap(blocks: Affinity) -> dict[str, Any]:

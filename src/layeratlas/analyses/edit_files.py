@@ -57,14 +57,14 @@ class EditFiles:
         """A row per file and layer: how far the edit moves the items that it was fitted on, E|A B'(h - m) - v|^2."""
         depths = dict(zip(self.comparison.a.names, self.comparison.a.depths, strict=True))
         for name, made in self.made.items():
-            told = {
+            labels = {
                 "edit": name,
                 "applies_to": ",".join(self._languages(made)),
                 "matched": made.matched,
                 "control_of": made.control_of,
             }
             for layer, held in made.energies.items():
-                yield told | {"layer": layer, "depth": depths[layer], "rank": made.erasers[layer].rank, "energy": held}
+                yield labels | {"layer": layer, "depth": depths[layer], "rank": made.erasers[layer].rank, "energy": held}
 
     def put(self, name: str, layer: str, eraser: Eraser, x: Languages, made: Made) -> None:
         kept = self.made.setdefault(name, made)

@@ -56,7 +56,7 @@ class Influence(AbstractAnalysis):
         parts |= {"accounts": accounts} if len(accounts) else {}
         parts = {name: part for name, part in parts.items() if len(part)}
         numbers = {"groups": len(groups), "of_the_data": set(groups) <= set(comparison.groups), "accounts": _medians(accounts)}
-        sentences = [*_sentences(table), *_accounts_told(accounts)]
+        sentences = [*_sentences(table), *_sentences_of_accounts(accounts)]
         return Findings(table, parts, numbers, sentences=sentences, warnings=[f"influence: {one}" for one in lacking])
 
     def _by_group(
@@ -144,8 +144,8 @@ def _of_groups(
         }
         if of_margin is not None:
             margin = of_margin[name]
-            told = {"change": margin.change, "random": margin.random, "random_sd": margin.random_sd, "z": margin.z}
-            row |= {f"swap_margin_{key}": float(value) for key, value in told.items()}
+            of_margin_alone = {"change": margin.change, "random": margin.random, "random_sd": margin.random_sd, "z": margin.z}
+            row |= {f"swap_margin_{key}": float(value) for key, value in of_margin_alone.items()}
         yield row
 
 
@@ -182,7 +182,7 @@ def _sentences(table: pd.DataFrame) -> Iterator[str]:
         yield f"no group of items carries the swap margin: {row['group']} moves it most, by {moved}"
 
 
-def _accounts_told(accounts: pd.DataFrame) -> Iterator[str]:
+def _sentences_of_accounts(accounts: pd.DataFrame) -> Iterator[str]:
     for name, share in _medians(accounts).items():
         if share is not None:
             yield f"{name} accounts for {share:.0%} of what is above chance, in the median over cells"

@@ -98,7 +98,7 @@ class Neighbors(AbstractAnalysis):
         sides = affinity.signatures_a[cell.i], affinity.signatures_b[cell.j]
         law, alpha = _law(affinity.n, k), comparison.inference.alpha
         depths = {"depth_a": affinity.depth_a[cell.i], "depth_b": affinity.depth_b[cell.j]}
-        told = (
+        summary = (
             layers
             | depths
             | _summary(cell, law, k, alpha)
@@ -107,7 +107,7 @@ class Neighbors(AbstractAnalysis):
         counts = np.bincount(np.rint(cell.shared).astype(int), minlength=k + 1)
         numbers = np.arange(k + 1)
         return (
-            [told],
+            [summary],
             layers | {"id": ids, "shared": cell.shared, "p": cell.p},
             layers | {"shared": numbers, "items": counts, "chance": affinity.n * law.pmf(numbers)},
             [layers | row for row in self._extremes(cell, sides, ids, k)],
@@ -176,14 +176,14 @@ def _plain(value: Any) -> Any:
 
 
 def _sentence(best: pd.Series, k: int, alpha: float, *, among: str) -> str:
-    said = (
+    sentence = (
         f"of a text's {k} nearest texts, {best['shared']:.1f} are the same in a {best['layer_a']} and b {best['layer_b']}"
         f" (chance {best['shared_chance']:.2g}), the most {among}"
     )
     if np.isnan(best["small_p_share"]):
-        return said
+        return sentence
     return (
-        f"{said}; {best['small_p_share']:.0%} of texts share more than chance gives at the level {alpha:g}"
+        f"{sentence}; {best['small_p_share']:.0%} of texts share more than chance gives at the level {alpha:g}"
         f" ({best['small_p_share_chance']:.1%} would by chance), {best['none_share']:.0%} share none"
         f" (by chance {best['none_share_chance']:.0%})"
     )

@@ -212,12 +212,12 @@ def _headline(numbers: dict[str, Any], level: float) -> Headline:
 
 
 def _sentences(numbers: dict[str, Any]) -> list[str]:
-    said, found, surviving = numbers["published"], numbers["phases"], numbers["surviving_layers"]
-    as_published = ", ".join(f"{name} {said[name]:+.2f}" for name in sound.PHASES)
+    published, found, surviving = numbers["published"], numbers["phases"], numbers["surviving_layers"]
+    sampled = f"{len(surviving['published'])} of {len(published['layers'])} sampled layers with an interval without 0"
+    as_published = ", ".join(f"{name} {published[name]:+.2f}" for name in sound.PHASES)
     within = ", ".join(f"{name} {found[name]['value']:+.2f}" for name in sound.PHASES)
     lines = [
-        f"as published: {as_published}, {said['pattern']}; {len(surviving['published'])} of {len(said['layers'])} sampled layers"
-        " with an interval without 0",
+        f"as published: {as_published}, {published['pattern']}; {sampled}",
         f"within categories: {within}; {len(surviving['within'])} blocks with a corrected p of alpha or less, given lengths"
         f" {len(surviving['partial'])}",
     ]

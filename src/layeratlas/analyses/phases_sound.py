@@ -287,14 +287,16 @@ def change(
     weights = 1 / categories.z_variances
     curves = np.stack([layer.z @ weights for layer in blocks], axis=1) / weights.sum()
     found = change_point(curves[0], curves[1:], depths, alpha)
-    said: dict[str, Any] = {"p": found.p, "attainable_p": found.attainable_p, "pattern": found.pattern}
+    numbers: dict[str, Any] = {"p": found.p, "attainable_p": found.attainable_p, "pattern": found.pattern}
     keys = ("after", "depth", "depth_ci_low", "depth_ci_high", "before", "later")
     if found.pattern != "change":
-        return said | dict.fromkeys(keys)
+        return numbers | dict.fromkeys(keys)
     between = (depths[:-1] + depths[1:]) / 2
     low, high = np.quantile(between[found.drawn], [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
     levels = [float(np.tanh(value)) for value in (found.before, found.later)]
-    return said | dict(zip(keys, [names[found.after], float(between[found.after]), float(low), float(high), *levels], strict=True))
+    return numbers | dict(
+        zip(keys, [names[found.after], float(between[found.after]), float(low), float(high), *levels], strict=True)
+    )
 
 
 def simpson(table: pd.DataFrame, preference: str) -> dict[str, Any] | None:

@@ -91,10 +91,10 @@ class Stability(AbstractAnalysis):
         if reliability >= self.reliability:
             return []
         n, name = comparison.affinity.n, comparison.signer.metric.name
-        said = f"stability: {name} of {n} items has a split-half reliability of {reliability:.2f}"
+        measured = f"stability: {name} of {n} items has a split-half reliability of {reliability:.2f}"
         if reliability <= 0:
-            return [f"{said}: halves of the items do not agree, and no number of items can be named"]
-        return [f"{said}; about {items_needed(n, reliability, self.reliability)} items would reach {self.reliability:g}"]
+            return [f"{measured}: halves of the items do not agree, and no number of items can be named"]
+        return [f"{measured}; about {items_needed(n, reliability, self.reliability)} items would reach {self.reliability:g}"]
 
 
 def _over(comparison: Comparison, kept: np.ndarray) -> Affinity:

@@ -181,12 +181,12 @@ def _sentences(
 ) -> Iterator[str]:
     for name in [LANGUAGE_PROBE, SAME_ITEMS, *(metric.name for metric in metrics)]:
         rows = numbers[name]["removals"]
-        said = [f"{rows[NOTHING]['value']:z.3f} as they are"]
+        parts = [f"{rows[NOTHING]['value']:z.3f} as they are"]
         for removal in removals:
             row = rows[called(_kind(removal))]
             control = "" if row["control"] is None else f" (random directions {row['control']:z.3f})"
-            said.append(f"{row['value']:z.3f} without {removal.name}{control}")
-        yield f"{name}, mean over blocks: {', '.join(said)}; chance {numbers[name]['chance']:z.3f}"
+            parts.append(f"{row['value']:z.3f} without {removal.name}{control}")
+        yield f"{name}, mean over blocks: {', '.join(parts)}; chance {numbers[name]['chance']:z.3f}"
     if judged.classes > 1:
         across = numbers["transfer"]["a_to_b"]
         without = ", ".join(f"{across[called(_kind(r))]['value']:.3f} without {r.name}" for r in removals)

@@ -106,8 +106,8 @@ def of_pairs(scores: Mapping[Kind, Scores], judged: Judged, sample: Sample) -> I
     for name, statistic in statistics_of(judged).items():
         by_kind = {kind: own.by_statistic[name] for kind, own in scores.items()}
         for kind, own in scores.items():
-            told = {"statistic": name, **kind._asdict(), "energy": own.energy, "chance": own.chance[name]}
-            yield told | statistic.row(kind, by_kind, sample)
+            labels = {"statistic": name, **kind._asdict(), "energy": own.energy, "chance": own.chance[name]}
+            yield labels | statistic.row(kind, by_kind, sample)
 
 
 def of_transfer(scores: Mapping[Kind, Scores], judged: Judged, sample: Sample) -> Iterator[dict[str, Any]]:
@@ -116,5 +116,5 @@ def of_transfer(scores: Mapping[Kind, Scores], judged: Judged, sample: Sample) -
     for sides in scores[Kind(NOTHING, 0)].transfer:
         by_kind = {kind: own.transfer[sides] for kind, own in scores.items()}
         for kind in scores:
-            told = {"trained": sides[0], "tested": sides[1], **kind._asdict(), "chance": 1 / judged.classes}
-            yield told | statistic.row(kind, by_kind, sample)
+            labels = {"trained": sides[0], "tested": sides[1], **kind._asdict(), "chance": 1 / judged.classes}
+            yield labels | statistic.row(kind, by_kind, sample)

@@ -37,7 +37,7 @@ def _equal(items: PairedItems, languages: dict[str, Language], fields: tuple[str
     names = fields if languages["a"].code == languages["b"].code else map(str, languages.values())
     exactly = all(items.sides["a"].texts[i] == items.sides["b"].texts[i] for i in same)
     aside = "" if exactly else ", but for case, blanks and punctuation"
-    return _told(items, same, f"have the same text on both sides ({' and '.join(names)}){aside}", "a")
+    return _warning(items, same, f"have the same text on both sides ({' and '.join(names)}){aside}", "a")
 
 
 def _letters(text: str) -> str:
@@ -52,19 +52,19 @@ def _lengths(items: PairedItems, languages: dict[str, Language]) -> str | None:
     long = [max(map(len, pair)) >= _LONG for pair in _pairs(items)]
     odd = np.flatnonzero((np.abs(ratios - usual) > np.log(_RATIO)) & long).tolist()
     usually = f"{languages['b']} texts usually have {np.exp(usual):.2f} times the characters of {languages['a']} texts"
-    return _told(items, odd, f"have lengths that do not fit ({usually})", "b")
+    return _warning(items, odd, f"have lengths that do not fit ({usually})", "b")
 
 
 def _script(items: PairedItems, side: str, language: Language) -> str | None:
     odd = [i for i, text in enumerate(items.sides[side].texts) if share_in_script(text, language.script) < 0.5]
-    return _told(items, odd, f"of side {side} ({language}) are mostly not in the script {language.script}", side)
+    return _warning(items, odd, f"of side {side} ({language}) are mostly not in the script {language.script}", side)
 
 
 def _pairs(items: PairedItems) -> list[tuple[str, str]]:
     return list(zip(items.sides["a"].texts, items.sides["b"].texts, strict=True))
 
 
-def _told(items: PairedItems, odd: list[int], what: str, side: str) -> str | None:
+def _warning(items: PairedItems, odd: list[int], what: str, side: str) -> str | None:
     if not odd:
         return None
     return f"alignment: {len(odd)} of {items.n} items {what}, such as {items.ids[odd[0]]}: {items.sides[side].texts[odd[0]][:60]!r}"

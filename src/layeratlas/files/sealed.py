@@ -37,10 +37,10 @@ def unsealed(name: str, content: bytes) -> dict[str, Any]:
         blank = content[: own.start()] + _UNKNOWN.encode() + content[own.end() :]
         if hashlib.sha256(blank).hexdigest() != own[0].decode():
             raise ValueError("its bytes are not those that were written")
-    said = json.loads(content.decode())
-    if not isinstance(said, dict) or (not own and CHECKSUMS in said):
+    document = json.loads(content.decode())
+    if not isinstance(document, dict) or (not own and CHECKSUMS in document):
         raise ValueError("its bytes are not those that were written")
-    return said
+    return document
 
 
 def _finite(value: Any) -> Any:

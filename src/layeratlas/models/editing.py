@@ -159,11 +159,11 @@ def _blocks_in(path: str, key: str) -> list[int]:
     held = sorted({int(match[1]) for name in names if (match := re.fullmatch(r"block_(\d+)\.[ABmv]", name))})
     lacking = [f"{block(k)}.{part}" for k in held for part in _PARTS if f"{block(k)}.{part}" not in names]
     if not held or lacking:
-        raise ConfigError(f"{key}={path}: expected block_K.A, .B, .m and .v of one block or more; {_told(lacking)}")
+        raise ConfigError(f"{key}={path}: expected block_K.A, .B, .m and .v of one block or more; {_names_of(lacking)}")
     return held
 
 
-def _told(lacking: Sequence[str]) -> str:
+def _names_of(lacking: Sequence[str]) -> str:
     return f"{', '.join(lacking[:3])} is missing" if lacking else "it names no block"
 
 

@@ -162,8 +162,8 @@ def _not_finite(model: LanguageModel, layer: str) -> ConfigError:
 def _unlike(heard: Heard, reported: Sequence[Any], ears: Ears) -> str:
     """Which reported hidden state is none of the layers heard, or nothing."""
     states, position = list(heard.values()), 0
-    for i, said in enumerate(reported):
-        state = said if isinstance(said, Tensor) else said[0]
+    for i, output in enumerate(reported):
+        state = output if isinstance(output, Tensor) else output[0]
         if ears.stream is not None and state.ndim > 3:
             state = state[ears.stream]
         state = state[:, : states[0].shape[1]]

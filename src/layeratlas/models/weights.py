@@ -135,8 +135,8 @@ def require_adapter(loading_info: Any, adapter: str, model: str) -> None:
         "has no place in this model for": sorted(loading_info.unexpected_keys),
         "has another shape for": sorted(name for name, *_ in loading_info.mismatched_keys),
     }
-    if said := [f"{problem} {len(names)} weights ({listed(names)})" for problem, names in problems.items() if names]:
-        raise ConfigError(f"model {model}: adapter={adapter} {'; '.join(said)}; it belongs to another model")
+    if lines := [f"{problem} {len(names)} weights ({listed(names)})" for problem, names in problems.items() if names]:
+        raise ConfigError(f"model {model}: adapter={adapter} {'; '.join(lines)}; it belongs to another model")
 
 
 def _is_of_a_further_block(name: str, path: str, blocks: nn.ModuleList) -> bool:

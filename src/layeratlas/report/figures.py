@@ -128,8 +128,8 @@ def captioned(metric: dict[str, Any], texts: Sequence[str | None], n: Any, pooli
     k = None if metric["k"] is None else f"k = {metric['k']}"
     estimator = ", ".join(filter(None, (metric["estimator"], k)))
     known = (*texts, f"n = {n}" if n else None, f"pooling {pooling}" if pooling else None)
-    said = ", ".join(filter(None, (*known, f"chance {spread_of(chance, '{:.3g}'.format)}")))
-    return f"{metric['name']}{f' ({estimator})' if estimator else ''}\n{said}"
+    settings = ", ".join(filter(None, (*known, f"chance {spread_of(chance, '{:.3g}'.format)}")))
+    return f"{metric['name']}{f' ({estimator})' if estimator else ''}\n{settings}"
 
 
 def spread_of(values: np.ndarray, number: Callable[[float], str]) -> str:

@@ -76,19 +76,19 @@ def sweep_again(folder: Path, family: Sequence[str] | None, *, page: bool) -> No
     if not (folder / STUDIES).is_file():
         raise ConfigError(f"{folder}: no summary here (no {STUDIES}); stage=summarize sweep_dir={folder} makes one")
     try:
-        said = unsealed(STUDIES, (folder / STUDIES).read_bytes())
+        record = unsealed(STUDIES, (folder / STUDIES).read_bytes())
     except (ValueError, json.JSONDecodeError) as error:
         raise Damaged(f"{folder / STUDIES} is damaged ({error}); stage=summarize sweep_dir={folder} makes it again") from error
     sweep = sweep_of(_runs(folder), family).with_corrections()
-    answered = {name: one for name, one in said.items() if isinstance(one, Mapping) and "sentences" in one}
+    answered = {name: one for name, one in record.items() if isinstance(one, Mapping) and "sentences" in one}
     sweep_drawn(sweep, {name: _answer(folder, name, one) for name, one in answered.items()}, folder, page=page)
 
 
-def _answer(folder: Path, name: str, said: Mapping[str, Any]) -> Answer:
+def _answer(folder: Path, name: str, record: Mapping[str, Any]) -> Answer:
     """`tables` are named in what a study says since there are pages; before, a table was known by the study's name."""
     files = sorted((folder / "tables").glob("*.parquet"))
-    named = said.get("tables") or [file.stem for file in files if file.stem == name or file.stem.startswith(f"{name}_")]
-    return Answer({table: pd.read_parquet(folder / "tables" / f"{table}.parquet") for table in named}, said, said.get("views"))
+    named = record.get("tables") or [file.stem for file in files if file.stem == name or file.stem.startswith(f"{name}_")]
+    return Answer({table: pd.read_parquet(folder / "tables" / f"{table}.parquet") for table in named}, record, record.get("views"))
 
 
 def _runs(folder: Path) -> list[Run]:

@@ -92,13 +92,14 @@ def _pair(run: Run, row: pd.Series, *, one_kind: bool) -> ModelPair:
     """`one_kind`: some side is a row of one pair and a column of another, so that rows and columns mean the same."""
     depths = {side: run.arrays[f"depth_{side}"] for side in "ab"}
     blocks = {side: np.flatnonzero(np.isfinite(depths[side])) for side in "ab"}
+    symmetric, same_texts = run.result["metric"]["symmetric"], run.result["dataset"]["same_texts"]  # None: unknown
     return ModelPair(
         a=row["side_a"],
         b=row["side_b"],
         matrix=run.arrays["affinity"][np.ix_(blocks["a"], blocks["b"])],
         depth_a=depths["a"][blocks["a"]],
         depth_b=depths["b"][blocks["b"]],
-        mirror=run.result["metric"]["symmetric"] and (one_kind or run.result["dataset"]["same_texts"]),
+        mirror=bool(symmetric and (one_kind or same_texts)),
         itself=row["self_pair"],
         value=row["value"],
     )
@@ -171,9 +172,9 @@ def _square_cells(rows: Collection[str], columns: Collection[str], ratio: float)
     return plt.subplots(figsize=(max(WIDTH, wide + names + 1.4), wide * ratio + names + 1.0), layout="compressed")
 
 
-def title(figure: Figure, condition: Condition, said: str) -> None:
+def title(figure: Figure, condition: Condition, line: str) -> None:
     """What the pairs share, and what the picture shows, in lines that the figure is wide enough for."""
-    headed(figure, f"{condition.title}\n{said}")
+    headed(figure, f"{condition.title}\n{line}")
 
 
 def _colours() -> Colormap:

@@ -43,11 +43,11 @@ class Facts:
     blocks_b: Positive | None = None
     settings: Mapping[str, str] | None = None
 
-    def with_names(self, said: Mapping[str, str], where: str) -> "Facts":
+    def with_names(self, named: Mapping[str, str], where: str) -> "Facts":
         """With what a path says, which may not contradict what was given. Raises ConfigError where it does."""
         known = {field.name for field in fields(self)}
         given: dict[str, Any] = {}
-        for name, text in said.items():
+        for name, text in named.items():
             value: Any = _whole(text, name, where) if name in _NUMBERS else text
             keys = [f"{name}_{side}" for side in "ab"] if name in _BOTH else [name]
             given |= dict.fromkeys(keys, value)

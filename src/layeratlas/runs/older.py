@@ -61,9 +61,9 @@ def _texts(result: Mapping[str, Any], config: Mapping[str, Any], side: str) -> d
     return {"field": (config.get("dataset") or {}).get(f"field_{side}"), "control": control}
 
 
-def _declared(name: str, said: Mapping[str, Any], numbers: Mapping[str, Any]) -> dict[str, Any]:
+def _declared(name: str, analysis: Mapping[str, Any], numbers: Mapping[str, Any]) -> dict[str, Any]:
     """The tables and tests of an analysis that did not declare them: tests were known by their names."""
-    if "tests" in said:
+    if "tests" in analysis:
         return {}
     tests = [path for path in _paths(numbers) if _called_a_test(path)]
     return {"tables": [name], "tests": tests, "ordered_tests": [path for path in tests if path in _ORDERED]}

@@ -87,10 +87,10 @@ def read_run(folder: str | Path) -> Run:
     if not (folder / RESULT).is_file():
         raise ConfigError(f"{folder}: no finished run here (no {RESULT})")
     try:
-        said = unsealed(RESULT, (folder / RESULT).read_bytes())
-        if CHECKSUMS not in said and said.get("schema_version") != _UNSEALED:
+        document = unsealed(RESULT, (folder / RESULT).read_bytes())
+        if CHECKSUMS not in document and document.get("schema_version") != _UNSEALED:
             raise ValueError("its checksums are gone")
-        result = completed(said)
+        result = completed(document)
     except (OSError, ValueError) as error:
         raise _damaged(folder, RESULT, error) from error
     return Run(folder, result, _arrays(folder, result, ARRAYS))

@@ -75,14 +75,14 @@ def _settings(plan: Plan) -> dict[str, Any]:
 
 def _analysis(plan: Plan, name: str, answer: Findings) -> dict[str, Any]:
     """An analysis' options, and what a reader of its numbers and tables must know."""
-    said = {
+    recorded = {
         "tables": list(answer.tables(name)),
         "tests": list(answer.tests),
         "ordered_tests": list(answer.ordered_tests),
         "sentences": list(answer.sentences),
         "views": plan.analyses[name].views,
     }
-    return _options(plan.resolved["analysis"][name]) | said
+    return _options(plan.resolved["analysis"][name]) | recorded
 
 
 def _options(node: dict[str, Any]) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def imported(config: DictConfig, folder: Path) -> None:
         run_again(reading.read_run(folder), page=whole["report"]["enabled"], texts=False, pictures=whole["report"]["figures"])
         return
     configs = [_config(one, whole) for one in found]
-    overrides = [["stage=import", *(f"matrices.{key}={value}" for key, value in _said(one).items())] for one in found]
+    overrides = [["stage=import", *(f"matrices.{key}={value}" for key, value in _facts_of(one).items())] for one in found]
     keys = [fingerprint(comparable(each)) for each in configs]
     write_jobs(folder, [Job(number, each, keys[number]) for number, each in enumerate(overrides)])
     for number, one in enumerate(found):
@@ -220,7 +220,7 @@ def _write(one: Foreign, folder: Path, whole: dict[str, Any], analyses: Mapping[
     logger.info("import    %s: %s; %s", one.path, folder, result["headline"]["sentence"])
 
 
-def _said(one: Foreign) -> dict[str, Any]:
+def _facts_of(one: Foreign) -> dict[str, Any]:
     """What is known of a matrix, as one would type it."""
     known = {key: value for key, value in asdict(one.facts).items() if value is not None and key != "settings"}
     return {"path": one.path, "array": one.content.title, **known, **(one.facts.settings or {})}
@@ -243,8 +243,8 @@ def _doubts(one: Foreign) -> Iterator[str]:
     """What a reader of the numbers must know."""
     for side, axis in one.axes.items():
         if axis.names != axis.labels:
-            said = f"layers {axis.labels[0]} .. {axis.labels[-1]} of side {side} are taken for {axis.names[0]} .. {axis.names[-1]}"
-            yield f"{said} (matrices.layers={one.facts.layers})"
+            taken = f"layers {axis.labels[0]} .. {axis.labels[-1]} of side {side} are taken for {axis.names[0]} .. {axis.names[-1]}"
+            yield f"{taken} (matrices.layers={one.facts.layers})"
     if one.facts.chance is None:
         yield "chance is not known (matrices.chance=NUMBER): values say nothing without it"
     if one.facts.n is None:

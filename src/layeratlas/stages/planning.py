@@ -60,10 +60,10 @@ def planning(config: DictConfig, folder: Path) -> None:
     rows = list(_laws(measured, plan.metric, wanted))
     n = wanted.n or max((row["items"] for row in rows if row["items"]), default=plan.items.n)
     costs = {"n": n, "runs": wanted.runs, "models": wanted.models} | _comparing(measured, n, wanted) | _extracting(plan, n, wanted)
-    told = {"pilot": plan.items.n, "metric": plan.metric.name, "wanted": asdict(wanted), "intervals": rows, "cost": costs}
-    writing.write_json(folder, PLAN, told)
+    predicted = {"pilot": plan.items.n, "metric": plan.metric.name, "wanted": asdict(wanted), "intervals": rows, "cost": costs}
+    writing.write_json(folder, PLAN, predicted)
     logger.info("plan      %s of n = %d; half-widths of intervals\n%s", plan.metric.name, plan.items.n, _listed(rows))
-    for line in _said(costs):
+    for line in _lines(costs):
         logger.info("plan      %s", line)
 
 
@@ -168,7 +168,7 @@ def _listed(rows: Sequence[Mapping[str, Any]]) -> str:
     return pd.DataFrame(rows).to_string(index=False, float_format=lambda value: f"{value:.4f}") if rows else "none"
 
 
-def _said(costs: Mapping[str, Any]) -> Iterator[str]:
+def _lines(costs: Mapping[str, Any]) -> Iterator[str]:
     yield f"for n = {costs['n']}, {costs['runs']} runs of {costs['models']} models with languages like these:"
     if costs["compare_seconds"] is not None:
         yield f"comparing, null not counted: some {preflight.duration(costs['compare_seconds'])}{_error(costs['compare_error'])}"

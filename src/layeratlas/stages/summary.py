@@ -67,10 +67,10 @@ def summarize(
         writing.write_table(into / "tables", name, table)
     _log(headline(sweep.table))
     answers = _asked(sweep, studies, into, joined)
-    said = {name: _said(name, studies[name].views, findings) for name, findings in answers.items()}
-    writing.write_json(into, STUDIES, said)
+    records = {name: _record(name, studies[name].views, findings) for name, findings in answers.items()}
+    writing.write_json(into, STUDIES, records)
     sweep_drawn(
-        sweep, {name: Answer(f.tables(name), said[name], studies[name].views) for name, f in answers.items()}, into, page=page
+        sweep, {name: Answer(f.tables(name), records[name], studies[name].views) for name, f in answers.items()}, into, page=page
     )
     logger.info("summary   %s", into)
     return sweep.table
@@ -113,7 +113,9 @@ def _joined(sweep: Sweep) -> Iterator[tuple[str, pd.DataFrame]]:
     """Each table of results that the runs left, all runs' one below the other, with what distinguishes the runs."""
     table = sweep.table
     labels = table[["sweep", "job", *conditions(table), "language_a", "language_b", "model_a", "model_b"]]
-    held = [[AFFINITY, *chain.from_iterable(said["tables"] for said in run.result["analyses"].values())] for run in sweep.runs]
+    held = [
+        [AFFINITY, *chain.from_iterable(analysis["tables"] for analysis in run.result["analyses"].values())] for run in sweep.runs
+    ]
     for name in sorted(set().union(*held)):
         holders = [i for i, run in enumerate(sweep.runs) if name in held[i] and name in run.tables]
         if holders:
@@ -147,7 +149,7 @@ def _asked(sweep: Sweep, studies: Mapping[str, AbstractStudy], into: Path, known
     return answers
 
 
-def _said(name: str, views: str | None, findings: Findings) -> dict[str, Any]:
+def _record(name: str, views: str | None, findings: Findings) -> dict[str, Any]:
     """A study's part of studies.json."""
     headline = {} if findings.headline is None else {"headline": asdict(findings.headline)}
     lists = {"sentences": list(findings.sentences), "tests": list(findings.tests), "warnings": list(findings.warnings)}

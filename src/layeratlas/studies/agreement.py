@@ -37,8 +37,8 @@ class Agreements(AbstractStudy):
         if not pairs:
             return None
         if len(pairs) > self.most:
-            said = f"{len(pairs)} pairs of runs of the same models are not compared; study.agreement.most={len(pairs)} does it"
-            return Findings(numbers={"pairs": len(pairs), "compared": 0}, warnings=[said])
+            warning = f"{len(pairs)} pairs of runs of the same models are not compared; study.agreement.most={len(pairs)} does it"
+            return Findings(numbers={"pairs": len(pairs), "compared": 0}, warnings=[warning])
         table, parts = compared(sweep, pairs, draws=self.draws, seed=self.seed)
         return Findings(table, parts, numbers_of(table), sentences=[_sentence(table)])
 
@@ -50,10 +50,10 @@ def compared(
     rows, depths = [], []
     for i, j in pairs:
         found = compare_runs(sweep.runs[i], sweep.runs[j], draws=draws, seed=seed)
-        told = _apart(sweep.table.iloc[i], sweep.table.iloc[j])
-        rows.append(told | _row(found))
+        labels = _apart(sweep.table.iloc[i], sweep.table.iloc[j])
+        rows.append(labels | _row(found))
         if found.differences is not None:
-            depths.append(found.differences.assign(job_first=told["job_first"], job_second=told["job_second"]))
+            depths.append(found.differences.assign(job_first=labels["job_first"], job_second=labels["job_second"]))
     table = pd.DataFrame(rows).assign(**{f"{p}_holm": corrected_over(pd.DataFrame(rows), p) for p in ("mantel_p", "margin_p")})
     return table, {"depths": pd.concat(depths, ignore_index=True)} if depths else {}
 
@@ -74,9 +74,11 @@ def _apart(first: pd.Series, second: pd.Series) -> dict[str, Any]:
     """Which runs these are, and what sets them apart."""
     columns = telling(first.to_frame().T)
     differ = [column for column in columns if str(first[column]) != str(second[column])]
-    told = {"model_a": first["model_a"], "model_b": first["model_b"], "job_first": first["job"], "job_second": second["job"]}
-    told |= {"sweep_first": first["sweep"], "sweep_second": second["sweep"], "differ_in": ", ".join(differ)}
-    return told | {place: ", ".join(str(row[column]) for column in differ) for place, row in (("first", first), ("second", second))}
+    labels = {"model_a": first["model_a"], "model_b": first["model_b"], "job_first": first["job"], "job_second": second["job"]}
+    labels |= {"sweep_first": first["sweep"], "sweep_second": second["sweep"], "differ_in": ", ".join(differ)}
+    return labels | {
+        place: ", ".join(str(row[column]) for column in differ) for place, row in (("first", first), ("second", second))
+    }
 
 
 def _row(found: Agreement) -> dict[str, Any]:

@@ -18,13 +18,13 @@ class Costs:
     runs: Sequence[EditedRun]
 
     @property
-    def told(self) -> dict[str, Any]:
+    def labels(self) -> dict[str, Any]:
         row = self.runs[0].row
         return {column: row[column] for column in ("model", "dataset", "language", "control")}
 
     @property
     def name(self) -> str:
-        return " ".join(str(value) for value in self.told.values() if value)
+        return " ".join(str(value) for value in self.labels.values() if value)
 
     @property
     def ids(self) -> list[str]:
@@ -41,8 +41,8 @@ class Costs:
 
 
 def texts_key(run: Run, side: str) -> str:
-    said = run.result[side]
-    parts = [unedited(model_of(run, side)), run.result["dataset"]["fingerprint"], said["language"], said["control"]]
+    one = run.result[side]
+    parts = [unedited(model_of(run, side)), run.result["dataset"]["fingerprint"], one["language"], one["control"]]
     return json.dumps(parts, sort_keys=True)
 
 

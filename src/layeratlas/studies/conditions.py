@@ -57,7 +57,7 @@ class Conditions(AbstractStudy):
         table, parts = compared(sweep, pairs, draws=self.draws, seed=self.seed)
         table.insert(0, "grid", [number for number, grid in enumerate(grids) for _ in combinations(grid, 2)])
         found, warnings = self._effects(sweep, grids, runs)
-        sentences = [_said(table), *(f"{part['model'].iloc[0]}: {sentence(part)}" for part in found)]
+        sentences = [_sentence(table), *(f"{part['model'].iloc[0]}: {sentence(part)}" for part in found)]
         parts |= {"runs": runs}
         if found:
             whole = pd.concat(found, ignore_index=True)
@@ -142,15 +142,15 @@ def _plain(value: Any) -> str:
 def _sizes(found: Sequence[pd.DataFrame]) -> dict[str, Any]:
     """By model and kind of matrices, each effect with its interval and share."""
     keys = ["value", "ci_low", "ci_high", "p", "share", "share_ci_low", "share_ci_high", "naive_share"]
-    told = {}
+    by_design = {}
     for number, part in enumerate(found):
         for of, rows in part.groupby("of", sort=False):
             effects_of = rows.set_index("effect")[keys].astype(object).where(lambda x: x.notna(), None)
-            told[f"{number} {part['model'].iloc[0]}, {of}"] = effects_of.to_dict("index")
-    return {"effects": told} if told else {}
+            by_design[f"{number} {part['model'].iloc[0]}, {of}"] = effects_of.to_dict("index")
+    return {"effects": by_design} if by_design else {}
 
 
-def _said(table: pd.DataFrame) -> str:
+def _sentence(table: pd.DataFrame) -> str:
     whole, off, held = (table[column] for column in ("pearson", "off_diagonal_pearson", "partial"))
     line = (
         f"{len(table)} pairs of conditions correlate with {off.min():.2f} to {off.max():.2f} off the diagonal (all cells"

@@ -43,13 +43,13 @@ class Controls(AbstractStudy):
                 warnings.append(f"job {job} ({name}): no run of the sweep differs from it in the control alone")
             for i in texts:
                 found = compare_runs(sweep.runs[i], sweep.runs[place], draws=0)
-                told = {"control": name, "job_text": sweep.table["job"][i], "job_control": sweep.table["job"][place]}
-                told |= {"dataset": sweep.table["dataset"][i], "metric": sweep.table["metric"][i]}
-                told |= {side: sweep.table[side][i] for side in ("side_a", "side_b", *_SIDES)}
+                labels = {"control": name, "job_text": sweep.table["job"][i], "job_control": sweep.table["job"][place]}
+                labels |= {"dataset": sweep.table["dataset"][i], "metric": sweep.table["metric"][i]}
+                labels |= {side: sweep.table[side][i] for side in ("side_a", "side_b", *_SIDES)}
                 if found.differences is None:
-                    warnings.append(f"jobs {told['job_text']} and {told['job_control']} ({name}): {found.reason}")
+                    warnings.append(f"jobs {labels['job_text']} and {labels['job_control']} ({name}): {found.reason}")
                 else:
-                    parts.append(found.differences.rename(columns=_CALLED).assign(items=found.items, **told))
+                    parts.append(found.differences.rename(columns=_CALLED).assign(items=found.items, **labels))
         if not parts:
             return Findings(numbers={"pairs": 0}, warnings=warnings)
         table = pd.concat(parts, ignore_index=True)

@@ -173,9 +173,14 @@ def effects(crossing: Crossing, *, splits: int, level: float, seed: int) -> pd.D
     ):
         frames.append(_rows(components(design, parts, level), design.naive(matrices), crossing.names).assign(of=of))
     n = int(crossing.sweep.table["n"].iloc[0])
-    told = {"first": crossing.names[0], "second": crossing.names[1], "levels_first": design.first, "levels_second": design.second}
+    settings = {
+        "first": crossing.names[0],
+        "second": crossing.names[1],
+        "levels_first": design.first,
+        "levels_second": design.second,
+    }
     return pd.concat(frames, ignore_index=True).assign(
-        **told, n=n, half=n // 2, groups=len(labels[0][0]), splits=splits, level=level
+        **settings, n=n, half=n // 2, groups=len(labels[0][0]), splits=splits, level=level
     )
 
 
@@ -243,20 +248,20 @@ def sentence(table: pd.DataFrame) -> str:
     """Which factor moves the matrices more, if that is known, and what a naive split would have said."""
     lines = []
     for of, rows in table.groupby("of", sort=False):
-        told = {row["effect"]: row for row in rows.to_dict("records")}
+        by_effect = {row["effect"]: row for row in rows.to_dict("records")}
         first, second, level = (rows[key].tolist()[0] for key in ("first", "second", "level"))
-        row = told[f"{second} - {first}"]
+        row = by_effect[f"{second} - {first}"]
         if row["ci_low"] > 0:
-            said = f"{second} moves the matrices more than {first}"
+            verdict = f"{second} moves the matrices more than {first}"
         elif row["ci_high"] < 0:
-            said = f"{first} moves the matrices more than {second}"
+            verdict = f"{first} moves the matrices more than {second}"
         else:
-            said = f"whether {second} or {first} moves the matrices more is not settled"
+            verdict = f"whether {second} or {first} moves the matrices more is not settled"
         interval = f"{level:.0%} interval {row['ci_low']:.2g} to {row['ci_high']:.2g}"
-        if not any(told[name]["p"] <= 1 - level for name in (first, second)):
+        if not any(by_effect[name]["p"] <= 1 - level for name in (first, second)):
             interval += ", too long if neither has an effect, as none is shown to have"
-        shares = "; ".join(_share(told[name]) for name in (first, second))
-        lines.append(f"{of}: {said} (difference {row['value']:.2g}, {interval}); shares: {shares}")
+        shares = "; ".join(_share(by_effect[name]) for name in (first, second))
+        lines.append(f"{of}: {verdict} (difference {row['value']:.2g}, {interval}); shares: {shares}")
     return ". ".join(lines)
 
 

@@ -36,9 +36,9 @@ class Depth(AbstractStudy):
                 continue
             pairs = pairs.assign(**{side: part.table[side].iloc[pairs.index].to_numpy() for side in ("side_a", "side_b", "job")})
             over = _over(pairs, part)
-            said = sentence(pairs, over, str(condition["metric"]))
-            sentences.append(f"{condition['dataset']}: {said}")
-            numbers[name_of(condition)] = {"pairs": len(pairs), "above_0": int((pairs["margin"] > 0).sum()), "sentence": said}
+            text = sentence(pairs, over, str(condition["metric"]))
+            sentences.append(f"{condition['dataset']}: {text}")
+            numbers[name_of(condition)] = {"pairs": len(pairs), "above_0": int((pairs["margin"] > 0).sum()), "sentence": text}
             numbers[name_of(condition)]["unit_square"] = lines(unit_square(_both_ways(part.runs, pairs.index)))._asdict()
             tables["pairs"].append(labelled(pairs.assign(condition=name_of(condition)), condition))
             if not over.empty:
@@ -70,7 +70,7 @@ def margins(runs: Sequence[Run]) -> pd.DataFrame:
     excludes 0. The index is the run's place.
     """
     headlines = [run.result["headline"] for run in runs]
-    places = [i for i, told in enumerate(headlines) if told["text"] == "swap margin" and told["value"] is not None]
+    places = [i for i, one in enumerate(headlines) if one["text"] == "swap margin" and one["value"] is not None]
     return pd.DataFrame([_row(runs[i]) for i in places], index=places)
 
 
@@ -116,14 +116,14 @@ def sentence(pairs: pd.DataFrame, summary: pd.DataFrame, metric: str) -> str:
         return _described(pairs["margin"], metric)
     rows = {row["statistic"]: row for row in summary.to_dict("records") if row["unit"] == "family"}
     share, margin = rows["net_share"], rows["margin"]
-    said = (
+    counted = (
         f"in {share['positive']} of {share['pairs']} pairs of models layers prefer their own depth more often than another;"
         f" net swap share {share['mean']:.2f}, swap margin {margin['mean']:.3f} of {metric} on average"
     )
     if pd.isna(share["ci_low"]):
-        return f"{said}; {share['units']} models are too few for an interval"
+        return f"{counted}; {share['units']} models are too few for an interval"
     interval = f"{share['ci_low']:.2f} to {share['ci_high']:.2f}"
-    return f"{said}; {share['level']:.0%} interval of the share over {share['units']} models {interval}"
+    return f"{counted}; {share['level']:.0%} interval of the share over {share['units']} models {interval}"
 
 
 def _described(margin: pd.Series, metric: str) -> str:

@@ -41,14 +41,14 @@ class EditedRun:
         return bool(self.config.get("edit"))
 
     @cached_property
-    def said(self) -> dict[str, Any]:
+    def header(self) -> dict[str, Any]:
         """What the file of edits says of itself, by the run's result; {} where it says nothing."""
         return self.run.result[self.side].get("edit") or {}
 
     @property
     def what(self) -> str:
         """The name of the edit: its own, or that of its file."""
-        return str(self.said.get("what") or PurePath(self.config["edit"]).stem) if self.is_edit else SKIPPED
+        return str(self.header.get("what") or PurePath(self.config["edit"]).stem) if self.is_edit else SKIPPED
 
     @property
     def matched(self) -> str | None:
@@ -56,7 +56,7 @@ class EditedRun:
         if not self.is_edit:
             return None
         named = "rank" if re.search(self.random, self.what) else None
-        return self.said.get("matched") or (named if self.said.get("rank") is None else None)
+        return self.header.get("matched") or (named if self.header.get("rank") is None else None)
 
     @property
     def blocks(self) -> list[int] | None:
@@ -97,8 +97,8 @@ class EditedRun:
             "edit": self.what,
             "is_control": self.matched is not None,
             "matched": self.matched,
-            "control_of": self.said.get("control_of"),
-            "rank": self.said.get("rank"),
+            "control_of": self.header.get("control_of"),
+            "rank": self.header.get("rank"),
             "blocks": "all" if self.blocks is None else ",".join(map(str, self.blocks)),
             "depth": self.depth,
             "positions": self.config.get("edit_positions", "all") if edited else "",

@@ -51,11 +51,11 @@ def families(table: pd.DataFrame, within: Sequence[str] | None = None) -> pd.Ser
         raise ConfigError(f"summary_family: there is no {', '.join(unknown)}; available are {', '.join(known)}")
     columns = [column for column in known if within is None or column in within]
     values = shared(table)[columns].astype(object)
-    said = [
+    families = [
         " ".join(f"{column}={value}" for column, value in zip(columns, row, strict=True) if not pd.isna(value))
         for row in values.itertuples(index=False)
     ]
-    return pd.Series([family or "all runs" for family in said], index=table.index, dtype=str)
+    return pd.Series([family or "all runs" for family in families], index=table.index, dtype=str)
 
 
 def with_corrections(table: pd.DataFrame, tests: Sequence[str], ordered: Sequence[str] = ()) -> pd.DataFrame:

@@ -48,11 +48,11 @@ class Interventions(AbstractStudy):
     seed: Seed
 
     def __call__(self, sweep: Sweep) -> Findings | None:
-        told = edited_runs(sweep.runs, self.random)
-        if not told:
+        runs = edited_runs(sweep.runs, self.random)
+        if not runs:
             return None
-        scored = [edited for edited in told if edited.scored]
-        silent = len(told) - len(scored)
+        scored = [edited for edited in runs if edited.scored]
+        silent = len(runs) - len(scored)
         warnings = [f"{silent} runs of an edited model hold no likelihoods; extract.nll=true keeps them"] if silent else []
         if not scored:
             return Findings(numbers={"edits": 0}, warnings=warnings)
@@ -119,9 +119,9 @@ class Interventions(AbstractStudy):
         for shared, rows in placed.assign(third=third).groupby([*_OVER_PLACES, "edit", "third"], sort=False):
             if rows["is_control"].iloc[0]:
                 continue
-            told: dict[str, Any] = dict(zip([*_OVER_PLACES, "edit", "third"], shared, strict=True))  # type: ignore[arg-type]
+            labels: dict[str, Any] = dict(zip([*_OVER_PLACES, "edit", "third"], shared, strict=True))  # type: ignore[arg-type]
             change = np.nanmean([scored[place].change for place in rows.index.tolist()], axis=0)
-            row = told | {"third": _THIRDS[told["third"]], "blocks": " ".join(rows["blocks"]), "places": len(rows)}
+            row = labels | {"third": _THIRDS[labels["third"]], "blocks": " ".join(rows["blocks"]), "places": len(rows)}
             row |= t_interval(change, self.level, self.least_items)
             alike = table[(table[_OVER_PLACES] == rows[_OVER_PLACES].iloc[0]).all(axis=1)]
             for against, prefix in _AGAINST.items():
@@ -139,8 +139,8 @@ def _namesakes(scored: Sequence[EditedRun]) -> Iterator[str]:
     """Edits of one name that come from different files."""
     files: dict[str, set[str]] = {}
     for edited in scored:
-        if "sha256" in edited.said:
-            files.setdefault(edited.what, set()).add(edited.said["sha256"])
+        if "sha256" in edited.header:
+            files.setdefault(edited.what, set()).add(edited.header["sha256"])
     for what, hashes in files.items():
         if len(hashes) > 1:
             yield f"{what}: runs of {len(hashes)} different files of this name are read as one edit; one was written anew"

@@ -38,8 +38,8 @@ def downstream(sweep: Sweep, edited: Sequence[EditedRun], *, folds: int, level: 
             languages = sorted({one.row["language"] for one in (first, second)})
             if first.blocks is None or not first.is_edit or len(languages) < 2 or _ids(first) != _ids(second):
                 continue
-            told = {key: first.row[key] for key in (*_ALIKE, "matched")} | {"languages": "-".join(languages)}
-            rows += [told | row for row in _rows(sweep, first, second, before, folds, level, least)]
+            labels = {key: first.row[key] for key in (*_ALIKE, "matched")} | {"languages": "-".join(languages)}
+            rows += [labels | row for row in _rows(sweep, first, second, before, folds, level, least)]
     found = pd.DataFrame(rows)
     return _beside_draws(found) if len(found) else found
 

@@ -56,7 +56,7 @@ class Joint(AbstractStudy):
                 tables.setdefault(name, []).append(labelled(table.assign(condition=where, items=part.table["n"][0]), condition))
             numbers[where] = {"points": len(blocks.s), "smallest_eigenvalue": smallest} | _within_and_across(blocks)
             numbers[where] |= {"missing": [named([pair]) for pair in blocks.missing], "left_out": _left_out(blocks)}
-            sentences += [f"{where}: {said}" for said in _sentences(found, numbers[where])]
+            sentences += [f"{where}: {sentence}" for sentence in _sentences(found, numbers[where])]
             warnings += [f"{where}: {doubt}" for doubt in doubts]
         if not tables:
             raise Undefined("; ".join(warnings) or "there is no run")

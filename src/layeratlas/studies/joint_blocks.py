@@ -79,8 +79,8 @@ def joint_blocks(part: Sweep) -> JointBlocks:
 
 
 def named(pairs: Sequence[Pair], most: int = 6) -> str:
-    said = [f"{' '.join(a)} with {'itself' if a == b else ' '.join(b)}" for a, b in pairs[:most]]
-    return ", ".join(said) + (f" and {len(pairs) - most} more" if len(pairs) > most else "")
+    shown = [f"{' '.join(a)} with {'itself' if a == b else ' '.join(b)}" for a, b in pairs[:most]]
+    return ", ".join(shown) + (f" and {len(pairs) - most} more" if len(pairs) > most else "")
 
 
 def pairs_of(part: Sweep) -> Iterator[Pair]:

@@ -75,15 +75,15 @@ class JointTables:
         """A row per model, two languages and what is measured of a layer in both."""
         for model, two in self.pairs:
             a, b = self.blocks.paired(model, two)
-            told = {"model": model, "first": two[0], "second": two[1], "layers": len(a)}
+            labels = {"model": model, "first": two[0], "second": two[1], "layers": len(a)}
             for name in CENTRINGS:
                 captured = float(np.nanmean(self.spaces[name][0].captured[[*a, *b]]))
                 apart = [np.linalg.norm(placed.coordinates[a] - placed.coordinates[b], axis=1) for placed in self.spaces[name]]
-                yield told | {"measured": f"distance, {name}"} | self._over_layers(apart, _DISTANCE) | {"captured": captured}
+                yield labels | {"measured": f"distance, {name}"} | self._over_layers(apart, _DISTANCE) | {"captured": captured}
             whole = [distances(s, a, b) for s in self.samples]
-            yield told | {"measured": "distance, whole"} | self._over_layers(whole, _DISTANCE) | {"captured": 1.0}
+            yield labels | {"measured": "distance, whole"} | self._over_layers(whole, _DISTANCE) | {"captured": 1.0}
             alike = [s[a, b] for s in self.samples]
-            yield told | {"measured": "similarity"} | self._over_layers(alike, (-np.inf, np.inf)) | {"captured": 1.0}
+            yield labels | {"measured": "similarity"} | self._over_layers(alike, (-np.inf, np.inf)) | {"captured": 1.0}
 
     @property
     def languages(self) -> list[Two]:
@@ -99,39 +99,39 @@ class JointTables:
         marks = self.blocks.points["reads"].map({two[0]: 1.0, two[1]: -1.0}).to_numpy(dtype=float)
         models = [model for model in self.blocks.models if set(two) <= set(self.blocks.read_by(model))]
         for space in CENTRINGS if models else ():
-            told = {"first": two[0], "second": two[1], "space": space}
+            labels = {"first": two[0], "second": two[1], "space": space}
             for model in models:
-                yield from self._published(space, told | {"model": model}, self._marked([model], marks), marks)
+                yield from self._published(space, labels | {"model": model}, self._marked([model], marks), marks)
             if len(models) > 1:
-                yield from self._published(space, told | {"model": ALL}, self._marked(models, marks), marks)
+                yield from self._published(space, labels | {"model": ALL}, self._marked(models, marks), marks)
                 for model in models:
-                    yield from self._held_out(space, told | {"model": model}, models, marks)
+                    yield from self._held_out(space, labels | {"model": model}, models, marks)
 
     def procrustes(self) -> Iterator[dict[str, Any]]:
         for model, two in self.pairs:
             a, b = (self.blocks.of(model, reads) for reads in two)
             left = [residuals(s, a, b) for s in self.samples]
-            told = {"model": model, "first": two[0], "second": two[1], "layers": len(a)}
+            labels = {"model": model, "first": two[0], "second": two[1], "layers": len(a)}
             rotated = self._estimate([np.array(each.dimensions) for each in left], _RESIDUAL)
             mixed = self._estimate([np.array(each.layers) for each in left], _RESIDUAL)
-            yield told | rotated.row("rotation_of_dimensions") | mixed.row("layer_space_residual")
+            yield labels | rotated.row("rotation_of_dimensions") | mixed.row("layer_space_residual")
 
-    def _published(self, space: str, told: dict[str, Any], places: np.ndarray, marks: np.ndarray) -> Iterator[dict[str, Any]]:
+    def _published(self, space: str, labels: dict[str, Any], places: np.ndarray, marks: np.ndarray) -> Iterator[dict[str, Any]]:
         """Without intervals, as a component of fewer items may be another one; its sign says nothing, so that r is its size."""
         (placed, *_) = self.spaces[space]
         for k, r in enumerate(correlations(placed.coordinates[places], marks[places])):
             limits = {"r_ci_low": np.nan, "r_ci_high": np.nan}
-            yield told | {"how": AS_PUBLISHED, "component": k + 1, "share": placed.shares[k], "r": abs(r)} | limits
+            yield labels | {"how": AS_PUBLISHED, "component": k + 1, "share": placed.shares[k], "r": abs(r)} | limits
 
-    def _held_out(self, space: str, told: dict[str, Any], models: Sequence[str], marks: np.ndarray) -> Iterator[dict[str, Any]]:
-        others = self._marked([told["model"]], marks)
-        fitted = self._marked([model for model in models if model != told["model"]], marks)
+    def _held_out(self, space: str, labels: dict[str, Any], models: Sequence[str], marks: np.ndarray) -> Iterator[dict[str, Any]]:
+        others = self._marked([labels["model"]], marks)
+        fitted = self._marked([model for model in models if model != labels["model"]], marks)
         centred, k = CENTRINGS[space], self.dimensions
         held = [held_out_correlations(s, fitted, others, marks, k, centred=centred) for s in self.samples]
         shares = embedding(self.blocks.s[np.ix_(fitted, fitted)], k, centred=centred).shares
         found = self._estimate(held, _CORRELATION)
         for place, share in enumerate(shares):
-            yield told | {"how": HELD_OUT, "component": place + 1, "share": share} | found.row("r", place)
+            yield labels | {"how": HELD_OUT, "component": place + 1, "share": share} | found.row("r", place)
 
     def _over_layers(self, values: Sequence[Values], bounds: tuple[float, float]) -> dict[str, float]:
         of_all = values[0]

@@ -56,19 +56,19 @@ class Languages(AbstractStudy):
     def _answer(self, of_model: LanguagePairs) -> Findings:
         """What is found of one model under one condition."""
         where = f"{of_model.condition} {of_model.model}"
-        told = pd.concat([of_model.shared, pd.Series({"condition": of_model.condition, "model": of_model.model})])
-        parts = {"pairs": labelled(of_model.pairs, told)}
+        labels = pd.concat([of_model.shared, pd.Series({"condition": of_model.condition, "model": of_model.model})])
+        parts = {"pairs": labelled(of_model.pairs, labels)}
         numbers: dict[str, Any] = {"languages": of_model.languages, "pairs": len(of_model.pairs), "missing": of_model.missing}
         if doubt := _unanswered(of_model):
             return Findings(parts=parts, numbers={where: numbers}, warnings=[f"{where}: {doubt}"])
-        parts["order"] = labelled(_order(of_model), told)
+        parts["order"] = labelled(_order(of_model), labels)
         asked, doubts = _asked(self.predictors, of_model)
         table = self._associations(of_model, asked) if asked else None
         return Findings(
-            None if table is None else labelled(table, told),
+            None if table is None else labelled(table, labels),
             parts,
             {where: numbers if table is None else numbers | {"mean_of_blocks": _numbers(table)}},
-            sentences=[] if table is None else [f"{where}: {said}" for said in _sentences(table)],
+            sentences=[] if table is None else [f"{where}: {sentence}" for sentence in _sentences(table)],
             warnings=[f"{where}: {doubt}" for doubt in doubts],
         )
 
@@ -109,7 +109,7 @@ def _together(answers: Sequence[Findings]) -> Findings:
     return Findings(
         joined.pop("", None),
         joined,
-        {where: said for answer in answers for where, said in answer.numbers.items()},
+        {where: number for answer in answers for where, number in answer.numbers.items()},
         sentences=[sentence for answer in answers for sentence in answer.sentences],
         warnings=[warning for answer in answers for warning in answer.warnings],
     )
@@ -184,11 +184,11 @@ def _sentences(table: pd.DataFrame) -> list[str]:
     """What the first statistic goes with, each predictor alone, over the mean of blocks."""
     first = table["statistic"].iloc[0]
     rows = table[(table["statistic"] == first) & (table["layer"] == MEAN) & (table["predictors"] == table["predictor"])]
-    said = [
+    correlations = [
         f"{row.predictor} {row.partial:z.2f} (p = {row.p:.2g}, corrected {row.p_holm:.2g})"
         for row in rows.dropna(subset=["p"]).itertuples()
     ]
-    if not said:
+    if not correlations:
         return []
     n, pairs = table["languages"].iloc[0], table["pairs"].iloc[0]
-    return [f"{first} of {pairs} pairs of {n} languages, mean of blocks, correlates with {', '.join(said)}"]
+    return [f"{first} of {pairs} pairs of {n} languages, mean of blocks, correlates with {', '.join(correlations)}"]

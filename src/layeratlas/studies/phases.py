@@ -73,12 +73,12 @@ def _condition(table: pd.DataFrame) -> list[str]:
 
 
 def _of_run(run: Run) -> Iterator[dict[str, Any]]:
-    said = run.result["statistics"][_NAME]
-    shared = {"pairs": said["pairs"], "preference": said["preference"], "pattern": said["published"]["pattern"]}
+    numbers = run.result["statistics"][_NAME]
+    shared = {"pairs": numbers["pairs"], "preference": numbers["preference"], "pattern": numbers["published"]["pattern"]}
     for phase in PHASES:
-        within = {key: said["phases"][phase][key] for key in ("value", "ci_low", "ci_high", "p")}
+        within = {key: numbers["phases"][phase][key] for key in ("value", "ci_low", "ci_high", "p")}
         yield {"source": "within", "phase": phase, **within, **shared}
-        yield {"source": "published", "phase": phase, "value": said["published"][phase], **shared}
+        yield {"source": "published", "phase": phase, "value": numbers["published"][phase], **shared}
 
 
 def _of_file(place: str) -> Iterator[dict[str, Any]]:
@@ -87,8 +87,8 @@ def _of_file(place: str) -> Iterator[dict[str, Any]]:
         means = phase_means(series.r)
         stated = series.stated or (None, None, None)
         shared = {"model": series.called, "source": "file", "pattern": pattern(means)}
-        for phase, value, told in zip(PHASES, means, stated, strict=True):
-            yield shared | {"phase": phase, "value": value, "stated": told}
+        for phase, value, of_file in zip(PHASES, means, stated, strict=True):
+            yield shared | {"phase": phase, "value": value, "stated": of_file}
 
 
 # --- tests --------------------------------------------------------------------------------------------------------------------
@@ -143,8 +143,8 @@ def _templates(sweep: Sweep, names: Sequence[str], tests: pd.DataFrame | None) -
 
 
 def _published_means(run: Run) -> PublishedMeans:
-    said = run.result["statistics"][_NAME]["published"]
-    return PublishedMeans(*(said[phase] for phase in PHASES))
+    published = run.result["statistics"][_NAME]["published"]
+    return PublishedMeans(*(published[phase] for phase in PHASES))
 
 
 def _of_pair(tests: pd.DataFrame, one: str, other: str) -> Iterator[tuple[str, float]]:
@@ -159,10 +159,10 @@ def _of_pair(tests: pd.DataFrame, one: str, other: str) -> Iterator[tuple[str, f
 
 def _numbers(parts: dict[str, pd.DataFrame]) -> dict[str, Any]:
     rows = parts["models"]
-    told: dict[str, Any] = {"models": int(rows.loc[rows["source"] == "within", "model"].nunique())}
+    numbers: dict[str, Any] = {"models": int(rows.loc[rows["source"] == "within", "model"].nunique())}
     if "tests" in parts:
-        told |= {"tests": len(parts["tests"]), "different": int((parts["tests"]["p_holm"] <= 0.05).sum())}
-    return told
+        numbers |= {"tests": len(parts["tests"]), "different": int((parts["tests"]["p_holm"] <= 0.05).sum())}
+    return numbers
 
 
 def _sentences(parts: dict[str, pd.DataFrame]) -> Iterator[str]:
@@ -173,8 +173,9 @@ def _sentences(parts: dict[str, pd.DataFrame]) -> Iterator[str]:
     if "tests" in parts:
         tests = parts["tests"]
         certain = tests[tests["p_holm"] <= 0.05]
-        told = "; ".join(f"{r.first} and {r.second}, {r.phase}: {r.value:+.2f}" for r in certain.itertuples())
-        yield f"{len(certain)} of {len(tests)} differences of phases between models are certain (Holm){f': {told}' if told else ''}"
+        named = "; ".join(f"{r.first} and {r.second}, {r.phase}: {r.value:+.2f}" for r in certain.itertuples())
+        these = f": {named}" if named else ""
+        yield f"{len(certain)} of {len(tests)} differences of phases between models are certain (Holm){these}"
     for row in parts["templates"].to_dict("records") if "templates" in parts else []:
         shift = ", ".join(f"{phase} {row[f'{phase}_published']:+.2f}" for phase in PHASES)
         yield f"{row['model']} with a chat template: published verdict {row['verdict']}, though its means move by {shift}"

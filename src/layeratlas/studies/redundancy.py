@@ -78,13 +78,13 @@ class Redundancy(AbstractStudy):
                 except Undefined as error:
                     warnings.append(f"{of_texts.name}: {error}")
                     continue
-                told = of_texts.told | {"metric": run.result["metric"]["name"]}
+                labels = of_texts.labels | {"metric": run.result["metric"]["name"]}
                 for name, rows in found.items():
-                    tables.setdefault(name, []).append(pd.DataFrame(rows).assign(**told))
-                said = " ".join(map(str, told.values()))
-                numbers[said] = _numbers(found)
-                sentences += [f"{said}: {sentence}" for sentence in _sentences(found)]
-                warnings += [f"{said}: {warning}" for warning in _saturated(found["blocks"])]
+                    tables.setdefault(name, []).append(pd.DataFrame(rows).assign(**labels))
+                where = " ".join(map(str, labels.values()))
+                numbers[where] = _numbers(found)
+                sentences += [f"{where}: {sentence}" for sentence in _sentences(found)]
+                warnings += [f"{where}: {warning}" for warning in _saturated(found["blocks"])]
         joined = {name: pd.concat(each, ignore_index=True) for name, each in tables.items()}
         joined = {name: table for name, table in joined.items() if len(table)}
         return Findings(joined.pop("blocks", None), joined, numbers, sentences=sentences, warnings=warnings)
@@ -223,8 +223,8 @@ class Redundancy(AbstractStudy):
                         ]
                     except Undefined:
                         value, without = np.nan, [np.nan]
-                    told = {"intervention": what, "affinity": predictor, "given": given, "blocks": len(places)}
-                    yield told | self._interval(value, without, 1.0)
+                    labels = {"intervention": what, "affinity": predictor, "given": given, "blocks": len(places)}
+                    yield labels | self._interval(value, without, 1.0)
 
 
 def _correlations(depth: Float[np.ndarray, " blocks"]) -> dict[str, Callable[[np.ndarray, np.ndarray], float]]:

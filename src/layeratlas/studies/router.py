@@ -44,12 +44,12 @@ def _recommendation(condition: Any, a: Any, b: Any, rows: pd.DataFrame, alpha: f
             beaten[lower].add(higher)
     best = [model for model in models if all(model in beaten[other] for other in models if other != model)]
     candidates = [model for model in models if not beaten[model]]
-    told = {"condition": condition, "language_a": a, "language_b": b, "evidence": evidence}
+    entry = {"condition": condition, "language_a": a, "language_b": b, "evidence": evidence}
     if best:
-        return told | {"model": best[0], "candidates": best, "says": f"{best[0]}: above every other model"}
+        return entry | {"model": best[0], "candidates": best, "says": f"{best[0]}: above every other model"}
     if len(candidates) < len(models) and candidates:
-        return told | {"model": NO_EVIDENCE, "candidates": candidates, "says": f"{NO_EVIDENCE} between {', '.join(candidates)}"}
-    return told | {"model": NO_EVIDENCE, "candidates": models, "says": f"{NO_EVIDENCE} that one model is above another"}
+        return entry | {"model": NO_EVIDENCE, "candidates": candidates, "says": f"{NO_EVIDENCE} between {', '.join(candidates)}"}
+    return entry | {"model": NO_EVIDENCE, "candidates": models, "says": f"{NO_EVIDENCE} that one model is above another"}
 
 
 def _evidence(row: Mapping[Any, Any]) -> dict[str, Any]:

@@ -55,9 +55,9 @@ class SelfLikeness:
         """Layers of which the run itself warns that the metric says little, by their place."""
         metric, found = run.result["metric"]["name"], {}
         for warning in run.result["warnings"]:
-            if told := re.match(rf"metric {re.escape(metric)}, side a, (.*?): (.*)", warning):
-                named = re.findall(r"(?:block_\d+|embed)(?![\w])", told[1])
-                found |= {self.names.index(name): told[2] for name in named if name in self.names}
+            if matched := re.match(rf"metric {re.escape(metric)}, side a, (.*?): (.*)", warning):
+                named = re.findall(r"(?:block_\d+|embed)(?![\w])", matched[1])
+                found |= {self.names.index(name): matched[2] for name in named if name in self.names}
         return found
 
 

@@ -70,11 +70,11 @@ class LanguageSubspaces(AbstractStudy):
             except (Undefined, ConfigError) as error:
                 warnings.append(f"{where}: {error}")
                 continue
-            told = pd.concat([of_model.shared, pd.Series({"condition": of_model.condition, "model": of_model.model})])
+            labels = pd.concat([of_model.shared, pd.Series({"condition": of_model.condition, "model": of_model.model})])
             for name, table in found.parts.items():
-                tables.setdefault(name, []).append(labelled(table, told))
+                tables.setdefault(name, []).append(labelled(table, labels))
             numbers[where] = found.numbers
-            sentences += [f"{where}: {said}" for said in found.sentences]
+            sentences += [f"{where}: {sentence}" for sentence in found.sentences]
             warnings += [f"{where}: {doubt}" for doubt in found.warnings]
         if not tables:
             raise Undefined("; ".join(warnings))
@@ -174,8 +174,8 @@ def _sentences(means: Sequence[Mapping[str, Any]], languages: int, removals: Seq
     """Each statistic before and after each removal."""
     for statistic in dict.fromkeys(row["statistic"] for row in means):
         rows = {(row["removal"], row["rank"]): row for row in means if row["statistic"] == statistic}
-        said = [f"{rows[NOTHING, 0]['value']:z.3f} as they are"]
+        parts = [f"{rows[NOTHING, 0]['value']:z.3f} as they are"]
         for kind in removals:
             control = "" if rows[kind]["control"] is None else f" (random directions {rows[kind]['control']:z.3f})"
-            said.append(f"{rows[kind]['value']:z.3f} without {kind[0]}, rank {kind[1]}{control}")
-        yield f"{languages} languages, {statistic}, mean over blocks: {', '.join(said)}; chance {rows[NOTHING, 0]['chance']:z.3f}"
+            parts.append(f"{rows[kind]['value']:z.3f} without {kind[0]}, rank {kind[1]}{control}")
+        yield f"{languages} languages, {statistic}, mean over blocks: {', '.join(parts)}; chance {rows[NOTHING, 0]['chance']:z.3f}"

@@ -61,8 +61,8 @@ class Sweep:
 
 def name_of(condition: pd.Series) -> str:
     """A condition as the name of a folder: the values of what all conditions have, and `SETTING=VALUE` for what varies."""
-    said = {str(column): str(value) for column, value in condition.items() if not pd.isna(value) and value != ""}
-    parts = [value if column in SHARED else f"{column.removeprefix('config.')}={value}" for column, value in said.items()]
+    texts = {str(column): str(value) for column, value in condition.items() if not pd.isna(value) and value != ""}
+    parts = [value if column in SHARED else f"{column.removeprefix('config.')}={value}" for column, value in texts.items()]
     return "-".join(map(file_name, parts))
 
 
@@ -71,9 +71,9 @@ def file_name(text: str) -> str:
     return re.sub(r"[^\w.=-]+", "_", text).strip("_")
 
 
-def labelled(table: pd.DataFrame, told: pd.Series) -> pd.DataFrame:
-    """A table with these values in each of its rows; models are called as they are told, other columns stay what they are."""
-    new = {column: told[column] for column in told.index if column not in table or column in ("model_a", "model_b")}
+def labelled(table: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
+    """A table with these values in each of its rows; models are called as `values` calls them, other columns stay what they are."""
+    new = {column: values[column] for column in values.index if column not in table or column in ("model_a", "model_b")}
     return table.assign(**new)
 
 
@@ -98,8 +98,8 @@ def sweep_of(runs: Sequence[Run], family: Sequence[str] | None = None, opener: O
 
 def _declared(runs: Sequence[Run], what: str) -> list[str]:
     """The columns that the runs' analyses declare."""
-    named = ((name, said) for run in runs for name, said in run.result["analyses"].items())
-    return list(dict.fromkeys(f"{name}.{path}" for name, said in named for path in said[what]))
+    named = ((name, analysis) for run in runs for name, analysis in run.result["analyses"].items())
+    return list(dict.fromkeys(f"{name}.{path}" for name, analysis in named for path in analysis[what]))
 
 
 def _row(run: Run, names: Mapping[str, str], texts: Sequence[str], varied: Sequence[str]) -> dict[str, Any]:
@@ -154,9 +154,9 @@ def _model_names(runs: Sequence[Run]) -> dict[str, str]:
 
 def _texts(run: Run, side: str) -> dict[str, str]:
     """What one side reads: language, field, and the control where only this side has one."""
-    said, other = run.result[side], run.result["b" if side == "a" else "a"]
-    alone = said["control"] if said["control"] and not other["control"] else ""
-    return {"language": said["language"] or "", "field": said["field"] or "", "control": alone}
+    own, other = run.result[side], run.result["b" if side == "a" else "a"]
+    alone = own["control"] if own["control"] and not other["control"] else ""
+    return {"language": own["language"] or "", "field": own["field"] or "", "control": alone}
 
 
 def _texts_apart(runs: Sequence[Run]) -> list[str]:
@@ -167,8 +167,8 @@ def _texts_apart(runs: Sequence[Run]) -> list[str]:
 
 def _called(model: str, texts: Mapping[str, str], apart: Sequence[str]) -> str:
     """A side by its model and, in brackets, what sets its texts apart: `gpt2 (de)`."""
-    said = [texts[key] for key in apart if texts[key]]
-    return f"{model} ({', '.join(said)})" if said else model
+    parts = [texts[key] for key in apart if texts[key]]
+    return f"{model} ({', '.join(parts)})" if parts else model
 
 
 def _varied(runs: Sequence[Run]) -> list[str]:

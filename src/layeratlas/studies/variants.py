@@ -103,8 +103,8 @@ class Variants(AbstractStudy):
                     warnings.append(f"{where}: no depth at which both say something")
                     continue
                 table = self._compared(curves[first], curves[second], depths, _by_group(group.runs[first]))
-                told = {"language_a": group.language_a, "language_b": group.language_b, "first": first, "second": second}
-                tables.append(labelled(table.assign(**told, condition=group.condition), group.shared))
+                labels = {"language_a": group.language_a, "language_b": group.language_b, "first": first, "second": second}
+                tables.append(labelled(table.assign(**labels, condition=group.condition), group.shared))
         if not tables:
             return pd.DataFrame()
         table = pd.concat(tables, ignore_index=True)
@@ -142,9 +142,9 @@ class Variants(AbstractStudy):
             own = group.runs[model].table(COMMITMENT).set_index("id")["place"]
             for item in base.index.intersection(own.index):
                 if reason := failure(int(base[item]), int(own[item]), self.later):
-                    told = {"condition": group.condition, "language_a": group.language_a, "language": group.language_b}
+                    labels = {"condition": group.condition, "language_a": group.language_a, "language": group.language_b}
                     places = {"baseline_place": int(base[item]), "variant_place": int(own[item])}
-                    yield told | {"id": item, "baseline": first, "variant": model} | places | {"reason": reason}
+                    yield labels | {"id": item, "baseline": first, "variant": model} | places | {"reason": reason}
 
 
 def failure(base: int, variant: int, later: int) -> str | None:
@@ -210,12 +210,12 @@ def _sentences(table: pd.DataFrame, alpha: float) -> list[str]:
     """For each two models, in how many pairs of languages one builds more alignment."""
     if table.empty:
         return []
-    said = []
+    sentences = []
     means = table[(table["layer"] == MEAN) & (table["measure"] == table["measure"].iloc[0])]
     for (condition, first, second), rows in means.groupby(["condition", "first", "second"], sort=False):
         certain = rows["p_holm"] <= alpha
         more, less = int((certain & (rows["value"] > 0)).sum()), int((certain & (rows["value"] < 0)).sum())
         where = f"{condition}: {rows['measure'].iloc[0]}, mean of depths"
         counted = f"{second} above {first} in {more} of {len(rows)} pairs of languages, below it in {less}"
-        said.append(f"{where}: {counted} (corrected p <= {alpha:g}); {rows['value'].mean():z.3f} on average")
-    return said
+        sentences.append(f"{where}: {counted} (corrected p <= {alpha:g}); {rows['value'].mean():z.3f} on average")
+    return sentences

@@ -37,8 +37,8 @@ def alignment_figure(run: Run) -> Figure:
         _curves(axes, table[table["statistic"] == statistic], statistic, alpha)
     legend_below(figure, 2)
     dataset = result["dataset"]
-    said = f"{name_of(result['a'])} and {name_of(result['b'])}, same layer; {dataset['name']}, n = {dataset['n']}"
-    headed(figure, f"{said}, pooling {result['pooling']}; bands: {level:.0%} intervals\n{sentence_of(result)}")
+    line = f"{name_of(result['a'])} and {name_of(result['b'])}, same layer; {dataset['name']}, n = {dataset['n']}"
+    headed(figure, f"{line}, pooling {result['pooling']}; bands: {level:.0%} intervals\n{sentence_of(result)}")
     return figure
 
 

@@ -84,7 +84,7 @@ def charts(run: Run) -> list[Chart]:
             )
             for name, rows in accounts.groupby("account", sort=False)
         ]
-        told = "Each layer of a with its best match. No causal share: texts of one length may be alike in other ways."
+        note_of_accounts = "Each layer of a with its best match. No causal share: texts of one length may be alike in other ways."
         drawn.append(
             Chart(
                 "What lengths and tokens account for",
@@ -92,7 +92,7 @@ def charts(run: Run) -> list[Chart]:
                 "share of what is above chance",
                 curves,
                 rules=[0.0],
-                note=told,
+                note=note_of_accounts,
             )
         )
     return drawn

@@ -66,10 +66,10 @@ def _sound(axes: Axes, table: pd.DataFrame, numbers: dict) -> None:
         axes.axvline(change["depth"], color="black", linewidth=0.8, linestyle=":", label="change point")
     axes.set_xlabel("depth of a block", fontsize="small")
     axes.set_xlim(0, 1.1)
-    said = "dots: corrected p at most alpha; diamonds: after the final norm"
+    legend = "dots: corrected p at most alpha; diamonds: after the final norm"
     if paradox := numbers["simpson"]:
-        said += f"\n{paradox['layer']}: pooled r = {paradox['pooled']:+.2f}; within categories {paradox['within']:+.2f}"
-    axes.set_title(said, fontsize="x-small")
+        legend += f"\n{paradox['layer']}: pooled r = {paradox['pooled']:+.2f}; within categories {paradox['within']:+.2f}"
+    axes.set_title(legend, fontsize="x-small")
 
 
 def _caption(run: Run, numbers: dict) -> str:

@@ -20,9 +20,9 @@ def require_comparable(run: Run, other: Run) -> None:
     for side in "ab":
         layers, others = (one.arrays[f"layers_{side}"].tolist() for one in (run, other))
         if layers != others:
-            told = [f"{len(names)} layers ({names[0]} to {names[-1]})" for names in (others, layers)]
+            shown = [f"{len(names)} layers ({names[0]} to {names[-1]})" for names in (others, layers)]
             raise ConfigError(
-                f"against={other.folder}: its side {side} has {told[0]}, that of {run.folder} {told[1]}; expected the same"
+                f"against={other.folder}: its side {side} has {shown[0]}, that of {run.folder} {shown[1]}; expected the same"
             )
 
 

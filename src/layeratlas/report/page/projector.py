@@ -28,11 +28,11 @@ def _projection(condition: str, table: pd.DataFrame) -> dict[str, Any]:
         if not rows[names].equals(points[names]):
             raise ValueError(f"joint_points of {condition}: its spaces are of other points")
     kept = _kept(len(points))
-    told = {name: _named(points[name].iloc[kept]) for name in names}
+    columns = {name: _named(points[name].iloc[kept]) for name in names}
     return {
         "name": inert(condition),
         "of": len(points),
-        **told,
+        **columns,
         "depth": points["depth"].iloc[kept].to_numpy(dtype="f4"),
         "spaces": [{"name": inert(name), **_space(rows, kept)} for name, rows in spaces.items()],
     }

@@ -45,7 +45,7 @@ def write_run_page(run: Run, *, texts: bool, against: Run | None = None) -> Path
     items = _items(run, texts=texts) if "items" in run.tables else None
     data = {"matrix": _matrix(run), "charts": charts, "tables": list(_tables(run)), "items": items}
     data |= {"influence": influence_of(run), "against": None if against is None else difference_of(run, against)}
-    return write_page(run.folder, "run.html", _SCRIPTS, _said(run, charts, texts=texts) | {"data": Markup(packed(data))})
+    return write_page(run.folder, "run.html", _SCRIPTS, _filled(run, charts, texts=texts) | {"data": Markup(packed(data))})
 
 
 def lacks_page(run: Run) -> bool:
@@ -53,7 +53,7 @@ def lacks_page(run: Run) -> bool:
     return not (page.is_file() and page.stat().st_size)
 
 
-def _said(run: Run, charts: Mapping[str, Any], *, texts: bool) -> dict[str, Any]:
+def _filled(run: Run, charts: Mapping[str, Any], *, texts: bool) -> dict[str, Any]:
     """What the template says."""
     result = run.result
     config = result["provenance"]["config"]
@@ -65,7 +65,7 @@ def _said(run: Run, charts: Mapping[str, Any], *, texts: bool) -> dict[str, Any]
         "headline": headline,
         "sentence": _capital(headline.get("sentence") or headline["text"]),
         "caution": _capital(headline.get("caution") or ""),
-        "beside": [_capital(one) for said in result["analyses"].values() for one in said.get("sentences") or []],
+        "beside": [_capital(one) for analysis in result["analyses"].values() for one in analysis.get("sentences") or []],
         "tiles": tiles_of(headline, statistics.get("level", 0.95), result["metric"]["name"]),
         "warnings": result.get("warnings") or [],
         "names": {side: name_of(result[side]) for side in "ab"},
@@ -83,9 +83,9 @@ def _said(run: Run, charts: Mapping[str, Any], *, texts: bool) -> dict[str, Any]
     }
 
 
-def _of_side(said: Mapping[str, Any]) -> dict[str, Any]:
+def _of_side(side: Mapping[str, Any]) -> dict[str, Any]:
     """What is known of a side, but for what stands elsewhere on the page."""
-    return {key: value for key, value in said.items() if key not in ("certificate", "layers")}
+    return {key: value for key, value in side.items() if key not in ("certificate", "layers")}
 
 
 def _capital(sentence: str) -> str:
@@ -100,12 +100,12 @@ def _side_by_side(node: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 def _analysis(run: Run, name: str, charts: Mapping[str, Any], *, texts: bool) -> dict[str, Any]:
     """An analysis' section: what it says, its charts or pictures, its tables and its numbers."""
-    said = run.result["analyses"][name]
+    analysis = run.result["analyses"][name]
     return {
         "name": name,
-        "sentences": [_capital(one) for one in said.get("sentences") or []],
+        "sentences": [_capital(one) for one in analysis.get("sentences") or []],
         "views": [_view(run, view, charts) for view in of_analysis(run, name) if texts or not view.texts],
-        "tables": [one for one in said["tables"] if one in run.tables],
+        "tables": [one for one in analysis["tables"] if one in run.tables],
         "numbers": list(rows_of(run.result["statistics"].get(name) or {})),
     }
 

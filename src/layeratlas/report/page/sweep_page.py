@@ -55,7 +55,7 @@ class Answer:
     """What a study left: its tables by the names of their files, what it says, and the module of its views if it names one."""
 
     tables: Mapping[str, pd.DataFrame]
-    said: Mapping[str, Any]
+    record: Mapping[str, Any]
     views: str | None = None
 
 
@@ -79,7 +79,7 @@ def write_sweep_page(sweep: Sweep, answers: Mapping[str, Answer], pictures: Mapp
         into,
         "sweep.html",
         _SCRIPTS,
-        _said(sweep, answers, pictures, into, drawn) | {"paired": paired} | {"data": Markup(packed(data))},
+        _filled(sweep, answers, pictures, into, drawn) | {"paired": paired} | {"data": Markup(packed(data))},
     )
 
 
@@ -93,19 +93,19 @@ def _charts(name: str, answer: Answer) -> list[dict[str, Any]]:
         return []
 
 
-def _said(
+def _filled(
     sweep: Sweep, answers: Mapping[str, Answer], pictures: Mapping[str, Sequence[Path]], into: Path, drawn: Collection[str]
 ) -> dict[str, Any]:
     shown = _Pictures(into)
     studies = [
         {
             "name": name,
-            "sentences": list(answer.said.get("sentences") or []),
-            "warnings": answer.said.get("warnings") or [],
+            "sentences": list(answer.record.get("sentences") or []),
+            "warnings": answer.record.get("warnings") or [],
             "charts": name in drawn,
             "pictures": list(shown.of(pictures.get(f"study {name}", []))),
             "tables": list(answer.tables),
-            "numbers": list(rows_of(answer.said.get("numbers") or {})),
+            "numbers": list(rows_of(answer.record.get("numbers") or {})),
         }
         for name, answer in answers.items()
     ]

@@ -48,8 +48,8 @@ def matrices_figure(sweep: Sweep, runs: pd.DataFrame, effects: pd.DataFrame | No
     letters = int(WIDTH / min(_ACROSS, _level(len(runs), effects)) / _LETTER)
     for one, matrix, run, row in zip(places, matrices, chosen, runs.itertuples(), strict=True):
         images.append(one.imshow(matrix, origin="lower", aspect="auto", cmap="viridis", interpolation="nearest", **scale))
-        said = fill(f"{row.label} {_scales(row)}" if row.unequal else str(row.label), letters)
-        one.set_title(said, fontsize="x-small", color=_FLAG if row.unequal else "black")
+        label = fill(f"{row.label} {_scales(row)}" if row.unequal else str(row.label), letters)
+        one.set_title(label, fontsize="x-small", color=_FLAG if row.unequal else "black")
         _name_layers(one, run)
     metric = chosen[0].result["metric"]
     figure.colorbar(images[0], ax=places, label=f"{metric['name']} (larger = more alike)", location="bottom", shrink=0.6, aspect=40)
@@ -111,8 +111,8 @@ def agreement_figure(sweep: Sweep, runs: pd.DataFrame, table: pd.DataFrame) -> F
             shade = "white" if abs(cells[i, j]) > 0.6 else "black"
             axes.text(j, i, f"{cells[i, j]:z.2f}".replace("0.", "."), ha="center", va="center", fontsize="x-small", color=shade)
     figure.colorbar(image, ax=axes, label="correlation of the matrices' cells", location="bottom", shrink=0.6)
-    said = f"above the diagonal: cells off the diagonal;\nbelow: depth held constant{_flagged(runs)}"
-    headed(figure, f"{_title(sweep, runs)}\n{said}")
+    legend = f"above the diagonal: cells off the diagonal;\nbelow: depth held constant{_flagged(runs)}"
+    headed(figure, f"{_title(sweep, runs)}\n{legend}")
     return figure
 
 
@@ -141,8 +141,8 @@ def effects_figure(table: pd.DataFrame) -> Figure:
     sizes.plot([], [], "D", color="grey", fillstyle="none", markersize=4, label="naively, noise included")
     figure.legend(loc="outside lower center", fontsize="x-small", frameon=False, ncols=3)
     levels = f"{first['levels_first']} levels of {first['first']} x {first['levels_second']} of {first['second']}"
-    said = f"{levels}\nn = {first['n']}, halves of {first['half']}; lines: {first['level']:.0%} intervals over items"
-    headed(figure, f"{first['model']}, {first['metric']}, pooling {first['pooling']}\n{said}")
+    line = f"{levels}\nn = {first['n']}, halves of {first['half']}; lines: {first['level']:.0%} intervals over items"
+    headed(figure, f"{first['model']}, {first['metric']}, pooling {first['pooling']}\n{line}")
     return figure
 
 

@@ -101,8 +101,8 @@ def forest_figure(condition: Condition, pairs: pd.DataFrame, summary: pd.DataFra
         axes.plot(mean["mean"], place, "D", color="black", markersize=5)
         places = np.append(places, place)
         plural = {"family": "models", "developer": "developers"}[mean["unit"]]
-        said = "no interval over" if pd.isna(mean["ci_low"]) else "interval over"
-        labels.append(f"mean of {mean['pairs']} pairs,\n{said} {mean['units']} {plural}")
+        known = "no interval over" if pd.isna(mean["ci_low"]) else "interval over"
+        labels.append(f"mean of {mean['pairs']} pairs,\n{known} {mean['units']} {plural}")
     axes.axvline(0, color="grey", linewidth=0.8)
     axes.set_yticks(places, labels, fontsize=TICKS)
     axes.set_ylim(places[-1] + 0.8, -0.8)

@@ -34,9 +34,9 @@ def interventions_figure(table: pd.DataFrame) -> Figure:
     """A panel per model, texts and language: cost over blocks, a line per edit with intervals; draws of controls as dashes."""
     groups = list(table.groupby(["model", "dataset", "language", "control"], sort=False))
     figure, grid = plt.subplots(len(groups), 1, figsize=(WIDTH, 1 + 2.6 * len(groups)), layout="constrained", squeeze=False)
-    for axes, (told, rows) in zip(grid[:, 0], groups, strict=True):
+    for axes, (key, rows) in zip(grid[:, 0], groups, strict=True):
         _panel(axes, rows)
-        axes.set_title(" · ".join(str(part) for part in told if part), fontsize="small")
+        axes.set_title(" · ".join(str(part) for part in key if part), fontsize="small")
     headed(figure, "cost of an edit: likelihood lost, in nats per token;\nlines: 95% t intervals over texts")
     return figure
 
@@ -76,7 +76,7 @@ def _panel(axes: Axes, rows: pd.DataFrame) -> None:
 def charts(tables: Mapping[str, pd.DataFrame]) -> Iterator[Chart]:
     """A chart per panel of the picture: edits with their intervals, and draws of the control."""
     table = tables.get("interventions", pd.DataFrame({"model": [], "dataset": [], "language": [], "control": []}))
-    for told, rows in table.groupby(["model", "dataset", "language", "control"], sort=False):
+    for key, rows in table.groupby(["model", "dataset", "language", "control"], sort=False):
         places = sorted(rows["blocks"].unique(), key=lambda blocks: [int(k) if k.isdigit() else -1 for k in blocks.split(",")])
         series = []
         for (edit, positions), part in rows[~rows["is_control"]].groupby(["edit", "positions"], sort=False):
@@ -87,7 +87,7 @@ def charts(tables: Mapping[str, pd.DataFrame]) -> Iterator[Chart]:
             x = [places.index(blocks) for blocks in draws["blocks"]]
             series.append(Series(_DRAWS[str(matched)][1], x, draws["value"], style="points", labels=draws["edit"].tolist()))
         note = "Likelihood lost, in nats per token; lines: intervals over texts."
-        title = " · ".join(str(part) for part in told if part)
+        title = " · ".join(str(part) for part in key if part)
         yield Chart(f"Cost of an edit: {title}", "blocks", "nats per token", series, ticks=places, rules=[0.0], note=note)
 
 
@@ -99,11 +99,11 @@ def downstream_figure(table: pd.DataFrame) -> Figure:
     figure, grid = plt.subplots(
         len(groups), len(statistics), figsize=(WIDTH, 1.4 + 2.2 * len(groups)), layout="constrained", squeeze=False
     )
-    for row, (told, rows) in zip(grid, groups, strict=True):
+    for row, (key, rows) in zip(grid, groups, strict=True):
         for axes, statistic in zip(row, statistics, strict=True):
             _changes(axes, rows[rows["statistic"] == statistic])
             axes.set_ylabel(f"change of {statistic}", fontsize="x-small")
-        row[0].set_title(" · ".join(str(part) for part in told if part and part != "all"), fontsize="x-small", loc="left")
+        row[0].set_title(" · ".join(str(part) for part in key if part and part != "all"), fontsize="x-small", loc="left")
     legend_below(figure, 3)
     headed(
         figure,

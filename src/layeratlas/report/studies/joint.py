@@ -52,8 +52,8 @@ def joint_figure(points: pd.DataFrame) -> Figure:
 def _captured(points: pd.DataFrame, space: str, shown: int) -> str:
     share = sum(points[f"share_{k}"].iloc[0] for k in range(1, shown + 1))
     by_model = points.groupby("model", sort=False)["captured"].mean()
-    said = "\n".join(f"of {model}'s {value:.0%}" for model, value in by_model.items())
-    return f"{space}: {shown} components\nhold {share:.0%} of all squares,\n{said}"
+    shares = "\n".join(f"of {model}'s {value:.0%}" for model, value in by_model.items())
+    return f"{space}: {shown} components\nhold {share:.0%} of all squares,\n{shares}"
 
 
 def _projection(axes: Axes, points: pd.DataFrame, x: int, y: int) -> None:

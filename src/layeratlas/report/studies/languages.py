@@ -57,7 +57,7 @@ def _statistic(of_model: LanguagePairs) -> str:
     return str(of_model.alignment["statistic"].iloc[0])
 
 
-def _said(of_model: LanguagePairs) -> str:
+def _setting(of_model: LanguagePairs) -> str:
     shared, n = of_model.shared, of_model.pairs["n"]
     items = " to ".join(dict.fromkeys((str(n.min()), str(n.max()))))
     return f"{of_model.model}, {shared['dataset']}, n = {items}, pooling {shared['pooling']}"
@@ -87,7 +87,7 @@ def matrices_figure(of_model: LanguagePairs) -> Figure:
     figure.colorbar(
         colours, ax=places[:count], location="bottom", shrink=0.6, aspect=40, label=f"{_statistic(of_model)} above chance"
     )
-    headed(figure, f"{_said(of_model)}\n{_statistic(of_model)} above chance, larger = more alike;\norder: average linkage")
+    headed(figure, f"{_setting(of_model)}\n{_statistic(of_model)} above chance, larger = more alike;\norder: average linkage")
     return figure
 
 
@@ -138,7 +138,7 @@ def predictors_figure(of_model: LanguagePairs, rows: pd.DataFrame) -> Figure:
     n, pairs = rows["languages"].iloc[0], rows["pairs"].iloc[0]
     headed(
         figure,
-        f"{_said(of_model)}\n{_statistic(of_model)} above chance of {pairs} pairs of {n} languages: (partial) correlation;\n"
+        f"{_setting(of_model)}\n{_statistic(of_model)} above chance of {pairs} pairs of {n} languages: (partial) correlation;\n"
         f"dots: p <= {_ALPHA:g} over all layers, languages' labels permuted",
     )
     return figure
@@ -173,7 +173,7 @@ def curves_figure(of_model: LanguagePairs) -> Figure:
         _curve(axes, curves, language)
         axes.set_title(f"{reference} – {language}", fontsize="small")
     legend_below(figure, 2)
-    headed(figure, f"{_said(of_model)}\n{_statistic(of_model)} of {reference} with each language, same layer")
+    headed(figure, f"{_setting(of_model)}\n{_statistic(of_model)} of {reference} with each language, same layer")
     return figure
 
 

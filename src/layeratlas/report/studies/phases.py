@@ -43,8 +43,8 @@ def phases_figure(table: pd.DataFrame, tests: pd.DataFrame | None) -> Figure:
         axes[1].plot([], [], "s", color=colour, label=phase)
     figure.legend(loc="outside lower center", fontsize="x-small", frameon=False, ncols=3)
     certain = 0 if tests is None else int((tests["p_holm"] <= 0.05).sum())
-    said = "no two models to compare" if tests is None else f"{certain} of {len(tests)} differences between models certain (Holm)"
-    headed(figure, f"above 0: likelier texts are more central\n{said}")
+    line = "no two models to compare" if tests is None else f"{certain} of {len(tests)} differences between models certain (Holm)"
+    headed(figure, f"above 0: likelier texts are more central\n{line}")
     return figure
 
 

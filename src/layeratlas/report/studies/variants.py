@@ -56,8 +56,8 @@ def differences_figure(rows: pd.DataFrame, measure: str) -> Figure:
             certain = curve[curve["p_fwer"] <= _ALPHA]
             axes.plot(certain["depth"], certain["value"], "o", color=colour, markersize=3)
             place = (0.02, 0.98 - _LINE * number)
-            said = f"mean {mean['value']:z.3f} ({mean['ci_low']:z.3f} to {mean['ci_high']:z.3f}), p {mean['p_holm']:.2g}"
-            axes.annotate(said, place, xycoords="axes fraction", fontsize="x-small", color=colour, va="top")
+            note = f"mean {mean['value']:z.3f} ({mean['ci_low']:z.3f} to {mean['ci_high']:z.3f}), p {mean['p_holm']:.2g}"
+            axes.annotate(note, place, xycoords="axes fraction", fontsize="x-small", color=colour, va="top")
         axes.set_title(f"{a} – {b}", fontsize="small")
         axes.set_xlabel("depth", fontsize="x-small")
         axes.tick_params(labelsize="x-small")
