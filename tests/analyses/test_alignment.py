@@ -113,6 +113,9 @@ def test_the_peak_is_found_and_similarity_rises_to_it_and_falls(found):
     assert (said["first_layer"], said["last_layer"]) == ("block_1", "block_7")
     assert said["rise_and_fall"]["p"] == said["rise"]["p"] == said["fall"]["p"] == 1 / 200
     assert "rises and falls" in found.sentences[0]
+    assert all(
+        f"({end['ci_low']:z.3f} to {end['ci_high']:z.3f}, p = " in found.sentences[0] for end in (said["rise"], said["fall"])
+    )
     assert found.headline.value == said["peak"]["value"]
     assert "some layer is aligned (p = 0.005" in found.headline.sentence
     assert "rise" not in found.numbers["cka_linear_debiased"]  # it is no mean over pairs

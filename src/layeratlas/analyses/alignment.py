@@ -1,7 +1,7 @@
 """Where do two languages, or two versions of a text, meet inside a model, and where do they part?"""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -195,7 +195,7 @@ def _sentences(committed: dict[str, Any], metrics: Sequence[AbstractMetric], num
     sentences = []
     first = numbers[metrics[0].name]
     if "rise_and_fall" in first:
-        ends = {part: f"{part} {first[part]['value']:z.3f} (p = {first[part]['p']:.2g})" for part in ("rise", "fall")}
+        ends = {part: f"{part} {_with_interval(first[part])}" for part in ("rise", "fall")}
         verdict = "rises and falls" if first["rise_and_fall"]["p"] <= alpha else "is not shown to rise and fall"
         span = f"from {first['first_layer']} to the peak and on to {first['last_layer']}"
         sentences.append(f"{metrics[0].name} {verdict} {span}: {ends['rise']}, {ends['fall']}")
@@ -207,6 +207,11 @@ def _sentences(committed: dict[str, Any], metrics: Sequence[AbstractMetric], num
         f" ({share['ci_low']:.0%} to {share['ci_high']:.0%}), median {committed['median_layer']}{wrong}"
     )
     return sentences
+
+
+def _with_interval(end: Mapping[str, float]) -> str:
+    """The interval stands beside p: where other items choose another peak, it may include 0 although p is small."""
+    return f"{end['value']:z.3f} ({end['ci_low']:z.3f} to {end['ci_high']:z.3f}, p = {end['p']:.2g})"
 
 
 def _warnings(measured: Curves, pairings: Pairings) -> Iterator[str]:
