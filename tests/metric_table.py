@@ -1,14 +1,7 @@
-"""The table of metrics of src/layeratlas/metrics/README.md, from what they declare.
-
-uv run tests/metric_table.py    writes it there
-"""
-
-import re
-from pathlib import Path
+"""The table of metrics of src/layeratlas/metrics/README.md, from what they declare; tests/claims/tables.py writes it there."""
 
 from metric_rows import METRICS
 
-PAGE = Path(__file__).parent.parent / "src" / "layeratlas" / "metrics" / "README.md"
 HEAD = "| metric | definition | estimator | range | chance | unchanged by | cost | source |"
 SHORT = {"feature_permutation": "order of dimensions", "feature_scale": "scale of dimensions", "item_scale": "scale of items"}
 
@@ -26,15 +19,3 @@ def table() -> str:
         cells = [f"`{about.name}`", about.definition, about.estimator, f"{low} to {high}", about.chance, unchanged, about.cost]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in [*cells, about.source]) + " |")
     return "\n".join(lines)
-
-
-def written(text: str) -> str:
-    """The table as it stands there."""
-    found = re.search(r"^\| metric \| definition .*?(?=\n\n)", text, re.MULTILINE | re.DOTALL)
-    assert found, "the page has no table of metrics"
-    return found[0]
-
-
-if __name__ == "__main__":
-    text = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(text.replace(written(text), table()), encoding="utf-8")

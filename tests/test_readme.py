@@ -14,7 +14,6 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override
 from metric_rows import METRICS
-from metric_table import PAGE, table, written
 from omegaconf import OmegaConf
 from pages import PAGES, ROOT, anchors, blocks, code, commands, links, moves, prose, text_of, users_own_files
 
@@ -219,20 +218,6 @@ def test_every_file_of_a_group_is_on_its_page(group, page):
 )
 def test_the_first_page_counts_the_files_of_a_group(group, words):
     assert words.format(len([*(CONF / group).glob("*.yaml")])) in text_of(README)
-
-
-def test_the_table_of_metrics_is_what_the_metrics_declare():
-    assert written(text_of(PAGE)) == table(), "run `uv run tests/metric_table.py`"
-
-
-def test_every_table_that_a_benchmark_writes_is_marked_by_its_name_and_holds_numbers(page):
-    marked = re.findall(r"<!-- (?!end of )(?!default run)(.+?) -->\n(.*?)<!-- end of (.+?) -->", text_of(page), re.DOTALL)
-    assert len(marked) == len(re.findall(r"<!-- end of (?!default run)", text_of(page)))
-    writers = [file.read_text(encoding="utf-8") for file in (ROOT / "tests" / "benchmarks").glob("*.py")]
-    for name, body, end in marked:
-        assert end == name
-        assert re.search(r"\| [01]\.\d+", body), name
-        assert any(f'"{name}"' in writer and "from readme import" in writer for writer in writers), name
 
 
 def test_every_metric_file_has_a_row_of_tests():

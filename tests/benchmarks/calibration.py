@@ -1,21 +1,23 @@
 """How often each test of the diagonal finds one where there is none, and how often 95 % intervals hold the truth.
 
-    uv run tests/benchmarks/calibration.py size        also draws .github/calibration.png
-    uv run tests/benchmarks/calibration.py coverage
+    uv run tests/benchmarks/calibration.py [size] [coverage]    writes tests/claims/calibration_*.json; size draws a picture too
 
 Size: two models of 14 and 10 layers over the same 96 items, each layer a small step of a random walk from the one before, as layers
 of networks are. Without correspondence the walks are independent. With it, both begin at the same point and take every step of the
 items' common signal at the same depth. Coverage: two layers that share a signal, 128 items; the truth is the mean of others.
 """
 
+import os
 import sys
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"  # a process per core: threads would wait for each other over matrices this small
 
 import numpy as np
 import torch
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from results import keep, picture
 
 from layeratlas.metrics import RSA, AbstractMetric, CKALinear, CKALinearDebiased, MutualKNN, Procrustes, RetrievalAt1
 from layeratlas.metrics.rdm import CosineDistance
@@ -25,8 +27,7 @@ from layeratlas.statistics.nulls import add_one_p, orders
 from layeratlas.statistics.resampling import jackknife_groups, jackknife_interval
 
 LAYERS, ITEMS, WIDTHS, STEP, DRAWS = (14, 10), 96, (24, 20), 0.5, 99
-RUNS, SAMPLES, GROUPS = 300, 500, 20
-FIGURE = Path(__file__).resolve().parents[2] / ".github" / "calibration.png"
+RUNS, SAMPLES, GROUPS, PAIR_ITEMS = 300, 500, 20, 128
 
 
 def walks(rng: np.random.Generator, shared: float, models: np.random.Generator | None = None) -> list[list[np.ndarray]]:
@@ -61,24 +62,33 @@ def p_values(metric: AbstractMetric, shared: float) -> dict[str, np.ndarray]:
                 "Student's t over cells, as published": published.student_p,
                 "Welch's t over cells": published.welch_p,
                 "layer permutation": layer_permutation_p(matrix, on, DRAWS, rng),
-                "circular shift (smallest p 1/14)": circular_shift_p(matrix, on, axis=0),
-                "item permutation of the contrast": float(add_one_p(contrast(matrix, on), contrast(draws, on))),
+                "circular shift (its smallest p is 1/14)": circular_shift_p(matrix, on, axis=0),
+                "item permutation of the contrast (any correspondence)": float(
+                    add_one_p(contrast(matrix, on), contrast(draws, on))
+                ),
             }
         )
     return {name: np.array([p[name] for p in found]) for name in found[0]}
 
 
-def size() -> None:
-    found = {}
-    for metric in (MutualKNN(k=5), CKALinearDebiased()):
-        found[metric.name], planted = p_values(metric, 0.0), p_values(metric, 0.3)
-        print(f"{metric.name}, share of {RUNS} runs with p <= .05: without correspondence, with a planted diagonal")
-        for name, p in found[metric.name].items():
-            print(f"  {name:45s} {np.mean(p <= 0.05):.3f}  {np.mean(planted[name] <= 0.05):.3f}")
-    draw(found)
+def size() -> dict[str, Any]:
+    """By metric and test, the share of runs with p <= .05 without correspondence, and with a planted diagonal."""
+    metrics, shared = (MutualKNN(k=5), CKALinearDebiased()), {"without": 0.0, "planted": 0.3}
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        jobs = {(metric.name, world): pool.submit(p_values, metric, of) for metric in metrics for world, of in shared.items()}
+    found = {key: job.result() for key, job in jobs.items()}
+    draw({metric.name: found[metric.name, "without"] for metric in metrics})
+    shares = {
+        metric.name: {
+            test: {world: float(np.mean(found[metric.name, world][test] <= 0.05)) for world in shared}
+            for test in found[metric.name, "without"]
+        }
+        for metric in metrics
+    }
+    return {"runs": RUNS, "items": ITEMS, "layers_a": LAYERS[0], "layers_b": LAYERS[1], "draws": DRAWS, "tests": shares}
 
 
-def draw(found: dict[str, dict[str, np.ndarray]]) -> None:
+def draw(found: Mapping[str, Mapping[str, np.ndarray]]) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -92,39 +102,38 @@ def draw(found: dict[str, dict[str, np.ndarray]]) -> None:
         axes.set(xlabel="level of the test", xlim=(0, 0.3), ylim=(0, 0.6), title=metric)
     panels[0].set_ylabel("runs without correspondence that are rejected")
     panels[0].legend(fontsize="x-small", frameon=False, loc="upper left")
-    figure.savefig(FIGURE, dpi=150)
+    figure.savefig(picture("calibration.png"), dpi=150)
 
 
-def coverage() -> None:
-    """For a value, and for the contrast of a whole matrix."""
+def coverage() -> dict[str, Any]:
+    """For a value, and for the contrast of a whole matrix: the share of intervals that hold the truth, and their mean width."""
     rng = np.random.default_rng(3)
     mixing = [rng.standard_normal((8, d)) for d in (20, 30)]
 
     def pair() -> list[list[np.ndarray]]:
-        signal = rng.standard_normal((128, 8))
-        return [[signal @ m + 2 * rng.standard_normal((128, m.shape[1]))] for m in mixing]
+        signal = rng.standard_normal((PAIR_ITEMS, 8))
+        return [[signal @ m + 2 * rng.standard_normal((PAIR_ITEMS, m.shape[1]))] for m in mixing]
 
     metrics = (MutualKNN(k=10), CKALinear(), CKALinearDebiased(), RSA(CosineDistance(), Spearman()), Procrustes())
-    print(f"share of {SAMPLES} samples whose 95 % interval holds the mean over {2 * SAMPLES} others; mean width")
-    for metric in metrics:
-        print(f"  {metric.name:45s} {covered(metric.with_slack(), pair, lambda matrices: matrices[..., 0, 0])}")
+    found = {metric.name: covered(metric.with_slack(), pair, lambda matrices: matrices[..., 0, 0]) for metric in metrics}
 
     def models() -> list[list[np.ndarray]]:
         return walks(rng, 0.3, np.random.default_rng(0))
 
     on = generalised_diagonal(*LAYERS)
-    metric = MutualKNN(k=5).with_slack()
-    print(f"  {'contrast of mutual_knn, 14 x 10 layers':45s} {covered(metric, models, lambda m: contrast(m, on))}")
+    found["contrast of mutual_knn"] = covered(MutualKNN(k=5).with_slack(), models, lambda matrices: contrast(matrices, on))
     same = [rng.standard_normal((8, 20))]
 
     def translations() -> list[list[np.ndarray]]:
-        signal = rng.standard_normal((128, 8)) @ same[0]
+        signal = rng.standard_normal((PAIR_ITEMS, 8)) @ same[0]
         return [[signal + 1.5 * rng.standard_normal(signal.shape)] for _ in "ab"]
 
-    print(f"  {'retrieval_at_1':45s} {covered(RetrievalAt1(), translations, lambda matrices: matrices[..., 0, 0])}")
+    found["retrieval_at_1"] = covered(RetrievalAt1(), translations, lambda matrices: matrices[..., 0, 0])
+    sizes = {"samples": SAMPLES, "groups": GROUPS, "items": PAIR_ITEMS, "items_of_contrast": ITEMS}
+    return sizes | {"layers_a": LAYERS[0], "layers_b": LAYERS[1], "metrics": found}
 
 
-def covered(metric: AbstractMetric, sample: Callable[[], list], statistic: Callable[[np.ndarray], np.ndarray]) -> str:
+def covered(metric: AbstractMetric, sample: Callable[[], list], statistic: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:
     values = [statistic(metric.affinity(*signed(metric, sample())).numpy()) for _ in range(2 * SAMPLES)]
     truth, held, widths = np.mean(values), 0, []
     for _ in range(SAMPLES):
@@ -133,11 +142,16 @@ def covered(metric: AbstractMetric, sample: Callable[[], list], statistic: Calla
         subsets = [torch.from_numpy(np.setdiff1d(np.arange(n), part)) for part in jackknife_groups(n, GROUPS)]
         value, left_out = statistic(metric.affinity(a, b).numpy()), statistic(metric.subset_affinity(a, b, subsets).numpy())
         low, high = jackknife_interval(value, left_out, level=0.95, bounds=(-np.inf, np.inf))
-        held += low <= truth <= high
+        held += int(low <= truth <= high)
         widths.append(high - low)
-    return f"{held / SAMPLES:.3f}  {np.mean(widths):.3f}"
+    found = {"held": held / SAMPLES, "width": float(np.mean(widths))}
+    print(metric.name, found, flush=True)
+    return found
 
+
+PARTS = {"size": size, "coverage": coverage}
 
 if __name__ == "__main__":
-    for which in sys.argv[1:] or ["size", "coverage"]:
-        {"size": size, "coverage": coverage}[which]()
+    torch.set_num_threads(1)
+    for which in sys.argv[1:] or PARTS:
+        keep(f"calibration_{which}", f"tests/benchmarks/calibration.py {which}", PARTS[which]())

@@ -1,6 +1,6 @@
-"""How often p_fwer raises a false alarm, and how often 95 % intervals hold the truth: the tables of the statistics' README.
+"""How often p_fwer raises a false alarm, and how often 95 % intervals hold the truth.
 
-    uv run tests/benchmarks/inference.py    measures (15 minutes of processor time) and writes src/layeratlas/statistics/README.md
+    uv run tests/benchmarks/inference.py [size] [coverage]    15 minutes of processor time; writes tests/claims/inference_*.json
 
 Size: matrices of independent cells, and of cells that are random walks; independent layers of 24 items. Coverage: two layers that
 share a signal of 8 dimensions, noise making the truth, which is the mean over as many other samples. In clusters, five items share
@@ -12,12 +12,13 @@ import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"  # a process per core: threads would wait for each other over matrices this small
 
 import numpy as np
 import torch
-from readme import markdown, write
+from results import keep
 
 from layeratlas.metrics import AbstractMetric, CKALinearDebiased, MutualKNN, RetrievalAt1
 from layeratlas.statistics.nulls import null_of, orders
@@ -65,19 +66,20 @@ COLUMNS: dict[str, Callable[[int, int], float]] = {
 }
 
 
-def size(column: str, permutations: int) -> str:
-    return f"{COLUMNS[column](permutations, SIZES[permutations]):.3f}"
+def size(column: str, permutations: int) -> float:
+    return COLUMNS[column](permutations, SIZES[permutations])
 
 
-def sizes(pool: ProcessPoolExecutor) -> str:
+def sizes(pool: ProcessPoolExecutor) -> dict[str, Any]:
+    """By number of permutations, the share of runs with an alarm in each column."""
     cells = {(column, permutations): pool.submit(size, column, permutations) for permutations in SIZES for column in COLUMNS}
-    rows = []
+    rows = {}
     for permutations, runs in SIZES.items():
-        exact = np.floor(0.05 * (permutations + 1) + 1e-9) / (permutations + 1)
-        own = [cells[column, permutations].result() for column in COLUMNS]
-        rows.append([str(permutations), f"{exact:.3f}", str(runs), f"{binomial_error(exact, runs):.4f}", *own])
-        print(rows[-1], flush=True)
-    return markdown(["permutations", "exact", "runs", "error", *COLUMNS], rows)
+        exact = float(np.floor(0.05 * (permutations + 1) + 1e-9) / (permutations + 1))
+        shares = {column: cells[column, permutations].result() for column in COLUMNS}
+        rows[str(permutations)] = {"exact": exact, "runs": runs, "error": binomial_error(exact, runs), "shares": shares}
+        print(permutations, rows[str(permutations)], flush=True)
+    return rows
 
 
 def binomial_error(share: float, runs: int) -> float:
@@ -123,11 +125,11 @@ WORLDS = (
 )
 
 
-def covered(place: int, n: int) -> list[str]:
-    """A row: the truth, and the coverage of each interval, by leaving out items and, in clusters, whole ones."""
+def covered(place: int, n: int) -> dict[str, Any]:
+    """The truth, and the coverage of each interval, by leaving out items and, in clusters, whole ones."""
     world = WORLDS[place]
     metric, rng = world.metric.with_slack(), np.random.default_rng(n)
-    truth = np.mean([value(metric, world.sample(n, rng)) for _ in range(2 * SAMPLES)])
+    truth = float(np.mean([value(metric, world.sample(n, rng)) for _ in range(2 * SAMPLES)]))
     labels = [str(c) for c in clusters(n)]
     partitions = {"items": None} | ({"clusters": labels} if world.clustered else {})
     held = {name: np.zeros(2) for name in partitions}
@@ -140,11 +142,9 @@ def covered(place: int, n: int) -> list[str]:
             held[name] += [
                 low <= truth <= high for low, high in intervals(metric, estimate, left_out, n if by is None else n // CLUSTER)
             ]
-    cells = [*(f"{share:.3f}" for share in held["items"] / SAMPLES)]
-    cells += [*(f"{share:.3f}" for share in held["clusters"] / SAMPLES)] if world.clustered else ["", ""]
-    if not metric.is_share:
-        cells[1] = cells[3] = ""
-    return [world.name, str(n), f"{truth:.3f}", *cells]
+    kinds = ("student", "binomial") if metric.is_share else ("student",)
+    shares = {name: dict(zip(kinds, (both / SAMPLES).tolist(), strict=False)) for name, both in held.items()}
+    return {"statistic": world.name, "noise": world.noise, "items": n, "truth": truth, "held": shares}
 
 
 def intervals(metric: AbstractMetric, estimate: float, left_out: np.ndarray, units: int) -> list[tuple[float, float]]:
@@ -167,27 +167,22 @@ def without(metric: AbstractMetric, layers: list[np.ndarray], labels: list[str] 
     return metric.subset_affinity(*sides, kept).numpy()[:, 0, 0]
 
 
-def coverage(pool: ProcessPoolExecutor) -> str:
+def coverage(pool: ProcessPoolExecutor) -> dict[str, Any]:
     rows = []
     for row in pool.map(covered, *zip(*((place, n) for place in range(len(WORLDS)) for n in COUNTS), strict=True)):
         rows.append(row)
         print(row, flush=True)
-    head = ["statistic", "items", "truth", "Student", "binomial", "Student, by_group", "binomial, by_group"]
-    said = (
-        f"Share of {SAMPLES:,} samples whose 95 % interval holds the truth (the mean over {2 * SAMPLES:,} others); the"
-        f" binomial error of .95 is {binomial_error(0.95, SAMPLES):.3f}:"
-    )
-    return f"{said}\n\n{markdown(head, rows)}"
+    return {"samples": SAMPLES, "others": 2 * SAMPLES, "error": binomial_error(0.95, SAMPLES), "rows": rows}
 
 
-TABLES = {"size": sizes, "coverage": coverage}
+PARTS = {"size": sizes, "coverage": coverage}
 
 
 def main(wanted: Iterable[str]) -> None:
     with ProcessPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
         for name in wanted:
-            write(name, TABLES[name](pool))
+            keep(f"inference_{name}", f"tests/benchmarks/inference.py {name}", PARTS[name](pool))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or TABLES)
+    main(sys.argv[1:] or PARTS)

@@ -1,6 +1,6 @@
 """How often the swap margin finds a correspondence of depths where there is none, and where one is planted.
 
-    uv run tests/benchmarks/swap_worlds.py [pair] [larger] [sweep]    20 minutes of processor time; writes the statistics' README
+    uv run tests/benchmarks/swap_worlds.py [pair] [larger] [sweep]    20 minutes of processor time; writes tests/claims/swap_*.json
 
 pair: 8 x 8 layers, 96 items: the share of runs whose 95 % interval lies above, or below, 0, for the raw contrast of on and off the
 diagonal and for the swap margin. larger: the swap margin of larger matrices and more items. sweep: what the tests over eight
@@ -9,15 +9,16 @@ models' pairs say. The worlds are those of tests/worlds.py; a world is the same 
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"  # a process per core: threads would wait for each other over matrices this small
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
-from readme import markdown, write
+from results import keep
 from worlds import NULL_SWEEPS, NULL_WORLDS, PLANTED_SWEEPS, PLANTED_WORLDS, judged, judged_over_models
 
 from layeratlas.metrics import CKALinearDebiased, MutualKNN
@@ -25,76 +26,70 @@ from layeratlas.metrics import CKALinearDebiased, MutualKNN
 METRICS = {"mutual_knn": MutualKNN(k=10, listed=24), "cka_linear_debiased": CKALinearDebiased()}
 WORLDS, SWEEPS = NULL_WORLDS | PLANTED_WORLDS, NULL_SWEEPS | PLANTED_SWEEPS
 STATISTICS = ("raw contrast", "swap margin")
-RUNS, SWEEP_RUNS, MODELS = 400, (100, 25), (5, 6, 8, 6, 5, 8, 6, 7)
-LARGER = {
-    (256, (8, 8)): (200, 50),
-    (96, (24, 16)): (200, 50),
-    (256, (30, 18)): (60, 20),
-}  # runs of each world without, with partners
+RUNS, MODELS = 400, (5, 6, 8, 6, 5, 8, 6, 7)
+# Runs of each world without partners, and with; sweeps of each kind. They cost minutes each, so few: a gross fault is seen.
+LARGER = dict.fromkeys([(256, (8, 8)), (96, (24, 16)), (256, (30, 18))], (10, 5))
+SWEEP_RUNS = 30
 
 
-def rejections(metric: str, world: str, n: int, sizes: tuple[int, int], runs: int) -> dict[str, str]:
-    """Shares of runs above / below 0, of each statistic."""
-    told = [judged(METRICS[metric], WORLDS[world], seed, n, sizes) for seed in range(runs)]
-    return {name: " / ".join(f"{sum(one[name] == sign for one in told) / runs:.3f}" for sign in (1, -1)) for name in told[0]}
+def rejections(metric: str, world: str, n: int, sizes: tuple[int, int], runs: int) -> dict[str, dict[str, float]]:
+    """Shares of runs above and below 0, of each statistic."""
+    judgements = [judged(METRICS[metric], WORLDS[world], seed, n, sizes) for seed in range(runs)]
+    signs = {"above": 1, "below": -1}
+    return {
+        name: {side: sum(one[name] == sign for one in judgements) / runs for side, sign in signs.items()} for name in judgements[0]
+    }
 
 
-def of_sweeps(metric: str, sweep: str) -> dict[str, str]:
-    runs = SWEEP_RUNS[sweep in PLANTED_SWEEPS]
-    told = [judged_over_models(METRICS[metric], SWEEPS[sweep], seed, 96, MODELS) for seed in range(runs)]
-    return {name: f"{sum(one[name] for one in told) / runs:.3f}" for name in told[0]}
+def rejections_over_models(metric: str, sweep: str, runs: int) -> dict[str, float]:
+    judgements = [judged_over_models(METRICS[metric], SWEEPS[sweep], seed, 96, MODELS) for seed in range(runs)]
+    return {name: sum(one[name] for one in judgements) / runs for name in judgements[0]}
 
 
-def printed(name: str, cells: Iterable[str]) -> list[str]:
-    row = [name, *cells]
-    print(row, flush=True)
-    return row
+def collected(jobs: Mapping[str, Mapping[str, Future]]) -> dict[str, dict[str, Any]]:
+    rows = {}
+    for name, of in jobs.items():
+        rows[name] = {metric: job.result() for metric, job in of.items()}
+        print(name, rows[name], flush=True)
+    return rows
 
 
-def pair(pool: ProcessPoolExecutor) -> str:
-    jobs = {(world, metric): pool.submit(rejections, metric, world, 96, (8, 8), RUNS) for world in WORLDS for metric in METRICS}
-    rows = [printed(world, (jobs[world, metric].result()[name] for name in STATISTICS for metric in METRICS)) for world in WORLDS]
-    head = ["world", *(f"{name}, {metric}" for name in STATISTICS for metric in METRICS)]
-    return f"{RUNS} runs of 8 x 8 layers and 96 items:\n\n{markdown(head, rows)}"
+def pair(pool: ProcessPoolExecutor) -> dict[str, Any]:
+    jobs = {world: {metric: pool.submit(rejections, metric, world, 96, (8, 8), RUNS) for metric in METRICS} for world in WORLDS}
+    return {"runs": RUNS, "runs_without_partners": RUNS * len(NULL_WORLDS), "worlds": collected(jobs)}
 
 
-def larger(pool: ProcessPoolExecutor) -> str:
-    jobs: dict[tuple, Future] = {}
-    for (n, sizes), runs in LARGER.items():
-        for world in WORLDS:
+def larger(pool: ProcessPoolExecutor) -> dict[str, Any]:
+    jobs: dict[str, dict[str, Future]] = {world: {} for world in WORLDS}
+    sizes = {f"{a} x {b}, {n} items": (n, (a, b)) for n, (a, b) in LARGER}
+    for world in WORLDS:
+        for name, size in sizes.items():
             for metric in METRICS:
-                jobs[world, n, sizes, metric] = pool.submit(rejections, metric, world, n, sizes, runs[world in PLANTED_WORLDS])
-    columns = [(n, sizes, metric) for n, sizes in LARGER for metric in METRICS]
-    rows = [printed(world, (jobs[world, *column].result()["swap margin"] for column in columns)) for world in WORLDS]
-    rows.append(
-        ["*runs of a world without, with partners*", *(f"{', '.join(map(str, LARGER[n, sizes]))}" for n, sizes, _ in columns)]
-    )
-    return markdown(["world", *(f"{a} x {b}, {n} items, {metric}" for n, (a, b), metric in columns)], rows)
+                runs = LARGER[size][world in PLANTED_WORLDS]
+                jobs[world][f"{name}, {metric}"] = pool.submit(rejections, metric, world, *size, runs)
+    runs = {name: dict(zip(("without", "with"), LARGER[size], strict=True)) for name, size in sizes.items()}
+    return {"runs": runs, "worlds": collected(jobs)}
 
 
-def sweep(pool: ProcessPoolExecutor) -> str:
-    jobs = {(name, metric): pool.submit(of_sweeps, metric, name) for name in SWEEPS for metric in METRICS}
-    tests = list(jobs[next(iter(jobs))].result())
-    rows = [
-        printed(name, (" / ".join(jobs[name, metric].result()[test] for metric in METRICS) for test in tests)) for name in SWEEPS
-    ]
-    said = (
-        f"{SWEEP_RUNS[0]} sweeps ({SWEEP_RUNS[1]} with partners) of {len(MODELS)} models of {min(MODELS)} to {max(MODELS)} layers,"
-        " 96 items;"
-        f" {' / '.join(METRICS)}:"
-    )
-    return f"{said}\n\n{markdown(['sweep', *tests], rows)}"
+def sweep(pool: ProcessPoolExecutor) -> dict[str, Any]:
+    jobs = {name: {metric: pool.submit(rejections_over_models, metric, name, SWEEP_RUNS) for metric in METRICS} for name in SWEEPS}
+    return {
+        "sweeps": SWEEP_RUNS,
+        "models": len(MODELS),
+        "fewest_layers": min(MODELS),
+        "most_layers": max(MODELS),
+        "worlds": collected(jobs),
+    }
 
 
-TABLES = {"pair": ("swap", pair), "larger": ("swap, larger", larger), "sweep": ("swap, sweep", sweep)}
+PARTS = {"pair": pair, "larger": larger, "sweep": sweep}
 
 
 def main(wanted: Iterable[str]) -> None:
     with ProcessPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
         for name in wanted:
-            place, table = TABLES[name]
-            write(place, table(pool))
+            keep(f"swap_{name}", f"tests/benchmarks/swap_worlds.py {name}", PARTS[name](pool))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or TABLES)
+    main(sys.argv[1:] or PARTS)

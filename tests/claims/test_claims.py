@@ -1,10 +1,13 @@
 """Pages say what the result files hold, and no page that is held as a whole says more."""
 
 import json
+import re
+from typing import Any
 
 import pytest
-from claims.claims import FOLDER, ROOT, Claim, claims, flowing, registry, says, uncovered, value_of
-from claims.make import MADE, made
+from claims.make import PROGRAMS, RUNS, command, made
+from claims.registry import FOLDER, ROOT, Claim, between, claims, flowing, registry, says, uncovered, value_of
+from claims.tables import Table, tables
 
 CLAIMS = claims()
 
@@ -15,6 +18,41 @@ def test_a_claim_stands_on_its_page_and_says_what_its_file_holds(claim: Claim):
     assert len(claim.numbers) == len(claim.sources)
     for printed, source in zip(claim.numbers, claim.sources, strict=True):
         assert says(printed, value_of(source)), f"{claim.page} says {printed}; {source} is {value_of(source)}"
+
+
+@pytest.mark.parametrize("table", tables(), ids=lambda table: table.name)
+def test_a_table_of_a_page_is_what_its_result_file_makes(table: Table):
+    assert stands(table, (ROOT / table.page).read_text(encoding="utf-8")), "run `uv run tests/claims/tables.py`"
+
+
+def stands(table: Table, text: str) -> bool:
+    return between(text, table.name) == f"\n\n{table.rendered()}\n\n"
+
+
+@pytest.mark.parametrize("table", tables(), ids=lambda table: table.name)
+def test_a_digit_changed_in_a_table_is_seen(table: Table):
+    text = (ROOT / table.page).read_text(encoding="utf-8")
+    inside = between(text, table.name)
+    place = [found.start() for found in re.finditer(r"\d", inside)][-1]
+    changed = f"{inside[:place]}{(int(inside[place]) + 1) % 10}{inside[place + 1 :]}"
+    assert not stands(table, text.replace(inside, changed))
+
+
+@pytest.mark.parametrize("table", [table for table in tables() if table.file], ids=lambda table: table.name)
+def test_a_number_changed_in_a_result_file_is_seen_in_its_table(table: Table, monkeypatch, tmp_path):
+    held = json.loads((FOLDER / f"{table.file}.json").read_text(encoding="utf-8"))
+    (tmp_path / f"{table.file}.json").write_text(json.dumps(moved(held)), encoding="utf-8")
+    monkeypatch.setattr("claims.tables.FOLDER", tmp_path)
+    assert not stands(table, (ROOT / table.page).read_text(encoding="utf-8"))
+
+
+def moved(node: object) -> object:
+    """With each share another one."""
+    if isinstance(node, dict):
+        return {key: moved(inner) for key, inner in node.items()}
+    if isinstance(node, list):
+        return [moved(inner) for inner in node]
+    return node + 0.01 if isinstance(node, float) else node
 
 
 @pytest.mark.parametrize("page", registry()["whole"])
@@ -28,13 +66,16 @@ def test_a_text_that_is_no_claim_stands_on_its_page(page):
 
 
 def test_the_nightly_run_makes_every_result_file():
-    assert {file.stem for file in FOLDER.glob("*.json")} == set(MADE)
+    assert {file.stem for file in FOLDER.glob("*.json")} == RUNS.keys() | PROGRAMS.keys()
 
 
-def test_each_result_file_names_the_command_that_makes_it():
-    for name, (arguments, _) in MADE.items():
-        held = json.loads((ROOT / "tests" / "claims" / f"{name}.json").read_text(encoding="utf-8"))
-        assert held["command"] == " ".join(["uv run src/run.py", *arguments])
+@pytest.mark.parametrize("name", [*RUNS, *PROGRAMS])
+def test_each_result_file_names_the_command_that_makes_it(name):
+    assert held_of(name)["command"] == command(name)
+
+
+def held_of(name: str) -> dict[str, Any]:
+    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(
@@ -52,14 +93,23 @@ def test_a_number_that_nobody_claims_is_seen(monkeypatch, tmp_path):
     (tmp_path / "PAGE.md").write_text(
         "In `3` of\n.37 cases, see [4](5), 12 s, Gemma 3 270M (2024).\n```\n6\n```\n", encoding="utf-8"
     )
-    monkeypatch.setattr("claims.claims.ROOT", tmp_path)
+    monkeypatch.setattr("claims.registry.ROOT", tmp_path)
     assert [place.split(" in ")[0] for place in uncovered("PAGE.md")] == [".37"]
+
+
+def test_a_table_that_no_result_file_makes_holds_no_number(monkeypatch, tmp_path):
+    page = "<!-- made -->\n\n| 0.37 |\n\n<!-- end of made -->\n<!-- typed -->\n\n| 0.38 |\n\n<!-- end of typed -->\n"
+    (tmp_path / "PAGE.md").write_text(page, encoding="utf-8")
+    monkeypatch.setattr("claims.registry.ROOT", tmp_path)
+    known = {"table": [{"page": "PAGE.md", "name": "made"}], "claim": [], "definitions": {}}
+    monkeypatch.setattr("claims.registry.registry", lambda: known)
+    assert [place.split(" in ")[0] for place in uncovered("PAGE.md")] == ["0.38"]
 
 
 def test_what_a_command_needs_is_run_before_it(monkeypatch, tmp_path):
     ran: list[list[str]] = []
     monkeypatch.setattr("claims.make.subprocess.run", lambda command, **_: ran.append(command))
-    monkeypatch.setitem(MADE, "interventions", (MADE["interventions"][0], lambda folder: {"folder": str(folder)}))
+    monkeypatch.setitem(RUNS, "interventions", (RUNS["interventions"][0], lambda folder: {"folder": str(folder)}))
     assert made("interventions", tmp_path)["values"] == {"folder": str(tmp_path / "interventions")}
     assert [command[2:4] for command in ran] == [
         ["experiment=edits_bundled", "report.enabled=false"],
@@ -67,15 +117,60 @@ def test_what_a_command_needs_is_run_before_it(monkeypatch, tmp_path):
     ]
 
 
+def test_a_program_writes_its_result_file_into_the_folder_that_is_named(monkeypatch, tmp_path):
+    (tmp_path / "program.py").write_text(
+        "from benchmarks.results import keep\nkeep('measured', 'program.py', {'share': 0.25}, within=1.5)\n", encoding="utf-8"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
+    monkeypatch.setitem(PROGRAMS, "measured", str(tmp_path / "program.py"))
+    written = made("measured", tmp_path)
+    assert re.fullmatch(r"\d+ cores of .+", written.pop("machine"))
+    assert written == {"command": "uv run program.py", "within": 1.5, "values": {"share": 0.25}}
+
+
+@pytest.mark.parametrize(
+    ("held", "anew", "same"),
+    [
+        ({"values": {"p": 0.25}}, {"values": {"p": 0.25009}}, True),
+        ({"values": {"p": 0.25}}, {"values": {"p": 0.2502}}, False),
+        ({"values": {"p": [0.25, 1]}}, {"values": {"p": [0.25]}}, False),
+        ({"values": {"name": "block_1"}}, {"values": {"name": "block_2"}}, False),
+        ({"within": 1.5, "values": {"ratio": 2}}, {"values": {"ratio": 2.9}}, True),
+        ({"within": 1.5, "values": {"ratio": 2}}, {"values": {"ratio": 3.1}}, False),
+        ({"within": 1.5, "values": {"ratio": 2}}, {"values": {"ratio": 1.3}}, False),
+        ({"within": 1.5, "values": {"ratio": 2, "seconds": {"b": 1}}}, {"values": {"ratio": 2, "seconds": {"b": 9}}}, True),
+        ({"within": 1.5, "values": {"ratio": 2, "seconds": {"b": 1}}}, {"values": {"ratio": 2, "seconds": {}}}, False),
+    ],
+)
+def test_numbers_made_anew_are_the_same_to_four_digits_or_within_a_stated_factor(held, anew, same):
+    assert agrees(held, anew) == same
+
+
+def agrees(held: dict[str, Any], anew: dict[str, Any]) -> bool:
+    """To four decimals, as cores differ in the order in which they add; or within the factor of the file, but for its seconds."""
+    ours, theirs = flat(held["values"]), flat(anew["values"])
+    if ours.keys() != theirs.keys():
+        return False
+    if "within" not in held:
+        return all(theirs[key] == (value if isinstance(value, str) else near(value)) for key, value in ours.items())
+    compared = [key for key in ours if "seconds" not in key.split(".")]
+    return all(ours[key] / held["within"] <= theirs[key] <= ours[key] * held["within"] for key in compared)
+
+
+def near(value: float) -> object:
+    return pytest.approx(value, abs=1e-4, rel=0, nan_ok=True)
+
+
 @pytest.mark.nightly
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", [*RUNS, *PROGRAMS])
 def test_a_result_file_made_anew_is_the_same(name, tmp_path):
-    """To four decimals: cores differ in the order in which they add."""
-    held = json.loads((ROOT / "tests" / "claims" / f"{name}.json").read_text(encoding="utf-8"))
-    assert flat(made(name, tmp_path)["values"]) == pytest.approx(flat(held["values"]), abs=1e-4, nan_ok=True)
+    assert agrees(held_of(name), made(name, tmp_path))
 
 
-def flat(node: object, prefix: str = "") -> dict[str, float]:
+def flat(node: object, prefix: str = "") -> dict[str, float | str]:
+    """Numbers and words by their paths."""
+    if isinstance(node, list):
+        return flat({str(place): inner for place, inner in enumerate(node)}, prefix)
     if isinstance(node, dict):
         return {name: value for key, inner in node.items() for name, value in flat(inner, f"{prefix}{key}.").items()}
-    return {prefix: float(node)} if isinstance(node, int | float) else {}
+    return {prefix: node} if isinstance(node, int | float | str) else {}

@@ -4,8 +4,8 @@ import copy
 import re
 
 import pytest
-from claims.claims import NUMBER
 from claims.findings import FOLDER, PAGE, PICTURES, ROOT, TEMPLATE, Outdated, drawn_from, looked_up, page, results
+from claims.registry import NUMBER
 from jinja2 import UndefinedError
 from PIL import Image
 

@@ -38,7 +38,7 @@ def test_of_matrices_that_are_all_alike_exactly_the_share_of_the_level_raises_an
     """Which of exchangeable matrices is the observed one is a matter of chance: counting all is the size without its noise."""
     rng = np.random.default_rng(permutations)
     if permutations == 200 and cells == 540:
-        pytest.skip("counted in tests/benchmarks/calibration.py")
+        pytest.skip("counted in tests/benchmarks/inference.py")
     values = rng.standard_normal((permutations + 1, 1, cells)) ** 3  # with long tails
     values = np.cumsum(values, axis=2) if smooth else values
     assert sum(alarms(values)) == (permutations + 1) // 20

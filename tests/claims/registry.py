@@ -1,8 +1,14 @@
 """The numbers of a page, and the small result files that they came from.
 
-`pages.toml` lists claims: a text of a page with its numbers in braces, and for each of them where it comes from, `NAME: PATH` in
-`NAME.json` or `count: GLOB` in this repository. A result file is written by `uv run tests/claims/make.py NAME`, and names the
-command of its run.
+A number is held in one of three ways, each an entry of `pages.toml`:
+
+- `[[claim]]`: a text of a page with its numbers in braces, and for each of them where it comes from, `NAME: PATH` in `NAME.json` or
+  `count: GLOB` in this repository.
+- `[[table]]`: what a function makes of a result file (tables.py).
+- `[definitions]`: a text whose numbers define or describe, and were not measured.
+
+A result file is written by `uv run tests/claims/make.py NAME`, and names the command that its values come from: a run, a sweep, or
+a benchmark that writes it with `keep` (tests/benchmarks/results.py). Pages listed as `whole` have no other number.
 """
 
 import json
@@ -60,13 +66,20 @@ def flowing(page: str) -> str:
     return " ".join((ROOT / page).read_text(encoding="utf-8").split())
 
 
+def between(text: str, name: str) -> str:
+    """What stands between the two comments `<!-- NAME -->` and `<!-- end of NAME -->`."""
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    assert text.count(begin) == text.count(end) == 1, f"{name} has no one place"
+    return text.partition(begin)[2].partition(end)[0]
+
+
 def value_of(source: str) -> float:
     name, _, path = source.partition(": ")
     if name == "count":
         return len([*ROOT.glob(path)])
     node = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))["values"]
     for key in path.split("."):
-        node = node[key]
+        node = node[int(key)] if isinstance(node, list) else node[key]
     return float(node)
 
 
@@ -84,6 +97,9 @@ def uncovered(page: str) -> Iterator[str]:
     """Each number of a page, or of PAGE#SECTION, that may have been measured and that nothing holds, with its place."""
     place, _, section = page.partition("#")
     text = (ROOT / place).read_text(encoding="utf-8")
+    for table in registry()["table"]:
+        if table["page"] == place:
+            text = text.replace(between(text, table["name"]), "\n")
     if section:
         _, found, after = text.partition(f"\n## {section}:")
         assert found, f"{place} has no section {section}"
