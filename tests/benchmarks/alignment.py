@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from measuring import Figures, measure
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -50,7 +51,7 @@ class Made(Mapping[str, Tensor]):
         return LAYERS
 
 
-def main() -> None:
+def analysis() -> Figures:
     lengths = torch.from_numpy(np.random.default_rng(0).integers(8, 60, N)).float()
     made = [Made(side) for side in (0, 1)]
     a, b = (Activations(layers, LAYERS, lengths) for layers in made)
@@ -65,15 +66,11 @@ def main() -> None:
         inferring(PERMUTATIONS, GROUPS),
         0,
     )
-    wall, processor = time.perf_counter(), time.process_time()
-    found = Alignment(metrics=METRICS, threshold=0.85, consecutive=3, folds=5, seed=0)(comparison)
-    making = sum(layers.seconds for layers in made)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(
-        f"{time.perf_counter() - wall - making:.1f} s, {time.process_time() - processor:.1f} s of processor time with making layers"
-    )
-    print(f"({making:.1f} s), {memory:.2f} GB; {found.headline.sentence if found.headline else ''}")
+    wall = time.perf_counter()
+    Alignment(metrics=METRICS, threshold=0.85, consecutive=3, folds=5, seed=0)(comparison)
+    seconds = time.perf_counter() - wall - sum(layers.seconds for layers in made)
+    return {"seconds": seconds, "gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9}
 
 
 if __name__ == "__main__":
-    main()
+    measure(__file__, {"analysis": analysis}, sys.argv[1:])

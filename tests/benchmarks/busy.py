@@ -1,7 +1,8 @@
 """What other work on the machine costs a run, and what jobs that run side by side cost each other.
 
-    uv run tests/benchmarks/busy.py                 the default run, and four jobs
-    uv run tests/benchmarks/busy.py dataset.n=32    a smaller run, to see that the benchmark works
+    uv run tests/benchmarks/busy.py loops           the default run beside busy loops
+    uv run tests/benchmarks/busy.py jobs            four jobs, one after the other and side by side
+    uv run tests/benchmarks/busy.py dataset.n=32    both of a smaller run, to see that the benchmark works; not kept
 
 Asked for: beside one busy loop at most 1.8 times its quiet time, beside two at most 2.5 times; four jobs of
 `hydra/launcher=local_parallel` take no longer than one after the other. Exits with 1 if that does not hold. The store must hold
@@ -17,6 +18,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from measuring import Figures, measure, measured, show
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 SCRIPT = Path(__file__).resolve().parents[2] / "src" / "run.py"
@@ -24,34 +27,33 @@ ROUNDS = 3
 ALLOWED = {1: 1.8, 2: 2.5}
 
 
-def main(overrides: Sequence[str]) -> int:
-    with tempfile.TemporaryDirectory() as scratch:
-        fails = beside_busy_loops(overrides, Path(scratch)) + side_by_side(overrides, Path(scratch))
-    return 1 if fails else 0
+def loops(overrides: Sequence[str] = ()) -> Figures:
+    """The default run, quiet and beside busy loops."""
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        run(overrides, scratch)  # fills the store
+        seconds = {"quiet": best(overrides, scratch)}
+        for number in ALLOWED:
+            with busy(number):
+                seconds[f"beside_{number}"] = best(overrides, scratch)
+    return {"seconds": seconds, "ratios": {key: value / seconds["quiet"] for key, value in seconds.items() if key != "quiet"}}
 
 
-def beside_busy_loops(overrides: Sequence[str], scratch: Path) -> int:
-    run(overrides, scratch)  # fills the store
-    quiet, fails = best(overrides, scratch), 0
-    print(f"default run, quiet:              {quiet:6.1f} s")
-    for loops, allowed in ALLOWED.items():
-        with busy(loops):
-            beside = best(overrides, scratch)
-        fails += beside > allowed * quiet
-        print(
-            f"default run, beside {loops} busy loop{'s' * (loops > 1)}: {beside:6.1f} s, {beside / quiet:.2f} x (at most {allowed})"
-        )
-    return fails
+def jobs(overrides: Sequence[str] = ()) -> Figures:
+    """Four draws of the texts, each of them extracted, one after the other and side by side."""
+    asked = ["-m", "seed=1,2,3,4", "hydra.sweeper.summarize=false", *overrides]
+    seconds = {}
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        for name, options in {"one_after_the_other": [], "local_parallel": ["hydra/launcher=local_parallel"]}.items():
+            seconds[name] = min(run([*asked, *options, f"store.dir={empty_store(scratch)}"], scratch) for _ in range(ROUNDS))
+    return {"seconds": seconds, "ratios": {"local_parallel": seconds["local_parallel"] / seconds["one_after_the_other"]}}
 
 
-def side_by_side(overrides: Sequence[str], scratch: Path) -> int:
-    """Four draws of the texts, each of them extracted."""
-    jobs = ["-m", "seed=1,2,3,4", "hydra.sweeper.summarize=false", *overrides]
-    taken = {}
-    for name, options in {"one after the other": [], "local_parallel": ["hydra/launcher=local_parallel"]}.items():
-        taken[name] = min(run([*jobs, *options, f"store.dir={empty_store(scratch)}"], scratch) for _ in range(ROUNDS))
-        print(f"four jobs, {name}: {taken[name]:6.1f} s")
-    return taken["local_parallel"] > taken["one after the other"]
+def fails() -> bool:
+    beside = measured(__file__, "loops")["ratios"]
+    too_slow = any(beside[f"beside_{number}"] > allowed for number, allowed in ALLOWED.items())
+    return too_slow or measured(__file__, "jobs")["ratios"]["local_parallel"] > 1
 
 
 def empty_store(scratch: Path) -> Path:
@@ -88,4 +90,8 @@ def busy(loops: int) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    if sys.argv[1:] and "=" in sys.argv[1]:
+        show({"loops": loops(sys.argv[1:]), "jobs": jobs(sys.argv[1:])})
+    else:
+        measure(__file__, {"loops": loops, "jobs": jobs}, sys.argv[1:])
+        sys.exit(int(fails()))

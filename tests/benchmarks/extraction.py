@@ -23,6 +23,7 @@ import platformdirs
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from measuring import Figures, measure
 from omegaconf import OmegaConf
 from race import race
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -40,7 +41,7 @@ from layeratlas.models.settings import Size
 from layeratlas.models.tokenization import Encoding, collate
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-MODELS = ("smollm2-135m-instruct", "gemma3-270m")
+MODELS = {"smollm2": "smollm2-135m-instruct", "gemma": "gemma3-270m"}
 POOLINGS = {"last": pooling.last, "mean": pooling.mean}
 BATCHING = Batching(16, 4096)
 CPU = torch.device("cpu")
@@ -60,9 +61,10 @@ def speeches(n: int, **words: int) -> list[str]:
     return draw(corpus, english, english, 0).sides["a"].texts
 
 
-def hooks() -> None:
+def hooks() -> Figures:
     """Batch by batch in turns, best of several; what is done once per shard, without the forward pass, is added to ours."""
-    for name in MODELS:
+    figures = {"ratios": {}, "poolings": {}, "once_per_shard": {}, "seconds": {}}
+    for short, name in MODELS.items():
         texts = speeches(256)  # a shard: what shares batches by length
         config = bundled(name)
         model = config.load(STORE, CPU, Needs(512))
@@ -75,10 +77,10 @@ def hooks() -> None:
             extract_batch(model, encodings, timed_poolings)
             bare, ours, pooling_only = bare + best["bare"], ours + best["ours"], pooling_only + sum(spent)
         once = once_per_shard(config, model, texts, encoded)
-        print(
-            f"{name}: bare forward {bare:.2f} s, with hooks and poolings {ours:.2f} s, tokenising, checking and writing"
-            f" {once:.2f} s: {(ours + once) / bare:.3f} x; poolings {pooling_only / ours:.2%}, the rest {once / ours:.2%}"
-        )
+        figures["ratios"][short] = (ours + once) / bare
+        figures["poolings"][short], figures["once_per_shard"][short] = pooling_only / ours, once / ours
+        figures["seconds"][short] = {"bare": bare, "with_poolings": ours, "once_per_shard": once}
+    return figures
 
 
 def bare_pass(model: LanguageModel, encodings: list[Encoding]) -> None:
@@ -106,8 +108,9 @@ def once_per_shard(config: BundledCheckpoint, model: LanguageModel, texts: list[
         forward.unchecked = unchecked
 
 
-def one_by_one() -> None:
-    for name in MODELS:
+def one_by_one() -> Figures:
+    seconds, ratios = {}, {}
+    for short, name in MODELS.items():
         texts = speeches(256)  # a shard: what shares batches by length
         config = bundled(name)
         model = config.load(STORE, CPU, Needs(512))
@@ -124,14 +127,14 @@ def one_by_one() -> None:
         batches = [[encoded.encodings[i] for i in batch] for batch in BATCHING.batches(encoded.lengths)]
         one = sum(race({"text": partial(theirs, text)}, 3)["text"] for text in texts)
         ours = sum(race({"batch": partial(our_pass, model, batch)}, 3)["batch"] for batch in batches)
-        print(f"{name}: one text at a time with the head {one:.2f} s, ours {ours:.2f} s: {one / ours:.2f} x faster")
+        seconds[short], ratios[short] = {"one_by_one": one, "ours": ours}, one / ours
+    return {"seconds": seconds, "ratios": ratios}
 
 
-def likelihood() -> None:
+def likelihood() -> Figures:
     """Statements of some 15 words; every fourth layer and the likelihood, as study 002 took them."""
-    name = MODELS[0]
     statements = speeches(32, min_words=10, max_words=20)
-    config = bundled(name)
+    config = bundled(MODELS["smollm2"])
     model = config.load(STORE, CPU, Needs(512, nll=True))
     location = config.source(STORE).location
     causal = AutoModelForCausalLM.from_pretrained(location, dtype=torch.float32).eval()
@@ -150,16 +153,13 @@ def likelihood() -> None:
         extract(model, Texts(statements, model.encoder.encode(statements)), POOLINGS, BATCHING, lambda n, tokens: None)
 
     best = race({"theirs": theirs, "ours": ours}, 3)
-    print(
-        f"{name}: a pass per layer ({len(layers)}) and one for the likelihood, one statement at a time {best['theirs']:.2f} s,",
-        end=" ",
-    )
-    print(f"ours {best['ours']:.2f} s: {best['theirs'] / best['ours']:.1f} x faster")
+    return {"layers": len(layers), "seconds": best, "ratios": {"smollm2": best["theirs"] / best["ours"]}}
 
 
-def edited() -> None:
+def edited() -> Figures:
     """Batch by batch in turns: the model as it is, one block edited, and every block, of rank 1 at all tokens."""
-    for name in MODELS:
+    ratios = {}
+    for short, name in MODELS.items():
         texts = speeches(64)
         config = bundled(name)
         plain = config.load(STORE, CPU, Needs(512))
@@ -167,18 +167,16 @@ def edited() -> None:
         width, layers = plain.network.config.get_text_config().hidden_size, [layer for layer in plain.layers if "block" in layer]
         basis = torch.linalg.qr(torch.randn(width, 1, generator=torch.Generator().manual_seed(0))).Q
         edit = Edit(basis, basis, torch.zeros(width), torch.zeros(width))
-        models = {"as it is": plain}
-        for what, chosen in {"one block": layers[len(layers) // 2 :][:1], "every block": layers}.items():
+        models = {"as_it_is": plain}
+        for what, chosen in {"one_block": layers[len(layers) // 2 :][:1], "every_block": layers}.items():
             models[what] = replace(plain, editing=Editing(dict.fromkeys(chosen, edit), "all"))
         seconds = dict.fromkeys(models, 0.0)
         for batch in BATCHING.batches(encoded.lengths):
             encodings = [encoded.encodings[i] for i in batch]
             best = race({what: partial(our_pass, model, encodings) for what, model in models.items()}, 5)
             seconds = {what: seconds[what] + best[what] for what in models}
-        print(
-            f"{name}: {seconds['as it is']:.2f} s as it is; one block edited {seconds['one block'] / seconds['as it is']:.3f} x,"
-            f" every block {seconds['every block'] / seconds['as it is']:.3f} x"
-        )
+        ratios[short] = {what: seconds[what] / seconds["as_it_is"] for what in ("one_block", "every_block")}
+    return {"ratios": ratios}
 
 
 class Loaded:
@@ -212,5 +210,4 @@ def timed(pool: Callable, spent: list[float]) -> Callable:
 
 
 if __name__ == "__main__":
-    for which in sys.argv[1:] or ["hooks", "one_by_one", "likelihood", "edited"]:
-        {"hooks": hooks, "one_by_one": one_by_one, "likelihood": likelihood, "edited": edited}[which]()
+    measure(__file__, {run.__name__: run for run in (hooks, one_by_one, likelihood, edited)}, sys.argv[1:])

@@ -1,8 +1,8 @@
 """Peak memory, in a process of its own for each setting: of extraction above the weights, and of runs on stored activations.
 
-    uv run tests/benchmarks/memory.py                      extraction, batches of 16 texts x 512 tokens
+    uv run tests/benchmarks/memory.py extraction           batches of 16 texts x 512 tokens
     uv run tests/benchmarks/memory.py stored               80 x 80 stored layers of 8,192 dimensions, 2,048 items: 5.4 GB in /tmp
-    uv run tests/benchmarks/memory.py stored 8 1024 256    the same of 8 x 8 layers of 1,024 dimensions, 256 items
+    uv run tests/benchmarks/memory.py stored 8 1024 256    the same of 8 x 8 layers of 1,024 dimensions, 256 items, not kept
 
 Random numbers do: memory depends on shapes only. Asked for: stored activations are compared, with `statistics=quick`, in less
 than 6 GB. Exits with 1 if that does not hold.
@@ -17,15 +17,16 @@ import time
 from pathlib import Path
 
 import numpy as np
+from measuring import Figures, measure, measured, show
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 SCRIPT = Path(__file__).resolve().parents[2] / "src" / "run.py"
 TEXTS, TOKENS = 16, 512
-STORED = 6e9
+STORED = 6.0
 
 
-def measure(layers: int, texts: int) -> float:
+def above_weights(layers: int, texts: int) -> float:
     """Megabytes of peak resident memory above what is resident once the model is loaded and has run once."""
     import psutil
     import torch
@@ -66,15 +67,23 @@ def measure(layers: int, texts: int) -> float:
         return peak / 1000 * 1.024 - before / 1e6
 
 
-def extraction() -> None:
+def extraction() -> Figures:
+    """Megabytes above the weights, by layers and texts."""
+    megabytes = {}
     for layers, texts in ((4, 16), (16, 16), (4, 64), (4, 256)):
-        run = subprocess.run([sys.executable, __file__, str(layers), str(texts)], capture_output=True, text=True, check=True)
-        print(f"{layers:2d} layers, {texts:3d} texts: {float(run.stdout):.0f} MB above the weights")
+        run = subprocess.run([sys.executable, __file__, "one", str(layers), str(texts)], capture_output=True, text=True, check=True)
+        megabytes[f"{layers}_layers_{texts}_texts"] = float(run.stdout)
+    return {"megabytes": megabytes, "least": min(megabytes.values()), "most": max(megabytes.values())}
 
 
-def stored(layers: int = 80, width: int = 8192, items: int = 2048) -> int:
-    """Gigabytes of the whole process at its largest, for a metric of neighbours and one of Gram matrices."""
-    fails = 0
+def stored() -> Figures:
+    """Of 80 x 80 layers, and of 20 x 20."""
+    return {f"{layers}_layers": stored_of(layers) for layers in (80, 20)}
+
+
+def stored_of(layers: int, width: int = 8192, items: int = 2048) -> Figures:
+    """Gigabytes of the whole process at its largest, and seconds, for a metric of neighbours and one of Gram matrices."""
+    figures = {}
     with tempfile.TemporaryDirectory() as scratch:
         sides = [written(Path(scratch) / side, layers, width, items, seed) for seed, side in enumerate(("a", "b"))]
         texts = Path(scratch) / "texts.jsonl"
@@ -88,15 +97,10 @@ def stored(layers: int = 80, width: int = 8192, items: int = 2048) -> int:
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
             if process.returncode:
-                return 1
+                sys.exit(f"{metric}: the run failed")
             used = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-            fails += used > STORED
-            seconds = time.perf_counter() - start
-            print(
-                f"{layers} x {layers} layers, {items} items, {width} dimensions, {metric}: {used / 1e9:.2f} GB, {seconds:.0f} s",
-                flush=True,
-            )
-    return 1 if fails else 0
+            figures[metric] = {"gigabytes": used / 1e9, "seconds": time.perf_counter() - start}
+    return figures
 
 
 def written(folder: Path, layers: int, width: int, items: int, seed: int) -> Path:
@@ -109,9 +113,11 @@ def written(folder: Path, layers: int, width: int, items: int, seed: int) -> Pat
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["stored"]:
-        sys.exit(stored(*map(int, sys.argv[2:])))
-    elif len(sys.argv) == 3:
-        print(json.dumps(measure(int(sys.argv[1]), int(sys.argv[2]))))
+    if sys.argv[1:2] == ["one"]:
+        print(json.dumps(above_weights(int(sys.argv[2]), int(sys.argv[3]))))
+    elif sys.argv[2:]:
+        show(stored_of(*map(int, sys.argv[2:])))
     else:
-        extraction()
+        measure(__file__, {"extraction": extraction, "stored": stored}, sys.argv[1:])
+        largest = max(one["gigabytes"] for one in measured(__file__, "stored")["80_layers"].values())
+        sys.exit(int(largest > STORED))

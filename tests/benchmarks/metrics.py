@@ -5,23 +5,27 @@
     uv run tests/benchmarks/metrics.py models         all 300 pairs of 24 models from signatures
     uv run tests/benchmarks/metrics.py permutations   1,000 permutations of the items
     uv run tests/benchmarks/metrics.py resampling     20 groups of the jackknife, and 200 permutations, in matrices
-    uv run tests/benchmarks/metrics.py items          time and peak memory against n; writes items.csv and items.png
+    uv run tests/benchmarks/metrics.py items          time and peak memory against n
+    uv run tests/benchmarks/metrics.py picture        .github/items.png from what `items` measured last
 
 Two models of 30 and 18 layers, 2,048 items, 576 and 640 dimensions, unless said otherwise: Gaussian walks from layer to layer with
 a power-law spectrum, as only shapes matter to time. Contestants take turns in one process, and the best round of each counts.
 """
 
+import math
 import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from itertools import combinations_with_replacement
+from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import scipy.linalg
 import scipy.stats
 import torch
+from measuring import Figures, measure, measured
 from race import race
 from scipy.spatial.distance import pdist
 from sweep import LAYERS
@@ -42,6 +46,7 @@ from layeratlas.metrics.rdm import CosineDistance
 from layeratlas.metrics.rsa import Spearman
 
 N, WIDTHS, DEPTHS = 2048, (576, 640), (30, 18)
+PICTURE = Path(__file__).resolve().parents[2] / ".github" / "items.png"
 SAMPLED = 12  # pairs that the per-pair way is timed on; the whole matrix is that many times as long as it has more pairs
 
 
@@ -73,7 +78,7 @@ def matrix(metric: AbstractMetric, a: list[Tensor], b: list[Tensor]) -> Tensor:
     return metric.affinity([metric.signature(x) for x in a], [metric.signature(x) for x in b])
 
 
-def floor() -> None:
+def floor() -> Figures:
     """Against the products, sorts or singular values that no way of computing a matrix can do without."""
     a, b = sides()
 
@@ -83,17 +88,18 @@ def floor() -> None:
             then(unit @ unit.T)
 
     upper = torch.triu_indices(N, N, 1)
-    alone = {
-        "48 products and top-k": (MutualKNN(k=10), lambda: products(lambda gram: gram.fill_diagonal_(-2).topk(10, dim=1))),
-        "48 products": (CKALinear(), products),
-        "48 products, debiased": (CKALinearDebiased(), products),
-        "48 products and sorts": (RSA(CosineDistance(), Spearman()), lambda: products(lambda gram: np.sort(gram[*upper].numpy()))),
-        "540 products and singular values": (Procrustes(), lambda: [torch.linalg.svdvals(x.T @ y) for x in a for y in b]),
-    }
-    for what, (metric, least) in alone.items():
+    alone: list[tuple[AbstractMetric, Callable[[], object]]] = [
+        (MutualKNN(k=10), lambda: products(lambda gram: gram.fill_diagonal_(-2).topk(10, dim=1))),
+        (CKALinear(), products),
+        (CKALinearDebiased(), products),
+        (RSA(CosineDistance(), Spearman()), lambda: products(lambda gram: np.sort(gram[*upper].numpy()))),
+        (Procrustes(), lambda: [torch.linalg.svdvals(x.T @ y) for x in a for y in b]),
+    ]
+    seconds, ratios = {}, {}
+    for metric, least in alone:
         best = race({"floor": least, "ours": lambda metric=metric: matrix(metric, a, b)}, rounds=3)
-        print(f"{metric.name}: {what} alone {best['floor']:.2f} s, signatures and matrix {best['ours']:.2f} s:", end=" ")
-        print(f"{best['ours'] / best['floor']:.2f} x the floor", flush=True)
+        seconds[metric.name], ratios[metric.name] = best["ours"], best["ours"] / best["floor"]
+    return {"seconds": seconds, "ratios": ratios}
 
 
 def knn_of_pair(x: Tensor, y: Tensor) -> float:
@@ -156,20 +162,24 @@ def singular_values_of_pair(x: Tensor, y: Tensor) -> float:
     return float(torch.linalg.svdvals((x / x.norm()).T @ (y / y.norm())).sum())
 
 
-def per_pair() -> None:
-    """The way of codes that take two layers: centre, compare, throw away. Values must agree, or the race means nothing."""
+def per_pair() -> Figures:
+    """The way of codes that take two layers: centre, compare, throw away. Values must agree, or the race means nothing.
+
+    `seconds` of the other way, for all pairs, from a sample; `ratios` of it and ours.
+    """
     a, b = sides()
     pairs = [tuple(pair) for pair in np.random.default_rng(0).integers((0, 0), DEPTHS, (SAMPLED, 2))]
     ways = {
-        "mutual_knn, sorting": (MutualKNN(k=10), sorted_knn_of_pair),
-        "mutual_knn, top-k and masks": (MutualKNN(k=10), knn_of_pair),
-        "cka_linear, centring matrices": (CKALinear(), centring_cka_of_pair),
-        "cka_linear, Gram matrices": (CKALinear(), cka_of_pair),
-        "cka_linear_debiased, U-centred Gram matrices": (CKALinearDebiased(), debiased_cka_of_pair),
-        "rsa_cosine_spearman, scipy": (RSA(CosineDistance(), Spearman()), rsa_of_pair),
-        "procrustes, scipy's rotation": (Procrustes(), procrustes_of_pair),
-        "procrustes, singular values": (Procrustes(), singular_values_of_pair),
+        "mutual_knn_by_sorting": (MutualKNN(k=10), sorted_knn_of_pair),
+        "mutual_knn_by_masks": (MutualKNN(k=10), knn_of_pair),
+        "cka_linear_by_centring_matrices": (CKALinear(), centring_cka_of_pair),
+        "cka_linear_by_gram_matrices": (CKALinear(), cka_of_pair),
+        "cka_linear_debiased_by_gram_matrices": (CKALinearDebiased(), debiased_cka_of_pair),
+        "rsa_cosine_spearman_by_scipy": (RSA(CosineDistance(), Spearman()), rsa_of_pair),
+        "procrustes_by_rotation": (Procrustes(), procrustes_of_pair),
+        "procrustes_by_singular_values": (Procrustes(), singular_values_of_pair),
     }
+    seconds, ratios = {}, {}
     for name, (metric, of_pair) in ways.items():
         ours = matrix(metric, a, b)
         for i, j in pairs[:3]:
@@ -180,44 +190,41 @@ def per_pair() -> None:
                 of_pair(a[i], b[j])
 
         best = race({"theirs": theirs, "ours": lambda metric=metric: matrix(metric, a, b)}, rounds=2)
-        whole = best["theirs"] * len(a) * len(b) / SAMPLED
-        print(f"{name}: per pair {whole:.0f} s for 540 pairs (from {SAMPLED}), ours {best['ours']:.2f} s:", end=" ")
-        print(f"{whole / best['ours']:.0f} x faster" if whole > 10 * best["ours"] else f"{whole / best['ours']:.1f} x faster")
+        seconds[name] = best["theirs"] * len(a) * len(b) / SAMPLED
+        ratios[name] = seconds[name] / best["ours"]
+    return {"sampled": SAMPLED, "seconds": seconds, "ratios": ratios}
 
 
-def models() -> None:
+def models() -> Figures:
     """Signatures alone as the store keeps them, 100 neighbours each; making them is not in the time."""
     metric = MutualKNN(k=10, listed=100)
     generator = torch.Generator().manual_seed(0)
     common = torch.randn(N, 64, generator=generator)
-    signatures = {
-        name: [metric.signature(common + torch.randn(N, 64, generator=generator)) for _ in range(depth)]
-        for name, depth in LAYERS.items()
-    }
-    names = list(signatures)
-    start = time.perf_counter()
-    cells = 0
-    for i, a in enumerate(names):
-        for b in names[i:]:
-            cells += metric.affinity(signatures[a], signatures[b]).numel()
-    took = time.perf_counter() - start
-    pairs = len(names) * (len(names) + 1) // 2
-    print(f"mutual_knn: {pairs} pairs of {len(names)} models, {sum(LAYERS.values())} layers, {cells} cells: {took:.1f} s,", end=" ")
-    print(f"peak {peak():.0f} MB in all")
+    signatures = [
+        [metric.signature(common + torch.randn(N, 64, generator=generator)) for _ in range(depth)] for depth in LAYERS.values()
+    ]
+    start, cells = time.perf_counter(), 0
+    for a, b in combinations_with_replacement(signatures, 2):
+        cells += metric.affinity(a, b).numel()
+    seconds = time.perf_counter() - start
+    counts = {"models": len(LAYERS), "layers": sum(LAYERS.values()), "pairs": math.comb(len(LAYERS) + 1, 2), "cells": cells}
+    return {**counts, "seconds": seconds, "gigabytes": peak()}
 
 
-def permutations() -> None:
+def permutations() -> Figures:
+    """1,000 permutations of 30 x 18 layers of 1,024 items, against one matrix from the same signatures."""
     a, b = sides(1024)
+    generator, seconds, ratios = torch.Generator().manual_seed(0), {}, {}
+    orders = torch.stack([torch.randperm(1024, generator=generator) for _ in range(1000)])
     for metric in (MutualKNN(k=10), CKALinear(), CKALinearDebiased()):
         signed = [[metric.signature(x) for x in side] for side in (a, b)]
-        took = {}
-        for draws in (250, 1000):
-            generator = torch.Generator().manual_seed(0)
-            orders = torch.stack([torch.randperm(1024, generator=generator) for _ in range(draws)])
-            start = time.perf_counter()
-            metric.permuted_affinity(*signed, orders)
-            took[draws] = time.perf_counter() - start
-        print(f"{metric.name}: 1,000 permutations of 30 x 18 layers, n = 1,024: {took[1000]:.1f} s (250: {took[250]:.1f} s)")
+        contestants = {
+            "permuted": lambda metric=metric, signed=signed: metric.permuted_affinity(*signed, orders),
+            "once": lambda metric=metric, signed=signed: metric.affinity(*signed),
+        }
+        best = race(contestants, rounds=2)
+        seconds[metric.name], ratios[metric.name] = best["permuted"], best["permuted"] / best["once"]
+    return {"permutations": len(orders), "seconds": seconds, "ratios": ratios}
 
 
 RESAMPLED = {
@@ -230,7 +237,7 @@ RESAMPLED = {
 }
 
 
-def resampling() -> None:
+def resampling() -> Figures:
     """The jackknife beside one matrix, the same jackknife group by group, and permutations; each once, as the longest take minutes.
 
     Seconds are those of the processor, all cores together, which what else runs on the machine changes little.
@@ -239,19 +246,22 @@ def resampling() -> None:
     groups = torch.arange(N).tensor_split(20)
     subsets = [torch.cat([part for part in groups if part is not left_out]) for left_out in groups]
     orders = torch.stack([torch.randperm(N, generator=torch.Generator().manual_seed(seed)) for seed in range(200)])
+    seconds, ratios = {}, {}
     for name, make in RESAMPLED.items():
         metric = make()
         signed, signing = spent(lambda metric=metric: [[metric.signature(x) for x in side] for side in (a, b)])
         _, one = spent(lambda metric=metric, signed=signed: metric.affinity(*signed))
-        at_once, all_groups = spent(lambda metric=metric, signed=signed: metric.subset_affinity(*signed, subsets))
+        at_once, jackknife = spent(lambda metric=metric, signed=signed: metric.subset_affinity(*signed, subsets))
         each, one_group = spent(lambda metric=metric, signed=signed: AbstractMetric.subset_affinity(metric, *signed, subsets[:1]))
         torch.testing.assert_close(at_once[:1], each, rtol=1e-4, atol=1e-5)
-        print(f"{name}: signatures {signing:.1f} s, matrix {one:.2f} s, jackknife {all_groups:.2f} s:", end=" ")
-        print(f"{all_groups / one:.1f} x a matrix, {all_groups / (one + signing):.2f} x signatures and matrix;", end=" ")
-        print(f"group by group {20 * one_group:.0f} s (from one group)", flush=True)
+        seconds[name] = {"signatures": signing, "matrix": one, "jackknife": jackknife, "group_by_group": 20 * one_group}
+        ratios[name] = {"of_matrix": jackknife / one, "of_signatures_and_matrix": jackknife / (one + signing)}
         if name in ("mutual_knn", "cka_linear_debiased"):
+            wall = time.perf_counter()
             _, permuting = spent(lambda metric=metric, signed=signed: metric.permuted_affinity(*signed, orders))
-            print(f"{name}: 200 permutations {permuting:.1f} s: {permuting / one:.0f} x a matrix", flush=True)
+            seconds[name] |= {"permutations": permuting, "permutations_by_the_clock": time.perf_counter() - wall}
+            ratios[name]["permutations_of_matrix"] = permuting / one
+    return {"seconds": seconds, "ratios": ratios}
 
 
 def spent(run: Callable[[], object]) -> tuple:
@@ -268,16 +278,14 @@ ITEMS = {
 COUNTS = (1000, 2000, 5000, 10_000, 20_000)
 
 
-def items() -> None:
+def items() -> Figures:
     """10 x 10 layers of 1,024 dimensions, each n in a process of its own; layers are read one at a time, as from the store."""
-    rows = []
+    seconds, gigabytes = {}, {}
     for name in ITEMS:
         for n in COUNTS:
             done = subprocess.run([sys.executable, __file__, "one", name, str(n)], capture_output=True, text=True, check=True)
-            seconds, megabytes = map(float, done.stdout.split())
-            rows.append({"metric": name, "n": n, "seconds": seconds, "peak_mb": megabytes})
-            print(f"{name}: n = {n}: {seconds:.1f} s, peak {megabytes:.0f} MB", flush=True)
-    draw(pd.DataFrame(rows))
+            seconds.setdefault(name, {})[str(n)], gigabytes[name] = map(float, done.stdout.split())
+    return {"seconds": seconds, "gigabytes": gigabytes}
 
 
 def one(name: str, n: int) -> None:
@@ -294,37 +302,32 @@ def one(name: str, n: int) -> None:
     print(spent + time.perf_counter() - start, peak())
 
 
-def draw(table: pd.DataFrame) -> None:
+def picture() -> None:
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(5.5, 4), layout="constrained")
-    for name, rows in table.groupby("metric", sort=False):
-        exponent = np.polyfit(np.log(rows["n"][-3:]), np.log(rows["seconds"][-3:]), 1)[0]
-        axes.loglog(rows["n"], rows["seconds"], marker="o", label=f"{name}: n^{exponent:.2f} from 5,000 on")
+    for name, rows in measured(__file__, "items")["seconds"].items():
+        n, seconds = [int(n) for n in rows], [*rows.values()]
+        exponent = np.polyfit(np.log(n[-3:]), np.log(seconds[-3:]), 1)[0]
+        axes.loglog(n, seconds, marker="o", label=f"{name}: n^{exponent:.2f} from 5,000 on")
     axes.set(xlabel="items", ylabel="seconds for 10 x 10 layers of 1,024 dimensions")
     axes.legend(fontsize="small", frameon=False)
-    table.to_csv("items.csv", index=False)
-    figure.savefig("items.png", dpi=150)
+    figure.savefig(PICTURE, dpi=150)
 
 
 def peak() -> float:
-    """Peak resident memory of this process in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    """Largest resident memory of this process in GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["one"]:
         one(sys.argv[2], int(sys.argv[3]))
+    elif sys.argv[1:2] == ["picture"]:
+        picture()
     else:
-        for which in sys.argv[1:] or ["floor", "per_pair", "models", "permutations", "resampling", "items"]:
-            {
-                "floor": floor,
-                "per_pair": per_pair,
-                "models": models,
-                "permutations": permutations,
-                "resampling": resampling,
-                "items": items,
-            }[which]()
+        every = {run.__name__: run for run in (floor, per_pair, models, permutations, resampling, items)}
+        measure(__file__, every, sys.argv[1:])

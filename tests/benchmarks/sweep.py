@@ -1,8 +1,9 @@
 """What a sweep over all pairs costs once the store is filled: 24 models with the layer counts of Wolfram and Schein (2025).
 
-    uv run tests/benchmarks/sweep.py              24 models, one dataset: 276 pairs of 2048 items; some ten minutes
-    uv run tests/benchmarks/sweep.py 24 8         the study of the paper: 2208 pairs, an hour
-    uv run tests/benchmarks/sweep.py 8 1 quick    8 models, with permutations and intervals
+    uv run tests/benchmarks/sweep.py study         24 models, one dataset: 276 pairs of 2048 items; some ten minutes
+    uv run tests/benchmarks/sweep.py quick         8 models, with permutations and intervals
+    uv run tests/benchmarks/sweep.py signatures    neighbour lists of one layer, of few dimensions and of many
+    uv run tests/benchmarks/sweep.py 24 8          the study of the paper: 2208 pairs, an hour; not kept
 
 The activations are noise around a common signal, written into a store of their own (1 GB a dataset at 128 dimensions a layer): what
 is timed never loads a model. Small sweeps on a dataset of their own give the constants of
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,16 +27,20 @@ import pandas as pd
 import safetensors.torch
 import torch
 from hydra import compose, initialize_config_dir
+from measuring import Figures, measure, show
+from race import race
 
 import layeratlas
 from layeratlas.extraction.activations import Side
 from layeratlas.extraction.shards import ITEMS
 from layeratlas.files.store import Store
 from layeratlas.layers import all_layers
+from layeratlas.metrics import MutualKNN
 from layeratlas.stages.plan import planned
 
 SCRIPT = Path(__file__).resolve().parents[2] / "src" / "run.py"
 N, WIDTH = 2048, 128
+FEW, MORE = 4, 10  # models of the sweeps that give the constants
 PROCESSES = os.cpu_count() or 1  # what the launcher of these sweeps starts
 LAYERS = {
     "gemma-2b": 18,
@@ -65,27 +70,48 @@ LAYERS = {
 }
 
 
-def main(models: int = len(LAYERS), datasets: int = 1, statistics: str = "off") -> None:
+def study() -> Figures:
+    """All models on one dataset, and what the constants say of the paper's study on eight."""
+    return swept(len(LAYERS), 1, "off")
+
+
+def quick() -> Figures:
+    """What permutations and intervals add."""
+    return swept(8, 1, "quick")
+
+
+def swept(models: int, datasets: int = 1, statistics: str = "off") -> Figures:
     chosen = dict(list(LAYERS.items())[:models])
     with tempfile.TemporaryDirectory() as temporary:
         study = Study(Path(temporary), statistics)
         start_up = seconds(["-c", "import layeratlas.stages.main, layeratlas.stages.pipeline, layeratlas.report.figures"])
-        print(f"{models} models, {sum(chosen.values())} blocks, {datasets} datasets, n = {N}, statistics={statistics}", flush=True)
         cost = calibrated(study)
-        print(cost, flush=True)
         alone = seconds([str(SCRIPT), *study.run(list(chosen)[:2], "calibration"), f"hydra.run.dir={study.folder / 'alone'}"])
-        print(f"a pair in a process of its own: {alone:.1f} s, {alone - start_up:.1f} s beyond start-up and imports", flush=True)
         names = [f"texts_{number}" for number in range(datasets)]
         for name in names:
             study.fill(name, chosen)
-        made = study.sweep("made", chosen, names)
-        expected = cost.of(made.pairs, made.cells, datasets * sum(chosen.values()))
-        print(
-            f"study, signatures made: {made}; predicted {expected:.0f} s, {100 * expected / made.seconds - 100:+.0f} %", flush=True
-        )
-        found = study.sweep("found", chosen, names)
-        expected = cost.of(found.pairs, found.cells, 0)
-        print(f"again, signatures stored: {found}; predicted {expected:.0f} s, {100 * expected / found.seconds - 100:+.0f} %")
+        made, found = (study.sweep(into, chosen, names) for into in ("made", "found"))
+    new_layers = {"made": datasets * sum(chosen.values()), "found": 0}
+    predicted = {name: cost.of(made.pairs, made.cells, layers) for name, layers in new_layers.items()}
+    measured = {"made": made.seconds, "found": found.seconds}
+    paper = {"pairs": 8 * made.pairs, "hours": cost.of(8 * made.pairs, 8 * made.cells, 0) / 3600}
+    return {
+        "models": {"few": FEW, "more": MORE, "all": models},
+        **{"datasets": datasets, "pairs": made.pairs, "constants": asdict(cost), "on_eight_datasets": paper},
+        **{"start_up": start_up, "alone": alone, "predicted": predicted, "seconds": measured},
+        "minutes_for_300_pairs": 300 * found.seconds / found.pairs / 60,
+        "ratios": {name: predicted[name] / measured[name] for name in measured},
+    }
+
+
+def signatures() -> Figures:
+    """Milliseconds of a layer's neighbour lists by its dimensions, and those of a dimension."""
+    metric, milliseconds = MutualKNN(k=10, listed=100), {}
+    for width in (WIDTH, 4096):
+        x = torch.randn(N, width, generator=torch.Generator().manual_seed(0))
+        milliseconds[str(width)] = 1000 * race({"signature": lambda x=x: metric.signature(x)}, 5)["signature"]
+    each = (milliseconds["4096"] - milliseconds[str(WIDTH)]) / (4096 - WIDTH)
+    return {"milliseconds": milliseconds, "a_dimension": each}
 
 
 @dataclass(frozen=True)
@@ -99,12 +125,6 @@ class Cost:
 
     def of(self, pairs: int, cells: int, layers: int) -> float:
         return self.start + pairs * self.fixed + cells * self.cell + layers * self.signature
-
-    def __str__(self) -> str:
-        return (
-            f"start {self.start:.1f} s, a pair {self.fixed:.2f} s, a pair of layers {1000 * self.cell:.3f} ms,"
-            f" a layer's signature {1000 * self.signature:.0f} ms"
-        )
 
 
 @dataclass(frozen=True)
@@ -123,14 +143,10 @@ class Swept:
     def cells(self) -> int:
         return int(self.cells_each.sum())
 
-    def __str__(self) -> str:
-        each = self.seconds / self.pairs
-        return f"{self.pairs} pairs in {self.seconds:.0f} s ({each:.2f} s a pair, {each * 300 / 60:.1f} min for 300)"
-
 
 def calibrated(study: "Study") -> Cost:
-    """The constants, from sweeps of four and of ten models: what a cell costs from single jobs, the rest from whole sweeps."""
-    few, more = (dict(list(LAYERS.items())[:models]) for models in (4, 10))
+    """The constants, from a sweep of few and one of more models: what a cell costs from single jobs, the rest from whole sweeps."""
+    few, more = (dict(list(LAYERS.items())[:models]) for models in (FEW, MORE))
     study.fill("calibration", more)
     made = study.sweep("calibration-made", more, ["calibration"])
     small, large = (study.sweep(f"calibration-{len(some)}", some, ["calibration"]) for some in (few, more))
@@ -214,4 +230,7 @@ def seconds(arguments: list[str]) -> float:
 
 
 if __name__ == "__main__":
-    main(*(int(argument) if argument.isdigit() else argument for argument in sys.argv[1:]))
+    if sys.argv[1:] and sys.argv[1].isdigit():
+        show(swept(*(int(argument) if argument.isdigit() else argument for argument in sys.argv[1:])))
+    else:
+        measure(__file__, {run.__name__: run for run in (study, quick, signatures)}, sys.argv[1:])

@@ -1,0 +1,74 @@
+"""What the default run takes once the store is filled, and what of it Python's imports, the null and the pictures take.
+
+    uv run tests/benchmarks/default_run.py split    the default run, and the same without pictures and page
+    uv run tests/benchmarks/default_run.py turns    in turns with the default run of an earlier commit, from a clone's history
+
+Asked for: under 20 s. Exits with 1 if that does not hold. The store must hold the bundled models; each time is the best of several,
+as other programs can only make a run slower.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+from busy import SCRIPT, empty_store
+from measuring import Figures, measure, measured
+from race import race
+
+ROOT = SCRIPT.parents[1]
+EARLIER = "55cb8ad"
+IMPORTED = "import hydra, matplotlib.pyplot, pandas, seaborn, torch"
+MOST, ROUNDS = 20.0, 5
+
+
+def split() -> Figures:
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        run(SCRIPT, scratch)  # fills the store
+        seconds = race(
+            {
+                "whole": partial(run, SCRIPT, scratch),
+                "without_pictures": partial(run, SCRIPT, scratch, "report.enabled=false", "report.figures=false"),
+                "imports": lambda: subprocess.run([sys.executable, "-c", IMPORTED], check=True),
+            },
+            ROUNDS,
+        )
+        timing = json.loads((run(SCRIPT, scratch) / "result.json").read_text(encoding="utf-8"))["timing"]
+    seconds |= {"pictures": seconds["whole"] - seconds["without_pictures"], "null": timing["infer"]}
+    return {"seconds": seconds, "ratios": {name: seconds[name] / seconds["whole"] for name in ("imports", "pictures")}}
+
+
+def turns() -> Figures:
+    """Each from a store of its own, as the earlier commit may have kept other files."""
+    with tempfile.TemporaryDirectory() as folder:
+        scratch, earlier = Path(folder), Path(folder) / "earlier"
+        subprocess.run(["git", "worktree", "add", "--quiet", "--detach", earlier, EARLIER], cwd=ROOT, check=True)
+        try:
+            scripts = {"earlier": earlier / "src" / "run.py", "now": SCRIPT}
+            runs = {name: partial(run, script, scratch, f"store.dir={empty_store(scratch)}") for name, script in scripts.items()}
+            for fill in runs.values():
+                fill()
+            seconds = race(runs, ROUNDS)
+        finally:
+            subprocess.run(["git", "worktree", "remove", "--force", earlier], cwd=ROOT, check=True)
+    return {"commit": EARLIER, "seconds": seconds, "ratios": {"of_earlier": seconds["now"] / seconds["earlier"]}}
+
+
+def run(script: Path, scratch: Path, *overrides: str) -> Path:
+    """The run's folder."""
+    folder = Path(tempfile.mkdtemp(dir=scratch))
+    environment = os.environ | {"PYTHONPATH": str(script.parent)}  # the package beside the script, not the one that is installed
+    command = [sys.executable, str(script), *overrides, f"hydra.run.dir={folder}"]
+    subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
+    return folder
+
+
+if __name__ == "__main__":
+    measure(__file__, {"split": split, "turns": turns}, sys.argv[1:])
+    sys.exit(int(measured(__file__, "split")["seconds"]["whole"] > MOST))
