@@ -234,6 +234,8 @@ def _result(layers, n, k, names, languages) -> dict:
         "p": 3e-06,
         "attainable_p": None,
     }
+    margin = {key: headline[key] for key in ("value", "ci_low", "ci_high", "p")} | {"se": 0.006}
+    swap = {"margin": margin, "net_share": {"value": 0.07}, "depths": len(layers["a"])}
     config = {
         **{f"model_{side}": {"id": name} for side, name in zip("ab", names, strict=True)},
         **{"dataset": {"field_a": "text", "field_b": "text"}, "seed": 0, "statistics": {"alpha": 0.05, "level": 0.95}},
@@ -246,7 +248,7 @@ def _result(layers, n, k, names, languages) -> dict:
         "balance": {side: {"items": n, "characters": 20 * n} for side in "ab"},
         "inference": {"orders": 201, "attainable_p": 1 / 201},
         "headline": headline | {"sided": "two", "sentence": sentence, "caution": "holds for these items and models"},
-        "statistics": {"diagonal": {"contrast": 0.08, "swap": {"margin": {"value": 0.0366, "p": 3e-06}}}},
+        "statistics": {"diagonal": {"contrast": 0.08, "swap": swap}},
         "analyses": {
             "diagonal": {
                 "tables": ["diagonal"],

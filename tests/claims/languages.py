@@ -1,0 +1,82 @@
+"""What sweeps over languages of one model left: the figures of the page on studies."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from statsmodels.stats.multitest import multipletests
+
+import layeratlas
+from layeratlas.studies.languages import MEAN
+
+RETRIEVAL = "retrieval_at_1"
+NEAR = {"western": ("en", "fr", "es", "ar"), "indian": ("hi", "bn", "ta")}
+MET = "block_12"
+
+
+def of_languages(folder: Path) -> dict[str, Any]:
+    """Of all pairs: how alike two groups of languages are at one block, which pairs are aligned, and what that goes with."""
+    runs = layeratlas.read_sweep(folder)
+    alignment = _retrieval(folder)
+    ps = [max(_both(run, RETRIEVAL)) for run in runs]
+    found: dict[str, Any] = {"n": runs[0].result["dataset"]["n"], "pairs": len(runs)}
+    found["languages"] = len({*alignment["language_a"], *alignment["language_b"]})
+    found["aligned"] = int(multipletests(ps, alpha=0.05, method="holm")[0].sum())
+    at = alignment[alignment["layer"] == MET]
+    for group, languages in NEAR.items():
+        above = at[at["language_a"].isin(languages) & at["language_b"].isin(languages)]["above"]
+        found[group] = {"block": _number(MET), "least": above.min(), "most": above.max()}
+    rows = pd.read_parquet(folder / "tables" / "languages.parquet").query("statistic == @RETRIEVAL")
+    found["predictors"] = {str(asked).replace(", ", "_beside_"): {} for asked in rows["predictors"].unique()}
+    for (asked, predictor), of in rows.groupby(["predictors", "predictor"]):
+        mean = of[of["layer"] == MEAN].iloc[0]
+        blocks = of[of["depth"].notna()]
+        most = blocks.loc[blocks["partial"].idxmax()]
+        found["predictors"][str(asked).replace(", ", "_beside_")][predictor] = {
+            **{key: float(mean[key]) for key in ("partial", "p", "p_holm", "inflation")},
+            **{"most": float(most["partial"]), "block_of_most": _number(most["layer"])},
+        }
+    return found
+
+
+def of_controls(folder: Path) -> dict[str, Any]:
+    """By control, over its runs: the range of the peak of retrieval, and the smallest larger p of both nulls.
+
+    `other_statistics`: the smallest such p of any statistic but retrieval and mutual retrieval, over the runs without meaning.
+    """
+    found: dict[str, Any] = {}
+    for run in layeratlas.read_sweep(folder):
+        said = run.result["statistics"]["alignment"]
+        of = found.setdefault(run.result["dataset"]["control"], {"runs": 0, "peaks": [], "p": [], "chances": [], "others": []})
+        of["runs"] += 1
+        of["peaks"].append(said[RETRIEVAL]["peak"]["value"])
+        of["chances"].append(said[RETRIEVAL]["chance_at_peak"])
+        of["p"].append(max(_both(run, RETRIEVAL)))
+        tested = [name for name, one in said.items() if isinstance(one, dict) and "any_layer" in one and name != RETRIEVAL]
+        of["others"] += [max(_both(run, name)) for name in tested]
+        of["statistics"] = len(tested) + 1
+    return {
+        control: {
+            **{"runs": of["runs"], "statistics": of["statistics"]},
+            **{"least_peak": min(of["peaks"]), "largest_peak": max(of["peaks"]), "chance": sum(of["chances"]) / of["runs"]},
+            **{"smallest_p": min(of["p"]), "smallest_p_of_others": min(of["others"])},
+        }
+        for control, of in found.items()
+    }
+
+
+def _retrieval(folder: Path) -> pd.DataFrame:
+    rows = pd.read_parquet(folder / "tables" / "alignment.parquet").query("statistic == @RETRIEVAL")
+    return rows.assign(above=rows["value"] - rows["chance"])
+
+
+def _both(run: layeratlas.Run, statistic: str) -> list[float]:
+    """p of any layer under both nulls: items in any order, and items of the same length."""
+    said = run.result["statistics"]["alignment"][statistic]
+    return [said[null]["p"] for null in ("any_layer", "any_layer_of_length") if null in said]
+
+
+def _number(layer: str) -> int:
+    return int(re.sub(r"\D", "", layer))
