@@ -1,6 +1,5 @@
 """What sweeps over languages of one model left: the figures of the page on studies."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
