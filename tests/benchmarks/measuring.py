@@ -1,47 +1,32 @@
-"""What every benchmark does with its figures: print them, and keep them in tests/claims/ with the command and the machine.
+"""What the benchmarks of cost do with their figures: print them, and keep them (results.py).
 
-A measure is a function that returns its figures by name. Those under `ratios` were measured side by side or in turns, and
-are compared from machine to machine; all others are this machine's.
+A measure is a function that returns its figures by name: times below `seconds` and other units, what was measured side by side or
+in turns below `ratios`.
 """
 
-import json
-import os
-import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-CLAIMS = Path(__file__).resolve().parents[1] / "claims"
+from results import keep
+
 Figures = dict[str, Any]
+_WITHIN = 2.0  # times: what other programs and machines do to ratios and memory
 
 
-def measure(script: str, measures: Mapping[str, Callable[[], Figures]], wanted: Sequence[str]) -> None:
-    """Those that are wanted, by name, or all; the figures of `metrics.py floor` become `metrics_floor.json`."""
+def measure(script: str, measures: Mapping[str, Callable[[], Figures]], wanted: Sequence[str]) -> dict[str, Figures]:
+    """The figures of those that are wanted, by name, or of all; those of `metrics.py floor` are kept as `metrics_floor.json`."""
+    done = {}
     for name in wanted or measures:
-        figures = measures[name]()
-        show(figures)
-        keep(script, name, figures)
+        done[name] = measures[name]()
+        show(done[name])
+        keep(f"{Path(script).stem}_{name}", f"tests/benchmarks/{Path(script).name} {name}", rounded(done[name]), _WITHIN)
+    return done
 
 
 def show(figures: Figures) -> None:
     for path, value in flat(figures):
         print(f"{path}: {value:.4g}" if isinstance(value, float) else f"{path}: {value}", flush=True)
-
-
-def keep(script: str, name: str, figures: Figures) -> None:
-    command = f"uv run tests/benchmarks/{Path(script).name} {name}"
-    content = {"command": command, "machine": machine(), "values": rounded(figures)}
-    _file(script, name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-def measured(script: str, name: str) -> Figures:
-    """What was kept last."""
-    return json.loads(_file(script, name).read_text(encoding="utf-8"))["values"]
-
-
-def _file(script: str, name: str) -> Path:
-    return CLAIMS / f"{Path(script).stem}_{name}.json"
 
 
 def flat(figures: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -53,32 +38,7 @@ def flat(figures: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def rounded(node: Any) -> Any:
-    """To five digits, more than any of two measurements share."""
+    """To five digits, more than any two measurements share."""
     if isinstance(node, Mapping):
         return {key: rounded(value) for key, value in node.items()}
     return float(f"{node:.5g}") if isinstance(node, float) else node
-
-
-def machine() -> Figures:
-    return {"processor": _processor(), "cores": len(os.sched_getaffinity(0)), "gflops": round(gflops())}
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "unknown")
-
-
-def gflops(width: int = 2048, rounds: int = 5) -> float:
-    """Thousand millions of operations a second in products of float32 matrices, the best of several."""
-    import torch
-
-    x, best = torch.randn(width, width), float("inf")
-    for _ in range(rounds):
-        start = time.perf_counter()
-        x @ x
-        best = min(best, time.perf_counter() - start)
-    return 2 * width**3 / best / 1e9
-
-
-if __name__ == "__main__":
-    sys.exit("measures nothing by itself: see the other files of this folder")

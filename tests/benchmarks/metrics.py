@@ -6,12 +6,13 @@
     uv run tests/benchmarks/metrics.py permutations   1,000 permutations of the items
     uv run tests/benchmarks/metrics.py resampling     20 groups of the jackknife, and 200 permutations, in matrices
     uv run tests/benchmarks/metrics.py items          time and peak memory against n
-    uv run tests/benchmarks/metrics.py picture        .github/items.png from what `items` measured last
+    uv run tests/benchmarks/metrics.py draw           .github/items.png from what `items` measured last
 
 Two models of 30 and 18 layers, 2,048 items, 576 and 640 dimensions, unless said otherwise: Gaussian walks from layer to layer with
 a power-law spectrum, as only shapes matter to time. Contestants take turns in one process, and the best round of each counts.
 """
 
+import json
 import math
 import resource
 import subprocess
@@ -19,14 +20,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations_with_replacement
-from pathlib import Path
 
 import numpy as np
 import scipy.linalg
 import scipy.stats
 import torch
-from measuring import Figures, measure, measured
+from measuring import Figures, measure
 from race import race
+from results import ROOT, gflops, picture
 from scipy.spatial.distance import pdist
 from sweep import LAYERS
 from torch import Tensor
@@ -46,7 +47,6 @@ from layeratlas.metrics.rdm import CosineDistance
 from layeratlas.metrics.rsa import Spearman
 
 N, WIDTHS, DEPTHS = 2048, (576, 640), (30, 18)
-PICTURE = Path(__file__).resolve().parents[2] / ".github" / "items.png"
 SAMPLED = 12  # pairs that the per-pair way is timed on; the whole matrix is that many times as long as it has more pairs
 
 
@@ -99,7 +99,7 @@ def floor() -> Figures:
     for metric, least in alone:
         best = race({"floor": least, "ours": lambda metric=metric: matrix(metric, a, b)}, rounds=3)
         seconds[metric.name], ratios[metric.name] = best["ours"], best["ours"] / best["floor"]
-    return {"seconds": seconds, "ratios": ratios}
+    return {"gflops": gflops(), "seconds": seconds, "ratios": ratios}
 
 
 def knn_of_pair(x: Tensor, y: Tensor) -> float:
@@ -302,20 +302,21 @@ def one(name: str, n: int) -> None:
     print(spent + time.perf_counter() - start, peak())
 
 
-def picture() -> None:
+def draw() -> None:
+    figures = json.loads((ROOT / "tests" / "claims" / "metrics_items.json").read_text(encoding="utf-8"))["values"]
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(5.5, 4), layout="constrained")
-    for name, rows in measured(__file__, "items")["seconds"].items():
+    for name, rows in figures["seconds"].items():
         n, seconds = [int(n) for n in rows], [*rows.values()]
         exponent = np.polyfit(np.log(n[-3:]), np.log(seconds[-3:]), 1)[0]
         axes.loglog(n, seconds, marker="o", label=f"{name}: n^{exponent:.2f} from 5,000 on")
     axes.set(xlabel="items", ylabel="seconds for 10 x 10 layers of 1,024 dimensions")
     axes.legend(fontsize="small", frameon=False)
-    figure.savefig(PICTURE, dpi=150)
+    figure.savefig(picture("items.png"), dpi=150)
 
 
 def peak() -> float:
@@ -326,8 +327,8 @@ def peak() -> float:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["one"]:
         one(sys.argv[2], int(sys.argv[3]))
-    elif sys.argv[1:2] == ["picture"]:
-        picture()
+    elif sys.argv[1:2] == ["draw"]:
+        draw()
     else:
         every = {run.__name__: run for run in (floor, per_pair, models, permutations, resampling, items)}
         measure(__file__, every, sys.argv[1:])

@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+OF_A_MACHINE = ("seconds", "milliseconds", "minutes", "hours", "gflops")
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -14,7 +16,8 @@ def keep(name: str, command: str, values: Mapping[str, Any], within: float | Non
     """Write `tests/claims/NAME.json`; `command` is what follows `uv run`, and makes this file and no other.
 
     `within` is for what differs from one machine and one time to the next: the machine is then named, and when the file is made
-    anew each number may be this many times larger or smaller; those below a key `seconds` are of this machine and not compared.
+    anew each number may be this many times larger or smaller; those below a key `seconds`, or another of `OF_A_MACHINE`, are not
+    compared.
     Where the environment variable CLAIMS_FOLDER names another folder, file and picture are written there.
     """
     measured = {} if within is None else {"machine": machine(), "within": within}
@@ -28,6 +31,19 @@ def picture(name: str) -> Path:
 
 
 def machine() -> str:
-    """Processor and cores in words."""
+    """Processor, cores and speed in words."""
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
-    return f"{os.cpu_count()} cores of {model[1] if model else 'an unknown processor'}"
+    cores = f"{os.cpu_count()} cores of {model[1] if model else 'an unknown processor'}"
+    return f"{cores}, {gflops():.0f} GFLOP/s in products of float32 matrices"
+
+
+def gflops(width: int = 2048, rounds: int = 5) -> float:
+    """Thousand millions of operations a second in products of float32 matrices, the best of several."""
+    import torch
+
+    x, best = torch.randn(width, width), float("inf")
+    for _ in range(rounds):
+        start = time.perf_counter()
+        x @ x
+        best = min(best, time.perf_counter() - start)
+    return 2 * width**3 / best / 1e9

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -91,16 +91,19 @@ def swept(models: int, datasets: int = 1, statistics: str = "off") -> Figures:
         for name in names:
             study.fill(name, chosen)
         made, found = (study.sweep(into, chosen, names) for into in ("made", "found"))
-    new_layers = {"made": datasets * sum(chosen.values()), "found": 0}
-    predicted = {name: cost.of(made.pairs, made.cells, layers) for name, layers in new_layers.items()}
-    measured = {"made": made.seconds, "found": found.seconds}
-    paper = {"pairs": 8 * made.pairs, "hours": cost.of(8 * made.pairs, 8 * made.cells, 0) / 3600}
+    expected = {"made": cost.of(made.pairs, made.cells, datasets * sum(chosen.values()))}
+    expected["found"] = cost.of(found.pairs, found.cells, 0)
+    took = {"made": made.seconds, "found": found.seconds}
     return {
-        "models": {"few": FEW, "more": MORE, "all": models},
-        **{"datasets": datasets, "pairs": made.pairs, "constants": asdict(cost), "on_eight_datasets": paper},
-        **{"start_up": start_up, "alone": alone, "predicted": predicted, "seconds": measured},
-        "minutes_for_300_pairs": 300 * found.seconds / found.pairs / 60,
-        "ratios": {name: predicted[name] / measured[name] for name in measured},
+        **{"models": models, "datasets": datasets, "pairs": made.pairs, "few": FEW, "more": MORE},
+        "seconds": {
+            **{"start": cost.start, "a_pair": cost.fixed, "start_up": start_up, "a_pair_alone": alone},
+            **{"predicted": expected, "measured": took},
+        },
+        "milliseconds": {"a_pair_of_layers": 1000 * cost.cell, "a_signature": 1000 * cost.signature},
+        "minutes": {"of_300_pairs": 300 * found.seconds / found.pairs / 60},
+        "hours": {"on_eight_datasets": cost.of(8 * made.pairs, 8 * made.cells, 0) / 3600},
+        "ratios": {name: expected[name] / took[name] for name in took},
     }
 
 
@@ -111,7 +114,7 @@ def signatures() -> Figures:
         x = torch.randn(N, width, generator=torch.Generator().manual_seed(0))
         milliseconds[str(width)] = 1000 * race({"signature": lambda x=x: metric.signature(x)}, 5)["signature"]
     each = (milliseconds["4096"] - milliseconds[str(WIDTH)]) / (4096 - WIDTH)
-    return {"milliseconds": milliseconds, "a_dimension": each}
+    return {"milliseconds": milliseconds | {"a_dimension": each}}
 
 
 @dataclass(frozen=True)
