@@ -1,10 +1,10 @@
 """What sweeps over languages of one model left: the figures of the page on studies."""
 
-import re
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from claims.of_runs import number_of
 from statsmodels.stats.multitest import multipletests
 
 import layeratlas
@@ -12,7 +12,7 @@ from layeratlas.studies.languages import MEAN
 
 RETRIEVAL = "retrieval_at_1"
 NEAR = {"western": ("en", "fr", "es", "ar"), "indian": ("hi", "bn", "ta")}
-MET = "block_12"
+MEET_AT = "block_12"
 
 
 def of_languages(folder: Path) -> dict[str, Any]:
@@ -23,10 +23,10 @@ def of_languages(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"n": runs[0].result["dataset"]["n"], "pairs": len(runs)}
     found["languages"] = len({*alignment["language_a"], *alignment["language_b"]})
     found["aligned"] = int(multipletests(ps, alpha=0.05, method="holm")[0].sum())
-    at = alignment[alignment["layer"] == MET]
+    at = alignment[alignment["layer"] == MEET_AT]
     for group, languages in NEAR.items():
         above = at[at["language_a"].isin(languages) & at["language_b"].isin(languages)]["above"]
-        found[group] = {"block": _number(MET), "least": above.min(), "most": above.max()}
+        found[group] = {"block": number_of(MEET_AT), "least": above.min(), "most": above.max()}
     rows = pd.read_parquet(folder / "tables" / "languages.parquet").query("statistic == @RETRIEVAL")
     found["predictors"] = {str(asked).replace(", ", "_beside_"): {} for asked in rows["predictors"].unique()}
     for (asked, predictor), of in rows.groupby(["predictors", "predictor"]):
@@ -35,7 +35,7 @@ def of_languages(folder: Path) -> dict[str, Any]:
         most = blocks.loc[blocks["partial"].idxmax()]
         found["predictors"][str(asked).replace(", ", "_beside_")][predictor] = {
             **{key: float(mean[key]) for key in ("partial", "p", "p_holm", "inflation")},
-            **{"most": float(most["partial"]), "block_of_most": _number(most["layer"])},
+            **{"most": float(most["partial"]), "block_of_most": number_of(most["layer"])},
         }
     return found
 
@@ -43,7 +43,7 @@ def of_languages(folder: Path) -> dict[str, Any]:
 def of_controls(folder: Path) -> dict[str, Any]:
     """By control, over its runs: the range of the peak of retrieval, and the smallest larger p of both nulls.
 
-    `other_statistics`: the smallest such p of any statistic but retrieval and mutual retrieval, over the runs without meaning.
+    `smallest_p_of_others`: the same of any other statistic.
     """
     found: dict[str, Any] = {}
     for run in layeratlas.read_sweep(folder):
@@ -75,7 +75,3 @@ def _both(run: layeratlas.Run, statistic: str) -> list[float]:
     """p of any layer under both nulls: items in any order, and items of the same length."""
     said = run.result["statistics"]["alignment"][statistic]
     return [said[null]["p"] for null in ("any_layer", "any_layer_of_length") if null in said]
-
-
-def _number(layer: str) -> int:
-    return int(re.sub(r"\D", "", layer))
