@@ -54,7 +54,9 @@ RUNS: dict[str, tuple[list[str], Callable[[Any], dict[str, Any]]]] = {
 # What has to be run before.
 BEFORE = {"interventions": ["experiment=edits_bundled"]}
 # What follows `uv run`.
-PROGRAMS: dict[str, str] = {}
+PROGRAMS: dict[str, str] = {
+    "stimuli_sizes": "--with kolibri==0.19.5 tests/benchmarks/stimuli.py sizes",
+}
 
 
 def made(name: str, folder: Path) -> dict[str, Any]:

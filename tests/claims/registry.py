@@ -2,8 +2,8 @@
 
 A number is held in one of three ways, each an entry of `pages.toml`:
 
-- `[[claim]]`: a text of a page with its numbers in braces, and for each of them where it comes from, `NAME: PATH` in `NAME.json` or
-  `count: GLOB` in this repository.
+- `[[claim]]`: a text of a page with its numbers in braces, and for each of them where it comes from, `NAME: PATH` in `NAME.json`,
+  `count: GLOB` in this repository, or `code: MODULE:CONSTANT`.
 - `[[table]]`: what a function makes of a result file (tables.py).
 - `[definitions]`: a text whose numbers define or describe, and were not measured.
 
@@ -12,6 +12,7 @@ a benchmark that writes it with `keep` (tests/benchmarks/results.py). Pages list
 """
 
 import json
+import pkgutil
 import re
 import tomllib
 from collections.abc import Iterator
@@ -77,6 +78,8 @@ def value_of(source: str) -> float:
     name, _, path = source.partition(": ")
     if name == "count":
         return len([*ROOT.glob(path)])
+    if name == "code":
+        return float(pkgutil.resolve_name(path))
     node = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))["values"]
     for key in path.split("."):
         node = node[int(key)] if isinstance(node, list) else node[key]
