@@ -300,6 +300,42 @@ def test_stored_vectors_that_cannot_be_compared_are_a_mistake_of_the_users(comma
     assert re.fullmatch(rf"layeratlas: model path={tmp_path / 'b'}\.npz: {line}", last_line(capfd))
 
 
+@pytest.fixture
+def stored(tiny, tmp_path):
+    """Overrides that compare two files of vectors of the test's own texts."""
+    rng = np.random.default_rng(0)
+    for side in "ab":
+        np.savez(tmp_path / f"{side}.npz", **{f"block_{k}": rng.standard_normal((40, 4)) for k in (1, 2)})
+    data = [argument for argument in tiny if argument.startswith(("dataset", "store", "k="))]
+    models = [f"model@model_{s}=stored" for s in "ab"] + [f"model_{s}.path={tmp_path / s}.npz" for s in "ab"]
+    return [*data, *models, "statistics=off", "analysis=[]", "report.enabled=false", "report.figures=false"]
+
+
+@pytest.mark.parametrize(("control", "side"), [("random_characters", "a"), ("other_items", "b"), ("shared_words", "b")])
+def test_a_control_of_texts_whose_vectors_lie_in_a_file_is_refused_as_it_would_change_nothing(
+    command, stored, tmp_path, capfd, control, side
+):
+    assert command(*stored, f"control={control}") == 2
+    line = f"control={control} replaces the texts of side {side}, and model_{side} is a file of vectors, which it cannot change"
+    assert line in last_line(capfd)
+    assert not (tmp_path / "out" / "result.json").exists()
+
+
+def test_a_control_of_the_side_that_a_model_reads_leaves_the_other_sides_file_alone(command, stored, checkpoint_folder, tmp_path):
+    read = ["model@model_b=gpt2", f"model_b.id={checkpoint_folder('llama')}"]
+    of_a_model = [argument for argument in stored if "model_b" not in argument] + read
+    assert command(*of_a_model, "control=other_items") == 0
+    assert layeratlas.read_run(tmp_path / "out").result["dataset"]["control"] == "other_items"
+
+
+@pytest.mark.parametrize(("typed", "named"), [([], "stored"), (["pooling=mean"], "mean")])
+def test_vectors_of_files_are_said_to_be_pooled_by_what_the_user_says_and_by_no_default(command, stored, tmp_path, typed, named):
+    assert command(*stored, *typed) == 0
+    run = layeratlas.read_run(tmp_path / "out")
+    assert run.result["pooling"] == named
+    assert set(run.table("affinity")["pooling"]) == {named}
+
+
 @pytest.mark.slow
 def test_the_geometry_of_every_layer_is_a_table(command, tiny, tmp_path):
     assert command(*tiny, "analysis=[geometry]", "layers=all") == 0

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, ClassVar, Protocol
 
 import numpy as np
 import pandas as pd
@@ -36,6 +36,8 @@ class StoredActivations:
     Layers are named `embed`, `block_1` .., `final_norm`; arrays with other names are taken for blocks 1, 2, .. in the
     natural order of their names (layer_2 before layer_10). Row i belongs to the i-th item of the dataset's file.
     """
+
+    POOLING: ClassVar[str] = "stored"  # how results call a pooling that nobody names
 
     path: str
 

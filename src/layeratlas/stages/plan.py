@@ -1,5 +1,6 @@
 """A config's objects, built and checked against each other before anything expensive starts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -122,7 +123,7 @@ def planned(config: DictConfig, *, compares: bool = True) -> Plan:
         items=items,
         metric=metric,
         analyses=analyses,
-        pooling=name_of(config.pooling),
+        pooling=_pooling_of(config, models),
         models=models,
         languages=languages_of(config),
         extractor=extractor,
@@ -131,6 +132,7 @@ def planned(config: DictConfig, *, compares: bool = True) -> Plan:
         inference=inference,
     )
     _require_one_space(plan, config)
+    _require_texts_to_replace(plan)
     _require_spans(plan)
     _require_unseen(plan)
     for name, analysis in analyses.items():
@@ -144,6 +146,24 @@ def _poolings(config: DictConfig) -> dict[str, Pooling]:
     return {name_of(config.pooling): built(config.pooling, "pooling")} | kept
 
 
+def _pooling_of(config: DictConfig, models: Mapping[str, AbstractModel | StoredActivations]) -> str:
+    """Vectors of files were pooled before: what they were pooled by is what the user says of it, and no default of ours."""
+    pools = any(isinstance(model, AbstractModel) for model in models.values())
+    return name_of(config.pooling) if pools or "pooling" in _typed() else StoredActivations.POOLING
+
+
+def _require_texts_to_replace(plan: Plan) -> None:
+    """Refuse a control of texts that no model reads: vectors of a file are those of the texts as they were."""
+    if plan.control is None:
+        return
+    for side in plan.control.sides:
+        if side not in plan.readers:
+            raise ConfigError(
+                f"control={plan.control.name} replaces the texts of side {side}, and model_{side} is a file of vectors, which it"
+                " cannot change; extract vectors of the control's texts and give them under control=none"
+            )
+
+
 def _require_spans(plan: Plan) -> None:
     """Refuse texts without a marked span where a pooling reads one."""
     reading = [name for name, pool in plan.extractor.poolings.items() if SPAN in read_by(pool)]
@@ -152,6 +172,8 @@ def _require_spans(plan: Plan) -> None:
     for side in plan.readers:
         drawn = plan.items.sides[side]
         unmarked = [text for text, (_, end) in zip(drawn.texts, drawn.spans, strict=True) if not end]
+        if unmarked and plan.control and side in plan.control.sides:
+            raise ConfigError(f"pooling={reading[0]}: the texts of control={plan.control.name} have no marked spans")
         if unmarked:
             raise ConfigError(
                 f"pooling={reading[0]}: {len(unmarked)} of {plan.items.n} texts of side {side} have no marked span, such as"
@@ -222,12 +244,17 @@ def languages_of(config: DictConfig) -> dict[str, Language]:
 def _model(config: DictConfig, side: str) -> AbstractModel | StoredActivations:
     """A side's model; what its file says of developer and family does not hold for another id given in its place."""
     model = instantiate(config[f"model_{side}"], _convert_="all")
-    typed = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
-    given = {override.lstrip("+").split("=")[0] for override in typed}
+    given = _typed()
     if isinstance(model, AbstractModel) and f"model_{side}.id" in given:
         unknown = [key for key in ("developer", "family") if f"model_{side}.{key}" not in given]
         return replace(model, **dict.fromkeys(unknown))
     return model
+
+
+def _typed() -> set[str]:
+    """The keys that the user gave."""
+    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    return {override.lstrip("+").split("=")[0] for override in overrides}
 
 
 def store_of(config: DictConfig) -> Store:
