@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -31,22 +32,22 @@ MOST, ROUNDS = 20.0, 5
 def first() -> Figures:
     with tempfile.TemporaryDirectory() as folder:
         store = f"store.dir={folder}/store"
-        return {"seconds": race({"whole": partial(run, SCRIPT, Path(folder), store)}, rounds=1)}
+        return {"seconds": race({"whole": partial(run, Program(), Path(folder), store)}, rounds=1)}
 
 
 def split() -> Figures:
     with tempfile.TemporaryDirectory() as folder:
-        scratch = Path(folder)
-        run(SCRIPT, scratch)  # fills the store
+        scratch, now = Path(folder), Program()
+        run(now, scratch)  # fills the store
         seconds = race(
             {
-                "whole": partial(run, SCRIPT, scratch),
-                "without_pictures": partial(run, SCRIPT, scratch, "report.enabled=false", "report.figures=false"),
+                "whole": partial(run, now, scratch),
+                "without_pictures": partial(run, now, scratch, "report.enabled=false", "report.figures=false"),
                 "imports": lambda: subprocess.run([sys.executable, "-c", IMPORTED], check=True),
             },
             ROUNDS,
         )
-        timing = json.loads((run(SCRIPT, scratch) / "result.json").read_text(encoding="utf-8"))["timing"]
+        timing = json.loads((run(now, scratch) / "result.json").read_text(encoding="utf-8"))["timing"]
     seconds |= {"pictures": seconds["whole"] - seconds["without_pictures"], "null": timing["infer"]}
     return {"seconds": seconds, "ratios": {name: seconds[name] / seconds["whole"] for name in ("imports", "pictures")}}
 
@@ -57,8 +58,12 @@ def turns() -> Figures:
         scratch, earlier = Path(folder), Path(folder) / "earlier"
         subprocess.run(["git", "worktree", "add", "--quiet", "--detach", earlier, EARLIER], cwd=ROOT, check=True)
         try:
-            scripts = {"earlier": earlier / "src" / "run.py", "now": SCRIPT}
-            runs = {name: partial(run, script, scratch, f"store.dir={empty_store(scratch)}") for name, script in scripts.items()}
+            subprocess.run(["uv", "sync", "--quiet"], cwd=earlier, check=True)
+            programs = {
+                "earlier": Program(earlier / "src" / "run.py", earlier / ".venv" / "bin" / "python"),
+                "now": Program(),
+            }
+            runs = {name: partial(run, program, scratch, f"store.dir={empty_store(scratch)}") for name, program in programs.items()}
             for fill in runs.values():
                 fill()
             seconds = race(runs, ROUNDS)
@@ -67,11 +72,17 @@ def turns() -> Figures:
     return {"seconds": seconds, "ratios": {"of_earlier": seconds["now"] / seconds["earlier"]}}
 
 
-def run(script: Path, scratch: Path, *overrides: str) -> Path:
+@dataclass(frozen=True)
+class Program:
+    script: Path = SCRIPT
+    python: Path = Path(sys.executable)
+
+
+def run(program: Program, scratch: Path, *overrides: str) -> Path:
     """The run's folder."""
     folder = Path(tempfile.mkdtemp(dir=scratch))
-    environment = os.environ | {"PYTHONPATH": str(script.parent)}  # the package beside the script, not the one that is installed
-    command = [sys.executable, str(script), *overrides, f"hydra.run.dir={folder}"]
+    environment = os.environ | {"PYTHONPATH": str(program.script.parent)}  # the package beside the script
+    command = [str(program.python), str(program.script), *overrides, f"hydra.run.dir={folder}"]
     subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
     return folder
 

@@ -98,6 +98,14 @@ def test_a_number_that_nobody_claims_is_seen(monkeypatch, tmp_path):
     assert [place.split(" in ")[0] for place in uncovered("PAGE.md")] == [".37"]
 
 
+def test_how_long_something_takes_is_held_on_the_page_of_benchmarks(monkeypatch, tmp_path):
+    page = tmp_path / "tests" / "benchmarks" / "PAGE.md"
+    page.parent.mkdir(parents=True)
+    page.write_text("It takes 12 s and 1.4 GB (2024).\n", encoding="utf-8")
+    monkeypatch.setattr("claims.registry.ROOT", tmp_path)
+    assert [place.split(" in ")[0] for place in uncovered("tests/benchmarks/PAGE.md")] == ["12", "1.4"]
+
+
 def test_a_table_that_no_result_file_makes_holds_no_number(monkeypatch, tmp_path):
     page = "<!-- made -->\n\n| 0.37 |\n\n<!-- end of made -->\n<!-- typed -->\n\n| 0.38 |\n\n<!-- end of typed -->\n"
     (tmp_path / "PAGE.md").write_text(page, encoding="utf-8")
