@@ -73,7 +73,7 @@ def hooks() -> Figures:
         for batch in BATCHING.batches(encoded.lengths):
             encodings, spent = [encoded.encodings[i] for i in batch], []
             timed_poolings = {key: timed(pool, spent) for key, pool in POOLINGS.items()}
-            best = race({"bare": partial(bare_pass, model, encodings), "ours": partial(our_pass, model, encodings)}, 5)
+            best = race({"bare": partial(bare_pass, model, encodings), "ours": partial(our_pass, model, encodings)}, 3)
             extract_batch(model, encodings, timed_poolings)
             bare, ours, pooling_only = bare + best["bare"], ours + best["ours"], pooling_only + sum(spent)
         once = once_per_shard(config, model, texts, encoded)
@@ -125,8 +125,8 @@ def one_by_one() -> Figures:
 
         encoded = Texts(texts, model.encoder.encode(texts))
         batches = [[encoded.encodings[i] for i in batch] for batch in BATCHING.batches(encoded.lengths)]
-        one = sum(race({"text": partial(theirs, text)}, 3)["text"] for text in texts)
-        ours = sum(race({"batch": partial(our_pass, model, batch)}, 3)["batch"] for batch in batches)
+        one = sum(race({"text": partial(theirs, text)}, 2)["text"] for text in texts)
+        ours = sum(race({"batch": partial(our_pass, model, batch)}, 2)["batch"] for batch in batches)
         seconds[short], ratios[short] = {"one_by_one": one, "ours": ours}, one / ours
     return {"seconds": seconds, "ratios": ratios}
 
