@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from layeratlas.statistics.crossed import Components, Design, Split, components, halves
+from layeratlas.statistics.crossed import EFFECTS, Components, Design, Split, components, halves
 
 TASKS, LANGUAGES, ITEMS, CELLS = 5, 4, 20, 30
 
@@ -38,3 +38,12 @@ def split(values: np.ndarray, labels: np.ndarray) -> Split:
 def estimated(values: np.ndarray, rng: np.random.Generator, splits: int = 20) -> Components:
     parts = [split(values, labels) for labels in halves(ITEMS, TASKS, splits, rng)]
     return components(design(), parts, 0.95)
+
+
+def rejected(seed: int, modes: int) -> dict[str, bool]:
+    """Whether each test says p <= .05 in a world without effects, and that of the difference in one whose two effects are equal."""
+    rng = np.random.default_rng([7, seed])
+    found = estimated(items(rng, 0, 0, modes=modes), rng)
+    p = {name: found.sizes[name].p for name in EFFECTS} | {"difference": found.difference.p}
+    p["difference_of_equals"] = estimated(items(rng, 1.0, 1.0, modes=modes), rng).difference.p
+    return {name: bool(value <= 0.05) for name, value in p.items()}

@@ -56,7 +56,10 @@ def collected(jobs: Mapping[str, Mapping[str, Future]]) -> dict[str, dict[str, A
 
 def pair(pool: ProcessPoolExecutor) -> dict[str, Any]:
     jobs = {world: {metric: pool.submit(rejections, metric, world, 96, (8, 8), RUNS) for metric in METRICS} for world in WORLDS}
-    return {"runs": RUNS, "runs_without_partners": RUNS * len(NULL_WORLDS), "worlds": collected(jobs)}
+    worlds = collected(jobs)
+    found = [sum(worlds[world][metric]["swap margin"].values()) for world in NULL_WORLDS for metric in METRICS]
+    without = {"runs": RUNS * len(NULL_WORLDS), "with_a_margin_beyond_0": round(RUNS * sum(found))}
+    return {"runs": RUNS, "without_partners": without, "worlds": worlds}
 
 
 def larger(pool: ProcessPoolExecutor) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 A number is held in one of three ways, each an entry of `pages.toml`:
 
 - `[[claim]]`: a text of a page with its numbers in braces, and for each of them where it comes from, `NAME: PATH` in `NAME.json`,
-  `count: GLOB` in this repository, or `code: MODULE:CONSTANT`.
+  `count: GLOB` in this repository, `conf: FILE: KEY` in conf/, or `code: MODULE:CONSTANT`.
 - `[[table]]`: what a function makes of a result file (tables.py).
 - `[definitions]`: a text whose numbers define or describe, and were not measured.
 
@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from omegaconf import OmegaConf
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parents[1]
@@ -78,6 +80,9 @@ def value_of(source: str) -> float:
     name, _, path = source.partition(": ")
     if name == "count":
         return len([*ROOT.glob(path)])
+    if name == "conf":
+        file, key = path.split(": ")
+        return float(OmegaConf.load(ROOT / "conf" / file)[key])
     if name == "code":
         return float(pkgutil.resolve_name(path))
     node = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))["values"]

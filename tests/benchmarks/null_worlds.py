@@ -1,0 +1,80 @@
+"""How often single tests and intervals of analyses and studies err, on the worlds of their tests.
+
+    uv run tests/benchmarks/null_worlds.py [crossed] [subspace] [bootstrap]    writes tests/claims/null_worlds_*.json
+
+crossed: the tests of `study=[conditions]` where no factor has an effect. subspace: intervals of `analysis=[subspace]` where
+languages do not differ. bootstrap: resampling with replacement of layers that share nothing.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"  # a process per core: threads would wait for each other over matrices this small
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+import pandas as pd
+import torch
+from crossed_worlds import rejected
+from results import keep
+from subspace_worlds import beyond_chance
+
+from layeratlas import affinity_matrix
+from layeratlas.metrics import CKALinearDebiased
+
+WORLDS, MODES = 400, (1, 5, 30)
+
+
+def crossed(pool: ProcessPoolExecutor) -> dict[str, Any]:
+    """By the number of shapes that noise has, the share of worlds that each test rejects; and the least and most of all sizes."""
+    shares = {str(modes): _shares(pool, partial(rejected, modes=modes)) for modes in MODES}
+    table = pd.DataFrame(shares).T
+    sizes = table[["first", "second", "interaction"]]
+    return {
+        "worlds": WORLDS,
+        "shares": shares,
+        "smallest": float(sizes.min(axis=None)),
+        "largest": float(sizes.max(axis=None)),
+        **{f"smallest_of_{name}": float(table[name].min()) for name in ("difference", "difference_of_equals")},
+        **{f"largest_of_{name}": float(table[name].max()) for name in ("difference", "difference_of_equals")},
+    }
+
+
+def subspace(pool: ProcessPoolExecutor) -> dict[str, Any]:
+    """The share of worlds in which each interval leaves out chance, and the least and most but for the probe of language."""
+    shares = _shares(pool, beyond_chance)
+    others = [share for name, share in shares.items() if not name.startswith("language_probe,")]
+    return {"worlds": WORLDS, "shares": shares, "smallest_of_others": min(others), "largest_of_others": max(others)}
+
+
+def _shares(pool: ProcessPoolExecutor, judge: Callable[[int], dict[str, bool]]) -> dict[str, float]:
+    shares = pd.DataFrame(pool.map(judge, range(WORLDS), chunksize=10)).mean().to_dict()
+    print(shares, flush=True)
+    return {str(name): float(share) for name, share in shares.items()}
+
+
+def bootstrap(pool: ProcessPoolExecutor) -> dict[str, Any]:
+    """Debiased CKA of two independent layers, their items drawn with replacement."""
+    rng, items, samples = np.random.default_rng(0), 60, 1000
+    x, y = rng.standard_normal((items, 200)), rng.standard_normal((items, 200))
+    draws = [rng.integers(items, size=items) for _ in range(samples)]
+    values = [affinity_matrix(CKALinearDebiased(), [x[drawn]], [y[drawn]]).item() for drawn in draws]
+    return {"items": items, "samples": samples, "share": 0.975, "above": float(np.quantile(values, 0.025))}
+
+
+PARTS = {"crossed": crossed, "subspace": subspace, "bootstrap": bootstrap}
+
+
+def main(wanted: Iterable[str]) -> None:
+    with ProcessPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for name in wanted:
+            keep(f"null_worlds_{name}", f"tests/benchmarks/null_worlds.py {name}", PARTS[name](pool))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or PARTS)
