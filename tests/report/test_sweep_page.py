@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +13,9 @@ from pages_by_hand import HOSTILE, data_of, large_sweep
 from running import last_line
 from sweeps_by_hand import write_run
 
+from layeratlas.errors import ConfigError
 from layeratlas.report.page.sweep_page import Answer, write_sweep_page
+from layeratlas.report.sweep_again import sweep_again
 from layeratlas.runs.jobs import Job, write_jobs
 from layeratlas.stages.summary import summarize
 from layeratlas.studies import Depth, sweep_of
@@ -35,6 +40,24 @@ def test_several_sweeps_summarised_in_a_folder_of_their_own_have_a_page_there(sw
     before = (into / "report.html").read_bytes()
     assert command("stage=report", f"sweep_dir={into}", where=()) == 0
     assert (into / "report.html").read_bytes() == before
+
+
+def test_a_sweep_that_was_moved_is_drawn_from_the_runs_in_it(sweep, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    summarize([Path(sweep.name)], Path(sweep.name), studies={}, page=False)  # as a program started there calls it
+    moved = tmp_path / "elsewhere" / "renamed"
+    shutil.copytree(sweep, moved)
+    shutil.rmtree(sweep)
+    sweep_again(moved, None, page=True)
+    runs = data_of((moved / "report.html").read_text(encoding="utf-8"))["runs"]
+    assert runs["rows"] == 5
+
+
+def test_runs_that_a_summary_elsewhere_no_longer_finds_are_named(sweep, tmp_path):
+    summarize([sweep], tmp_path / "both", studies={}, page=False)
+    shutil.rmtree(sweep)
+    with pytest.raises(ConfigError, match=rf"none of the runs that jobs.csv lists is where it says, such as {sweep / '0'}$"):
+        sweep_again(tmp_path / "both", None, page=True)
 
 
 def test_a_page_of_a_sweep_is_left_out_when_it_is_not_wanted(sweep):
@@ -105,6 +128,16 @@ def test_what_a_study_says_and_left_stays_text(tmp_path):
     page = write_sweep_page(sweep_of(large_sweep(tmp_path, 2, 3)), {"evil": answer}, {}, tmp_path).read_text(encoding="utf-8")
     assert evil not in page
     assert page.count("</script>") == 2
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(3, None), (4, "1 more finding of the studies"), (6, "3 more findings of the studies")]
+)
+def test_sentences_that_do_not_stand_on_top_are_counted_there(count, said, tmp_path):
+    answer = Answer({}, {"sentences": [f"sentence {i}" for i in range(count)], "numbers": {}, "warnings": []})
+    page = write_sweep_page(sweep_of(large_sweep(tmp_path, 2, 3)), {"depth": answer}, {}, tmp_path).read_text(encoding="utf-8")
+    assert page.count('<p class="sentence">') == 3
+    assert re.findall(r'<a href="#studies">(\d.*)</a>', page) == ([] if said is None else [said])
 
 
 def test_pictures_beyond_the_room_of_a_page_are_named_and_left_where_they_are(tmp_path):

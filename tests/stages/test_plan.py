@@ -72,11 +72,10 @@ def test_pilots_predict_the_half_width_at_four_times_their_items_within_a_factor
 
 
 @pytest.mark.nightly
-def test_so_do_most_pilots_of_a_metric_whose_number_of_neighbours_grows_with_the_items():
-    """Two of twenty promise less than they keep: 1.52 and 1.66 times the width that comes out."""
+def test_so_do_pilots_of_a_metric_whose_number_of_neighbours_grows_with_the_items():
+    """Most promise less than they keep: 1.25 times the width that comes out in the middle of twenty."""
     factors = held(256, MutualKNN(k=16).with_slack(), MutualKNN(k=64).with_slack(), 20)
-    assert (factors < 1.5).sum() >= 18
-    assert ((factors > 1 / 1.5) & (factors < 1.75)).all()
+    assert ((factors > 1 / 1.5) & (factors < 1.5)).all()
 
 
 def test_the_law_of_a_mean_is_found_and_inverted():
@@ -92,7 +91,14 @@ def test_the_expected_slope_counts_for_a_little():
     """Widths that fall as 1 / n, by noise or indeed, are believed for the most part."""
     n = [64] * 4 + [128] * 2 + [256]
     assert -0.97 < law(n, [10 / size for size in n]).slope < -0.9
-    assert law(n, [10 / size for size in n], OF_GROWING_LISTS).slope < law(n, [10 / size for size in n]).slope
+
+
+def test_the_slope_of_growing_lists_is_expected_to_be_steeper_and_within_its_range():
+    n = [64] * 4 + [128] * 2 + [256]
+    of_a_mean = [1 / math.sqrt(size) for size in n]
+    assert law(n, of_a_mean, OF_GROWING_LISTS).slope < law(n, of_a_mean).slope
+    beyond = [1 / size**1.5 for size in n]  # by noise: no law of such lists falls like that
+    assert law(n, beyond).slope < law(n, beyond, OF_GROWING_LISTS).slope < -1
 
 
 @pytest.mark.parametrize("widths", [[0.1], [0.1, 0.0], [0.1, math.nan], [0.1, -0.1]])

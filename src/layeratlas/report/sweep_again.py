@@ -16,6 +16,7 @@ from layeratlas.report.page.rendering import PAGE
 from layeratlas.report.page.sweep_page import Answer, write_sweep_page
 from layeratlas.report.sweep_figures import condition_of, draw_condition
 from layeratlas.report.views import of_study
+from layeratlas.runs.jobs import JOBS
 from layeratlas.runs.reading import RESULT, Run, read_run
 from layeratlas.studies import Sweep, sweep_of
 from layeratlas.studies.sweep import name_of
@@ -92,10 +93,11 @@ def _answer(folder: Path, name: str, record: Mapping[str, Any]) -> Answer:
 
 
 def _runs(folder: Path) -> list[Run]:
-    """The runs of the summary, as its jobs.csv lists them."""
+    """The runs of the summary, as its jobs.csv lists them; those of a sweep's own folder lie there, wherever it was moved to."""
     jobs = pd.read_csv(folder / "jobs.csv")
-    folders = [Path(sweep) / str(job) for sweep, job in zip(jobs["sweep"], jobs["job"], strict=True)]
+    own = (folder / JOBS).is_file() and jobs["sweep"].nunique() == 1
+    folders = [(folder if own else Path(sweep)) / str(job) for sweep, job in zip(jobs["sweep"], jobs["job"], strict=True)]
     found = [job for job in folders if (job / RESULT).is_file()]
     if not found:
-        raise ConfigError(f"{folder}: none of the runs that jobs.csv lists is where it says")
+        raise ConfigError(f"{folder}: none of the runs that jobs.csv lists is where it says, such as {folders[0]}")
     return [read_run(job) for job in found]

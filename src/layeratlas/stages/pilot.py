@@ -18,7 +18,7 @@ from layeratlas.metrics import AbstractNeighborMetric
 logger = logging.getLogger(__name__)
 
 _PARTS = (4, 2, 1)  # of the pilot's items, in so many disjoint parts
-_DRAWN = 4  # times
+_DRAWN = 8  # times
 
 
 def half_widths(analyses: Mapping[str, AbstractAnalysis], pilot: Comparison, layers: Any) -> Iterator[dict[str, Any]]:

@@ -73,8 +73,8 @@ def planning(config: DictConfig, folder: Path) -> None:
 def law_of(rows: pd.DataFrame, metric: AbstractMetric) -> Law:
     """From one interval's rows: each part's mean over how often it was drawn."""
     means = rows.groupby(["n", "part"])["half_width"].mean().reset_index()
-    slope = OF_GROWING_LISTS if isinstance(metric, AbstractNeighborMetric) else OF_A_MEAN
-    return law(means["n"].tolist(), means["half_width"].tolist(), slope)
+    expected = OF_GROWING_LISTS if isinstance(metric, AbstractNeighborMetric) else OF_A_MEAN
+    return law(means["n"].tolist(), means["half_width"].tolist(), expected)
 
 
 def _laws(measured: pd.DataFrame, metric: AbstractMetric, wanted: Wanted) -> Iterator[dict[str, Any]]:

@@ -109,6 +109,7 @@ def _filled(
         }
         for name, answer in answers.items()
     ]
+    sentences = [one for study in studies for one in study["sentences"]]
     conditions = [
         {"name": title, "pictures": list(shown.of(files))} for title, files in pictures.items() if not title.startswith("study ")
     ]
@@ -116,7 +117,8 @@ def _filled(
         "title": f"Sweep {inert(into.name)}: {len(sweep)} runs",
         "setting": _setting(sweep.table),
         "alpha": _alpha(sweep.runs),
-        "sentences": [one for study in studies for one in study["sentences"]][:_SAID],
+        "sentences": sentences[:_SAID],
+        "more": len(sentences[_SAID:]),
         "studies": studies,
         "conditions": conditions,
         "projected": any("joint_points" in answer.tables for answer in answers.values()),
