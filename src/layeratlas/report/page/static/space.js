@@ -107,7 +107,7 @@ class Space {
     const back = z * Math.cos(turn) - x * Math.sin(turn);
     const up = y * Math.cos(tilt) - back * Math.sin(tilt);
     const near = back * Math.cos(tilt) + y * Math.sin(tilt);
-    const unit = (0.46 * Math.min(this.wide, this.high) * zoom) / this.reach;
+    const unit = (0.4 * Math.min(this.wide, this.high) * zoom) / this.reach;
     return [this.wide / 2 + across * unit, this.high / 2 - up * unit, near];
   }
 
@@ -121,46 +121,27 @@ class Space {
     for (const line of this.lines) this.line(line);
     const order = [...this.points.keys()].sort((one, other) => this.seen[one][2] - this.seen[other][2]);
     for (const at of order) this.dot(at);
-    this.axisNames();
     if (this.at >= 0 && this.at < this.points.length) this.ring(this.at, 3);
-  }
-
-  // Each axis: its name, and where it begins and ends in the picture.
-  ends() {
-    const axes = this.flat ? this.axes.slice(0, 2) : this.axes;
-    return axes.map((name, axis) => {
-      const end = [0, 0, 0];
-      end[axis] = this.reach * 1.05;
-      return [name, this.seenAt(end.map((one) => -one)), this.seenAt(end)];
-    });
   }
 
   frame() {
     const paper = this.paper;
     paper.strokeStyle = colourOf("--line");
+    paper.fillStyle = colourOf("--soft");
+    paper.font = "11px system-ui, sans-serif";
     paper.lineWidth = 1;
-    for (const [, from, to] of this.ends()) {
+    const axes = this.flat ? this.axes.slice(0, 2) : this.axes;
+    axes.forEach((name, axis) => {
+      const end = [0, 0, 0];
+      end[axis] = this.reach * 1.12; // beyond the farthest point, where its name covers none
+      const [from, to] = [this.seenAt(end.map((one) => -one)), this.seenAt(end)];
       paper.beginPath();
       paper.moveTo(from[0], from[1]);
       paper.lineTo(to[0], to[1]);
       paper.stroke();
-    }
-  }
-
-  // On a rim of the paper's colour, so that points behind a name do not cross its letters.
-  axisNames() {
-    const paper = this.paper;
-    paper.font = "11px system-ui, sans-serif";
-    paper.fillStyle = colourOf("--soft");
-    paper.strokeStyle = colourOf("--paper");
-    paper.lineWidth = 4;
-    paper.lineJoin = "round";
-    for (const [name, , to] of this.ends()) {
       paper.textAlign = to[0] > this.wide / 2 + 1 ? "right" : "left";
-      const [x, y] = [Math.min(Math.max(to[0], 4), this.wide - 4), Math.min(Math.max(to[1] - 5, 12), this.high - 5)];
-      paper.strokeText(name, x, y);
-      paper.fillText(name, x, y);
-    }
+      paper.fillText(name, Math.min(Math.max(to[0], 4), this.wide - 4), Math.min(Math.max(to[1] - 5, 12), this.high - 5));
+    });
   }
 
   line({ from, to, style, colour }) {
