@@ -11,6 +11,7 @@ from meeting_worlds import METRICS, World, alignment, inferring
 import layeratlas
 from layeratlas.affinity.curves import Pairings, curves
 from layeratlas.affinity.normalization import length_residual
+from layeratlas.analyses.alignment_headline import alignment_headline
 from layeratlas.arrays import Activations
 from layeratlas.errors import ActivationError, ConfigError
 from layeratlas.metrics import CSLS, CKALinearDebiased, MutualKNN, PairedCosine, PairedCosineCentred, RetrievalAt1
@@ -119,6 +120,23 @@ def test_the_peak_is_found_and_similarity_rises_to_it_and_falls(found):
     assert found.headline.value == said["peak"]["value"]
     assert "some layer is aligned (p = 0.005" in found.headline.sentence
     assert "rise" not in found.numbers["cka_linear_debiased"]  # it is no mean over pairs
+
+
+@pytest.mark.parametrize(
+    ("peak", "p", "verdict"),
+    [
+        ({"value": 0.02, "ci_low": 0.0, "ci_high": 0.09}, 0.01, ", but the interval of the chosen one includes chance"),
+        ({"value": 0.30, "ci_low": 0.2, "ci_high": 0.4}, 0.01, ""),
+        ({"value": 0.30}, 0.01, ""),
+    ],
+)
+def test_a_small_p_beside_a_peak_that_is_not_above_chance_is_no_finding_of_that_peak(peak, p, verdict):
+    of = {"peak_layers": ["block_2"] * 5, "chance_at_peak": 0.021, "of_length_at_peak": 0.02, "of_group_at_peak": 0.05}
+    said = alignment_headline("csls", of | {"peak": peak, "any_layer": {"p": p, "attainable_p": 0.005}}, inferring(199))
+    assert said.sentence.endswith(
+        f"; chance 0.021, wrong partners of the same length 0.020, of the same group 0.050: some layer is aligned"
+        f" (p = {p} over all layers){verdict}"
+    )
 
 
 def test_commitment_is_the_published_rule_beside_what_needs_no_threshold():

@@ -1,6 +1,5 @@
 """Where do two languages, or two versions of a text, meet inside a model, and where do they part?"""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -10,12 +9,12 @@ import pandas as pd
 from annotated_types import Interval
 
 from layeratlas.affinity.curves import Curves, Pairings, curves
+from layeratlas.analyses.alignment_headline import alignment_headline
 from layeratlas.analyses.alignment_tables import commitment, of_commitment, of_items, of_layers
-from layeratlas.analyses.base import AbstractAnalysis, Comparison, Findings, Headline, RunNeeds
+from layeratlas.analyses.base import AbstractAnalysis, Comparison, Findings, RunNeeds
 from layeratlas.errors import ConfigError, Undefined
 from layeratlas.metrics import AbstractMetric
 from layeratlas.options import Seed
-from layeratlas.statistics import Inference
 from layeratlas.statistics.nulls import attainable_p
 from layeratlas.statistics.resampling import jackknife_groups
 from layeratlas.statistics.rise_and_fall import above_layer, at_peak, at_peak_interval, peaks, signs
@@ -75,7 +74,7 @@ class Alignment(AbstractAnalysis):
             others={"commitment": by_item},
             numbers=numbers,
             tests=[f"{name}.{test}.p" for name, found in numbers.items() for test in _TESTS if test in found],
-            headline=_headline(self.metrics[0].name, numbers[self.metrics[0].name], comparison.inference),
+            headline=alignment_headline(self.metrics[0].name, numbers[self.metrics[0].name], comparison.inference),
             sentences=_sentences(committed, self.metrics, numbers, comparison.inference.alpha),
             warnings=list(_warnings(measured, pairings)),
         )
@@ -127,6 +126,7 @@ class Alignment(AbstractAnalysis):
             "peak_layers": chosen["layer"].tolist(),
             "chance_at_peak": float(chosen["chance"].mean()),
             "of_length_at_peak": float(chosen["baseline_length"].mean()),
+            "of_group_at_peak": float(chosen["baseline_group"].mean()),
             "peak": {"value": at_peak(values, folds)},
         }
         if not pairings.subsets:
@@ -158,37 +158,6 @@ def _any_layer(rows: pd.DataFrame, pairings: Pairings) -> dict[str, Any]:
         if len(null) and rows[column].notna().any():
             found[name] = {"p": float(rows[column].min()), "attainable_p": attainable_p(len(null))}
     return found
-
-
-def _headline(name: str, found: dict[str, Any], inference: Inference) -> Headline | None:
-    """The first metric at the peak that other items choose; p is the larger of those over all orders and within one length."""
-    if "peak" not in found:
-        return None
-    tests = [found[test] for test in ("any_layer", "any_layer_of_length") if test in found]
-    p = max((test["p"] for test in tests), default=None)
-    peak, layers = found["peak"], " or ".join(dict.fromkeys(found["peak_layers"]))
-    sentence = f"{name} {peak['value']:.3f} at {layers}, chosen on other items"
-    if "ci_low" in peak:
-        sentence += f" ({inference.level:.0%} interval {peak['ci_low']:.3f} to {peak['ci_high']:.3f})"
-    sentence += f"; chance {found['chance_at_peak']:z.3f}"
-    if math.isfinite(found["of_length_at_peak"]):
-        sentence += f", wrong partners of the same length {found['of_length_at_peak']:.3f}"
-    if p is not None:
-        shown = "some layer is aligned" if p <= inference.alpha else "no layer is shown to be aligned"
-        sentence += f": {shown} (p = {p:.2g} over all layers)"
-    caution = "" if len(tests) == 2 else "no token counts: texts of like length may look aligned" if tests else ""
-    return Headline(
-        f"{name} at its peak",
-        peak["value"],
-        found["chance_at_peak"],
-        ci_low=peak.get("ci_low"),
-        ci_high=peak.get("ci_high"),
-        p=p,
-        attainable_p=max((test["attainable_p"] for test in tests), default=None),
-        sided="one",
-        sentence=sentence,
-        caution=caution,
-    )
 
 
 def _sentences(committed: dict[str, Any], metrics: Sequence[AbstractMetric], numbers: dict[str, Any], alpha: float) -> list[str]:
