@@ -17,7 +17,7 @@ from scipy import stats
 
 from layeratlas import corpora
 from layeratlas.corpora import AbstractCorpus, Factbook, Language, Local, PairedItems, RandomStrings, Speeches
-from layeratlas.errors import ConfigError
+from layeratlas.errors import ConfigError, Skipped
 from layeratlas.files.packages import package_files
 
 quick = settings(deadline=None, derandomize=True, max_examples=25)
@@ -284,6 +284,57 @@ def test_the_column_of_the_language_goes_before_the_column_text(write):
     corpus = write("both.csv", "id,text,de\n1,dog,Hund\n")
     assert read(corpus, "de") == [("1", "Hund", "all")]
     assert read(corpus, "fr") == [("1", "dog", "all")]
+
+
+LONG = "id,lang,text,topic\n1,en,dog,x\n1,de,Hund,x\n2,en,tree,y\n2,deu_Latn,Baum,y\n3,en,sea,y\n"
+
+
+def test_a_row_per_item_and_language_is_read_by_the_column_that_says_the_language(write):
+    corpus = write("long.csv", LONG, language_column="lang", group_column="topic")
+    paired = corpora.draw(corpus, Language("en"), Language("de", flores="deu_Latn"), 0)
+    assert sorted(paired.table.itertuples(index=False, name=None)) == [("1", "x", "dog", "Hund"), ("2", "y", "tree", "Baum")]
+    assert paired.dropped == {"only_in_a": 1, "only_in_b": 0}
+    assert paired.sides["b"].population == 2
+
+
+def test_rows_of_several_languages_are_not_read_as_one_of_them(write):
+    line = (
+        r"^dataset\.path=.*long\.csv: the rows are of 3 languages by their column lang, and all would be read as en;"
+        r" dataset\.language_column=lang reads those of each$"
+    )
+    with pytest.raises(ConfigError, match=line):
+        draw(write("long.csv", LONG), "en", "en", 0)
+    assert read(write("wide.csv", "id,en,language\n1,dog,fr\n2,tree,ja\n")) == [("1", "dog", "all"), ("2", "tree", "all")]
+    assert read(write("one.csv", "id,text,language\n1,dog,en\n2,tree,en\n")) == [("1", "dog", "all"), ("2", "tree", "all")]
+
+
+def test_a_language_without_rows_is_lacking_and_those_that_there_are_are_named(write):
+    with pytest.raises(Skipped, match=r"no row is of fr.* by its column lang, which holds de, deu_Latn, en$"):
+        draw(write("long.csv", LONG, language_column="lang"), "fr", "en", 0)
+    with pytest.raises(ConfigError, match=r"no column tongue; columns are id, lang, text, topic$"):
+        draw(write("long.csv", LONG, language_column="tongue"), "en", "en", 0)
+
+
+GAPS = [
+    ("gaps.csv", "id,en,de\n1,dog,Hund\n2,tree,\n3,sea,\u3000\n4,,See\n"),
+    ("gaps.parquet", pd.DataFrame({"id": list("1234"), "en": ["dog", "tree", "sea", None], "de": ["Hund", None, "", "See"]})),
+]
+
+
+@pytest.mark.parametrize(("file", "content"), GAPS)
+def test_an_empty_cell_is_refused_or_an_item_that_its_language_lacks(write, file, content):
+    with pytest.raises(
+        ConfigError, match=rf"{file}: 1 empty texts in en.*\(column en\), first at id '4'; dataset.leave_out_empty=true"
+    ):
+        draw(write(file, content), "en", "de", 0)
+    paired = draw(write(file, content, leave_out_empty=True), "en", "de", 0)
+    assert paired.ids == ["1"]
+    assert paired.dropped == {"only_in_a": 2, "only_in_b": 1}
+
+
+def test_a_text_that_is_left_out_needs_no_marked_words(write):
+    content = "id,en,en_span\n1,a dog,dog\n2,,\n"
+    assert draw(write("spans.csv", content, leave_out_empty=True), "en", "en", 0).sides["a"].spans == [(2, 5)]
 
 
 def test_the_column_of_ids_is_not_taken_for_indonesian(write):

@@ -85,3 +85,9 @@ def test_a_new_field_of_models_that_is_not_used_makes_no_other_run():
     assert comparable({"model_a": {"id": "gpt2"}}) != comparable({"model_a": {"id": "gpt2", "edit": "x.safetensors"}})
     assert comparable({"model_a": {"id": "gpt2"}}) == comparable({"model_a": {"id": "gpt2", "generation_prompt": True}})
     assert comparable({"model_a": {"id": "gpt2"}}) != comparable({"model_a": {"id": "gpt2", "generation_prompt": False}})
+
+
+def test_a_new_field_of_datasets_that_is_not_used_makes_no_other_run():
+    before = {"dataset": {"path": "x.csv", "n": 4}}
+    assert comparable(before) == comparable({"dataset": before["dataset"] | {"leave_out_empty": False, "language_column": None}})
+    assert comparable(before) != comparable({"dataset": before["dataset"] | {"leave_out_empty": True}})

@@ -8,13 +8,17 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pandas as pd
 
 from layeratlas.corpora.base import AbstractCorpus, require_file
+from layeratlas.corpora.characters import is_visible
 from layeratlas.corpora.language import Language
 from layeratlas.errors import ConfigError, Skipped
 from layeratlas.files.paths import expanded
+
+_OF_LANGUAGES = ("language", "lang", "language_code", "lang_code", "locale")  # what a column that says the language is called
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,13 +26,19 @@ class Local(AbstractCorpus):
     """A .jsonl, .csv, .tsv or .parquet file with a column of ids, and a .txt file with one text a line.
 
     The text of a language is the column named as its code (one row then holds an item's translations), or else the column
-    `field_a` / `field_b`. `group_column` names what items belong together (document, category); null if nothing does. A
-    column `de_span` (or `text_span`) holds the words of each text that pooling=span is to pool.
+    `field_a` / `field_b`; of a file with a row per item and language, `language_column` says the language of each row, by any
+    of its codes. `group_column` names what items belong together (document, category); null if nothing does. A
+    column `de_span` (or `text_span`) holds the words of each text that pooling=span is to pool. A text that is empty is
+    refused, or left out by `leave_out_empty`: what a language lacks is then dropped by the join with the other side.
     """
+
+    no_settings: ClassVar[frozenset[str]] = AbstractCorpus.no_settings | {"language_column", "leave_out_empty"}
 
     path: str
     id_column: str
     group_column: str | None
+    language_column: str | None = None
+    leave_out_empty: bool = False
 
     @property
     def name(self) -> str:
@@ -36,21 +46,10 @@ class Local(AbstractCorpus):
 
     def population(self, language: Language, field: str, seed: int) -> pd.DataFrame:
         table = _read(expanded(self.path))
-        own = {self.id_column, self.group_column}  # `id` is also Indonesian
-        column = language.code if field == "text" and language.code in set(table.columns) - own else field
-        group = [self.group_column] if self.group_column else []
-        if missing := [c for c in [self.id_column, column, *group] if c not in table.columns]:
-            untranslated = column == "text" and "text" in missing
-            wanted = f"{language} (the language) or text" if untranslated else ", ".join(missing)
-            message = f"dataset.path={self.path}: no column {wanted}; columns are {', '.join(map(str, table.columns))}"
-            raise Skipped(message) if untranslated else ConfigError(message)
-        if (nameless := table[self.id_column].map(lambda name: pd.isna(name) or not str(name).strip())).any():
-            raise ConfigError(f"dataset.path={self.path}: {nameless.sum()} items have no id in column {self.id_column}")
-        if not (strings := table[column].dropna().map(lambda value: isinstance(value, str))).all():
-            first = table[self.id_column][strings.index[~strings][0]]
-            raise ConfigError(
-                f"dataset.path={self.path}: {(~strings).sum()} texts in column {column} are no strings, first at id {first!r}"
-            )
+        column = self._column(table, language, field)
+        self._require_columns(table, column, language)
+        table = self._of_language(table, column, language)
+        table = self._with_texts(table, column, language)
         items = pd.DataFrame(
             {
                 "id": table[self.id_column].astype(str),
@@ -60,6 +59,56 @@ class Local(AbstractCorpus):
         )
         marked = f"{column}_span"
         return items.assign(**self._spans(items["text"], table[marked])) if marked in table.columns else items
+
+    def _column(self, table: pd.DataFrame, language: Language, field: str) -> str:
+        """Where the texts of a language stand."""
+        own = {self.id_column, self.group_column}  # `id` is also Indonesian
+        return language.code if field == "text" and language.code in set(table.columns) - own else field
+
+    def _require_columns(self, table: pd.DataFrame, column: str, language: Language) -> None:
+        """Raises Skipped where nothing but the language is lacking, and ConfigError for any other column."""
+        wanted = [self.id_column, column, *(named for named in (self.group_column, self.language_column) if named)]
+        if missing := [name for name in wanted if name not in table.columns]:
+            untranslated = column == "text" and "text" in missing
+            lacking = f"{language} (the language) or text" if untranslated else ", ".join(missing)
+            message = f"dataset.path={self.path}: no column {lacking}; columns are {', '.join(map(str, table.columns))}"
+            raise Skipped(message) if untranslated else ConfigError(message)
+
+    def _of_language(self, table: pd.DataFrame, column: str, language: Language) -> pd.DataFrame:
+        """The rows of one language; all of them where each column is of one language, or the whole file is."""
+        if self.language_column is None:
+            for named in (name for name in _OF_LANGUAGES if name in table.columns and column != language.code):
+                if len(languages := table[named].dropna().unique()) > 1:
+                    raise ConfigError(
+                        f"dataset.path={self.path}: the rows are of {len(languages)} languages by their column {named}, and all"
+                        f" would be read as {language}; dataset.language_column={named} reads those of each"
+                    )
+            return table
+        said = table[self.language_column]
+        rows = table[said.isin(language.codes)]
+        if rows.empty:
+            raise Skipped(
+                f"dataset.path={self.path}: no row is of {language} by its column {self.language_column}, which holds"
+                f" {', '.join(sorted(map(str, said.dropna().unique())))}"
+            )
+        return rows
+
+    def _with_texts(self, table: pd.DataFrame, column: str, language: Language) -> pd.DataFrame:
+        """The rows whose ids and texts can be used."""
+        if (nameless := table[self.id_column].map(lambda name: pd.isna(name) or not str(name).strip())).any():
+            raise ConfigError(f"dataset.path={self.path}: {nameless.sum()} items have no id in column {self.id_column}")
+        if not (strings := table[column].dropna().map(lambda value: isinstance(value, str))).all():
+            first = table[self.id_column][strings.index[~strings][0]]
+            raise ConfigError(
+                f"dataset.path={self.path}: {(~strings).sum()} texts in column {column} are no strings, first at id {first!r}"
+            )
+        empty = ~table[column].map(lambda text: isinstance(text, str) and is_visible(text))
+        if empty.any() and not self.leave_out_empty:
+            raise ConfigError(
+                f"dataset.path={self.path}: {empty.sum()} empty texts in {language} (column {column}), first at id"
+                f" {str(table[self.id_column][empty].iloc[0])!r}; dataset.leave_out_empty=true leaves such items out"
+            )
+        return table[~empty]
 
     def _spans(self, texts: pd.Series, marked: pd.Series) -> dict[str, list[int]]:
         """Where in each text its marked words stand; they must stand there exactly once."""

@@ -10,8 +10,8 @@ _TARGET = "_target_"
 _OURS = "layeratlas."
 # Where a run computes, and what is made of its numbers once they stand.
 _ELSEWHERE = ("store", "device", "study", "report", "sweep_dir", "run_dir", "summary_dir", "summary_family")
-_MODELS = ("model_a", "model_b")
-_ALWAYS_WAS = {"generation_prompt": True, "edit_positions": "all"}  # what every model did before it could be chosen
+_GROWN = ("model_a", "model_b", "dataset")  # whose fields become more
+_ALWAYS_WAS = {"generation_prompt": True, "edit_positions": "all", "leave_out_empty": False}  # before it could be chosen
 
 
 def fingerprint(description: Any) -> str:
@@ -35,12 +35,12 @@ def placeless(node: Any) -> Any:
 def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
     """What makes a config another run.
 
-    A model's field that is null, or as all models were before the field existed, counts as absent.
+    A field of a model or a dataset that is null, or as all were before it existed, counts as absent.
     """
     kept = {key: value for key, value in config.items() if key not in _ELSEWHERE}
-    for key in _MODELS:
-        if isinstance(model := kept.get(key), Mapping):
-            kept[key] = {field: value for field, value in model.items() if value is not None and value != _ALWAYS_WAS.get(field)}
+    for key in _GROWN:
+        if isinstance(node := kept.get(key), Mapping):
+            kept[key] = {field: value for field, value in node.items() if value is not None and value != _ALWAYS_WAS.get(field)}
     return placeless(kept)
 
 
