@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from benchmarks.results import OF_A_MACHINE
+from benchmarks.results import OF_A_MACHINE, keep
 from claims.make import PROGRAMS, RUNS, command, made
 from claims.registry import FOLDER, ROOT, Claim, between, claims, flowing, registry, says, uncovered, value_of
 from claims.tables import Table, tables
@@ -127,18 +127,24 @@ def test_what_a_command_needs_is_run_before_it(monkeypatch, tmp_path):
 
 
 def test_a_program_writes_its_result_file_into_the_folder_that_is_named(monkeypatch, tmp_path):
-    (tmp_path / "program.py").write_text(
-        "from benchmarks.results import keep\nkeep('measured', 'program.py', {'share': 0.25}, within=1.5)\n", encoding="utf-8"
-    )
+    program = "from benchmarks.results import keep\nkeep('counted', 'program.py', {'share': 0.25})\n"
+    (tmp_path / "program.py").write_text(program, encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
-    monkeypatch.setitem(PROGRAMS, "measured", str(tmp_path / "program.py"))
-    written = made("measured", tmp_path)
-    assert re.fullmatch(r"\d+ cores of .+", written.pop("machine"))
-    assert written == {"command": "uv run program.py", "within": 1.5, "values": {"share": 0.25}}
+    monkeypatch.setitem(PROGRAMS, "counted", str(tmp_path / "program.py"))
+    assert made("counted", tmp_path) == {"command": "uv run program.py", "values": {"share": 0.25}}
+
+
+def test_what_is_timed_names_its_machine(monkeypatch, tmp_path):
+    monkeypatch.setenv("CLAIMS_FOLDER", str(tmp_path))
+    monkeypatch.setattr("benchmarks.results.gflops", lambda: 314.2)
+    keep("timed", "program.py", {"ratio": 2.0}, within=1.5)
+    written = json.loads((tmp_path / "timed.json").read_text(encoding="utf-8"))
+    assert re.fullmatch(r"\d+ cores of .+, 314 GFLOP/s in products of float32 matrices", written.pop("machine"))
+    assert written == {"command": "uv run program.py", "within": 1.5, "values": {"ratio": 2.0}}
 
 
 @pytest.mark.parametrize(
-    ("held", "anew", "same"),
+    ("held", "anew", "agree"),
     [
         ({"values": {"p": 0.25}}, {"values": {"p": 0.25009}}, True),
         ({"values": {"p": 0.25}}, {"values": {"p": 0.2502}}, False),
@@ -147,12 +153,14 @@ def test_a_program_writes_its_result_file_into_the_folder_that_is_named(monkeypa
         ({"within": 1.5, "values": {"ratio": 2}}, {"values": {"ratio": 2.9}}, True),
         ({"within": 1.5, "values": {"ratio": 2}}, {"values": {"ratio": 3.1}}, False),
         ({"within": 1.5, "values": {"ratio": 2}}, {"values": {"ratio": 1.3}}, False),
+        ({"within": 1.5, "values": {"name": "block_1"}}, {"values": {"name": "block_1"}}, True),
+        ({"within": 1.5, "values": {"name": "block_1"}}, {"values": {"name": "block_2"}}, False),
         ({"within": 1.5, "values": {"ratio": 2, "seconds": {"b": 1}}}, {"values": {"ratio": 2, "seconds": {"b": 9}}}, True),
         ({"within": 1.5, "values": {"ratio": 2, "seconds": {"b": 1}}}, {"values": {"ratio": 2, "seconds": {}}}, False),
     ],
 )
-def test_numbers_made_anew_are_the_same_to_four_digits_or_within_a_stated_factor(held, anew, same):
-    assert agrees(held, anew) == same
+def test_numbers_made_anew_are_the_same_to_four_digits_or_within_a_stated_factor(held, anew, agree):
+    assert agrees(held, anew) == agree
 
 
 def agrees(held: dict[str, Any], anew: dict[str, Any]) -> bool:
@@ -160,14 +168,16 @@ def agrees(held: dict[str, Any], anew: dict[str, Any]) -> bool:
     ours, theirs = flat(held["values"]), flat(anew["values"])
     if ours.keys() != theirs.keys():
         return False
-    if "within" not in held:
-        return all(theirs[key] == (value if isinstance(value, str) else near(value)) for key, value in ours.items())
-    compared = [key for key in ours if not set(OF_A_MACHINE) & set(key.split("."))]
-    return all(ours[key] / held["within"] <= theirs[key] <= ours[key] * held["within"] for key in compared)
+    compared = [key for key in ours if "within" not in held or not set(OF_A_MACHINE) & set(key.split("."))]
+    return all(same(ours[key], theirs[key], held.get("within")) for key in compared)
 
 
-def near(value: float) -> object:
-    return pytest.approx(value, abs=1e-4, rel=0, nan_ok=True)
+def same(held: float | str, anew: float | str, within: float | None) -> bool:
+    if isinstance(held, str) or isinstance(anew, str):
+        return held == anew
+    if within is None:
+        return anew == pytest.approx(held, abs=1e-4, rel=0, nan_ok=True)
+    return held / within <= anew <= held * within
 
 
 @pytest.mark.nightly
