@@ -88,6 +88,32 @@ def test_values_that_are_swept_are_read_one_by_one(typed, values):
     assert list(swept.sweep_string_iterator()) == values
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (["k=3", "-m", "seed=1"], ["-m", "k.k=3", "seed=1"]),
+        (["k=3", "--config-dir", "a b=1", "seed=1"], ["--config-dir", "a b=1", "k.k=3", "seed=1"]),
+        (["seed=1", "--cfg", "job", "k=3", "-cn", "mine"], ["--cfg", "job", "-cn", "mine", "seed=1", "k.k=3"]),
+        (["seed=1", "--config-dir=mine", "k=3"], ["--config-dir=mine", "seed=1", "k.k=3"]),
+    ],
+)
+def test_options_may_stand_between_keys(typed, meant):
+    assert understood(typed, K) == meant
+
+
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        ("--verbose", "--verbose: there is no such option (keys"),
+        ("--metric=cka_linear", "--metric=cka_linear: there is no such option; did you mean metric=cka_linear? (keys"),
+    ],
+)
+def test_an_option_that_there_is_not_is_one_line(command, capfd, typed, line):
+    assert command(typed) == 2
+    (said,) = capfd.readouterr().err.strip().splitlines()
+    assert said == f"layeratlas: {line} are given as KEY=VALUE, without dashes; --help lists them)"
+
+
 def test_a_glob_of_swept_groups_stays():
     assert understood(["-m", "language@language_b=glob([d*,hi])"]) == ["-m", "language@language_b=glob([d*,hi])"]
 

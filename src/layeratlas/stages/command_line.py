@@ -22,6 +22,11 @@ _SEVERAL = re.compile(r"\w*_dir$|^matrices\.(path|names)$")  # sweep_dir=[A,B]
 _SWEEP = ("-m", "--multirun")
 FOLDER = ("--config-dir", "-cd")  # the next argument is a folder of the user's own YAML files
 COMMAND = "LAYERATLAS_COMMAND"  # the environment variable that says how people call the command line
+_VALUED = (*FOLDER, "--config-name", "-cn", "--config-path", "-cp", "--cfg", "-c", "--package", "-p", "--experimental-rerun")
+_FLAGS = (
+    *(*_SWEEP, *_VALUED, "--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--info", "-i"),
+    *("--shell-completion", "-sc"),
+)
 _READERS = {"hydra", "omegaconf", "yaml", "antlr4"}  # the libraries that read what people type, and their YAML
 _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = next(conf for conf in (_PACKAGE / "conf", _PACKAGE.parents[1] / "conf") if conf.is_dir())  # of a wheel, of a checkout
@@ -32,14 +37,28 @@ def understood(arguments: Sequence[str], options: Sequence[str] = ()) -> list[st
 
     `options` are the names of the files of conf/k: Hydra takes no number for such a name, so any other `k=5` becomes `k.k=5`.
     """
-    flags = [argument for argument in arguments if argument in _SWEEP]  # first: argparse takes no overrides on both sides of them
-    others = [argument for argument in arguments if argument not in _SWEEP]
-    before = ["", *others]
-    read = (
-        other if flag in FOLDER else _understood(_free_k(other, options), swept=bool(flags))
-        for flag, other in zip(before, others, strict=False)
-    )
-    return [*flags, *read]
+    before = ["", *arguments]
+    swept = any(argument in _SWEEP for argument in arguments)
+    first, rest = [], []  # argparse takes no overrides on both sides of what begins with a dash
+    for flag, argument in zip(before, arguments, strict=False):
+        if flag in _VALUED or argument.partition("=")[0] in (*_SWEEP, *_VALUED):
+            first.append(argument)
+        else:
+            rest.append(_understood(_free_k(argument, options), swept=swept))
+    return [*first, *rest]
+
+
+def refuse_unknown_flags(arguments: Sequence[str]) -> None:
+    """Raises ConfigError for what begins with a dash and is none of Hydra's, before argparse prints its usage."""
+    for flag, argument in zip(["", *arguments], arguments, strict=False):
+        name, _, _ = argument.partition("=")
+        if not argument.startswith("-") or flag in _VALUED or any(known.startswith(name) for known in _FLAGS):
+            continue
+        key = argument.lstrip("-")
+        meant = f"; did you mean {key}?" if "=" in argument else ""
+        raise ConfigError(
+            f"{argument}: there is no such option{meant} (keys are given as KEY=VALUE, without dashes; --help lists them)"
+        )
 
 
 def _free_k(argument: str, options: Sequence[str]) -> str:

@@ -28,7 +28,16 @@ from layeratlas.errors import ConfigError, Ended, Failure, JobError, Skipped, on
 from layeratlas.files.credentials import redacted, refuse_tokens
 from layeratlas.files.inert import inert
 from layeratlas.runs.at_work import AtWork, TimedOut, at_work, keep_trace
-from layeratlas.stages.command_line import COMMAND, CONF, cannot_write, only_read, refusal, refused, understood
+from layeratlas.stages.command_line import (
+    COMMAND,
+    CONF,
+    cannot_write,
+    only_read,
+    refusal,
+    refuse_unknown_flags,
+    refused,
+    understood,
+)
 from layeratlas.stages.console import unbroken
 from layeratlas.stages.cores import limit_threads
 from layeratlas.stages.keys import with_keys
@@ -127,6 +136,7 @@ def _main(command: str) -> int:
     os.environ.setdefault("LAYERATLAS_STORE", platformdirs.user_cache_dir("layeratlas"))
     sys.argv[1:] = understood(sys.argv[1:], _names("k"))
     try:
+        refuse_unknown_flags(sys.argv[1:])
         refuse_tokens(sys.argv[1:])
         run()
     except Ended as end:

@@ -42,6 +42,10 @@ def for_file(key: str, group: str, typed: str, known: Sequence[str], folder: Pat
         return f"; a model of a folder or a hub is given as {key}=gpt2 {place}.id={typed}"
     if group == "dataset" and suffix in _TEXTS:
         return f"; texts of a file are given as {key}=local {place}.path={typed}"
+    if group == "language" and not meant(typed, known):
+        return (
+            f"; a language of your own is a file {group}/{typed}.yaml in a folder given with --config-dir (conf/dataset/README.md)"
+        )
     return meant(typed, known)
 
 
