@@ -1,9 +1,10 @@
 """How often single tests and intervals of analyses and studies err, on the worlds of their tests.
 
-    uv run tests/benchmarks/null_worlds.py [crossed] [subspace] [bootstrap]    writes tests/claims/null_worlds_*.json
+    uv run tests/benchmarks/null_worlds.py [crossed] [subspace] [bootstrap] [pilots]    writes tests/claims/null_worlds_*.json
 
 crossed: the tests of `study=[conditions]` where no factor has an effect. subspace: intervals of `analysis=[subspace]` where
 languages do not differ. bootstrap: resampling with replacement of layers that share nothing.
+pilots: what `stage=plan` predicts from a pilot.
 """
 
 import os
@@ -21,13 +22,14 @@ import numpy as np
 import pandas as pd
 import torch
 from crossed_worlds import rejected
+from pilot_worlds import predictions
 from results import keep
 from subspace_worlds import beyond_chance
 
 from layeratlas import affinity_matrix
-from layeratlas.metrics import CKALinearDebiased
+from layeratlas.metrics import CKALinearDebiased, MutualKNN
 
-WORLDS, MODES = 400, (1, 5, 30)
+WORLDS, MODES, PILOTS, FACTOR = 400, (1, 5, 30), 20, 1.5
 
 
 def crossed(pool: ProcessPoolExecutor) -> dict[str, Any]:
@@ -67,7 +69,23 @@ def bootstrap(pool: ProcessPoolExecutor) -> dict[str, Any]:
     return {"items": items, "samples": samples, "share": 0.975, "above": float(np.quantile(values, 0.025))}
 
 
-PARTS = {"crossed": crossed, "subspace": subspace, "bootstrap": bootstrap}
+def pilots(pool: ProcessPoolExecutor) -> dict[str, Any]:
+    """How many predict the half-width of the headline at four times their items within a factor, and the median of all."""
+    of = {
+        "cka_linear_debiased": (128, CKALinearDebiased(), CKALinearDebiased()),
+        "mutual_knn": (256, MutualKNN(k=16).with_slack(), MutualKNN(k=64).with_slack()),
+    }
+    jobs = {name: pool.submit(predictions, *given, PILOTS) for name, given in of.items()}
+    found: dict[str, Any] = {"pilots": PILOTS, "factor": FACTOR}
+    for name, job in jobs.items():
+        ratios = 1 / job.result()
+        within = (ratios > 1 / FACTOR) & (ratios < FACTOR)
+        found[name] = {"within": int(within.sum()), "median": float(np.median(ratios)), "realised_over_predicted": ratios.tolist()}
+        print(name, found[name], flush=True)
+    return found
+
+
+PARTS = {"crossed": crossed, "subspace": subspace, "bootstrap": bootstrap, "pilots": pilots}
 
 
 def main(wanted: Iterable[str]) -> None:

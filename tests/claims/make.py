@@ -58,6 +58,7 @@ PROGRAMS: dict[str, str] = {
     "stimuli_sizes": "--with kolibri==0.19.5 tests/benchmarks/stimuli.py sizes",
     "null_worlds_bootstrap": "tests/benchmarks/null_worlds.py bootstrap",
     "inference_size": "tests/benchmarks/inference.py size",
+    "inference_coverage": "tests/benchmarks/inference.py coverage",
 }
 
 

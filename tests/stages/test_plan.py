@@ -3,78 +3,29 @@
 import json
 import math
 
-import numpy as np
-import pandas as pd
 import pytest
-import torch
-from comparing import DIAGONAL, comparison_of, inference
+from pilot_worlds import predictions
 from running import command as command
 from running import last_line
 from running import texts_file as texts_file
 from running import tiny as tiny
 
-from layeratlas.affinity.matrix import compare, with_intervals
-from layeratlas.affinity.signatures import Signer
-from layeratlas.analyses import Comparison
-from layeratlas.arrays import Activations
 from layeratlas.errors import Undefined
 from layeratlas.metrics import CKALinearDebiased, MutualKNN
-from layeratlas.stages.pilot import half_widths
-from layeratlas.stages.planning import law_of
 from layeratlas.statistics.precision import OF_GROWING_LISTS, law
-
-LAYERS, WIDTH = 7, 12
-HEADLINE = "diagonal: swap margin"
-
-
-def sampled(n: int, metric, seed: int) -> Comparison:
-    """Items of one world, in which layers of two models share more the nearer their depths are."""
-    from dataclasses import replace
-
-    rng = np.random.default_rng([3, seed])
-    walk = rng.standard_normal((LAYERS, n, WIDTH)).cumsum(axis=0)
-    sides = []
-    for _ in range(2):
-        noisy = walk + 1.5 * rng.standard_normal(walk.shape)
-        layers = {f"block_{i + 1}": torch.from_numpy(x.astype(np.float32)) for i, x in enumerate(noisy)}
-        sides.append(Activations(layers, LAYERS))
-    signer = Signer(metric, torch.device("cpu"))
-    affinity = compare(signer, *sides)
-    return replace(comparison_of(affinity, *sides, signer), inference=inference(permutations=0, groups=20))
-
-
-def realised(comparison: Comparison) -> float:
-    metric, groups = comparison.signer.metric, comparison.groups
-    affinity = with_intervals(metric, comparison.affinity, comparison.inference, groups)
-    headline = DIAGONAL.of_matrix(affinity, metric.name, []).headline
-    assert headline is not None
-    return (headline.ci_high - headline.ci_low) / 2
-
-
-def held(n: int, small, large, pilots: int) -> np.ndarray:
-    """What pilots of n items predict at 4 n, over the median of what happens there."""
-    widths = np.median([realised(sampled(4 * n, large, 1000 + i)) for i in range(max(pilots, 5))])
-    predicted = []
-    for seed in range(pilots):
-        rows = pd.DataFrame(half_widths({"diagonal": DIAGONAL}, sampled(n, small, seed), "blocks"))
-        assert rows.groupby("n")["part"].nunique().to_dict() == {n // 4: 4, n // 2: 2, n: 1}
-        assert set(rows["interval"]) == {HEADLINE}
-        predicted.append(law_of(rows, small).half_width(4 * n))
-    print(np.round(np.array(predicted) / widths, 2))
-    return np.array(predicted) / widths
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pilots", [20])
 def test_pilots_predict_the_half_width_at_four_times_their_items_within_a_factor_of_one_and_a_half(pilots):
-    factors = held(128, CKALinearDebiased(), CKALinearDebiased(), pilots)
+    factors = predictions(128, CKALinearDebiased(), CKALinearDebiased(), pilots)
     assert ((factors > 1 / 1.5) & (factors < 1.5)).all()
 
 
 @pytest.mark.nightly
 def test_so_do_pilots_of_a_metric_whose_number_of_neighbours_grows_with_the_items():
     """Most promise less than they keep: 1.25 times the width that comes out in the middle of twenty."""
-    factors = held(256, MutualKNN(k=16).with_slack(), MutualKNN(k=64).with_slack(), 20)
+    factors = predictions(256, MutualKNN(k=16).with_slack(), MutualKNN(k=64).with_slack(), 20)
     assert ((factors > 1 / 1.5) & (factors < 1.5)).all()
 
 
