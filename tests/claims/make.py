@@ -33,6 +33,8 @@ _JOINT = [
     *("language@language_a=en,de", "language@language_b=en,de", "dataset=parallel", "metric=cka_linear_debiased", "analysis=[]"),
     *("study=[joint]", "hydra.sweeper.self_pairs=true"),
 ]
+_FOUR_LANGUAGES = ["language@language_a=en,fr,es,hi", "language@language_b=en,fr,es,hi"]
+_CONTROLS = "control=other_items,random_characters,shuffled_words"
 RUNS: dict[str, tuple[list[str], Callable[[Any], dict[str, Any]]]] = {
     "default_run": ([], of_runs.of_default),
     "neighbors": (["analysis=[diagonal,neighbors,influence]"], of_runs.of_neighbors),
@@ -48,6 +50,10 @@ RUNS: dict[str, tuple[list[str], Callable[[Any], dict[str, Any]]]] = {
     "exam": (["-m", "experiment=tasks_and_languages_bundled", "metric=cka_linear_debiased"], of_sweeps.of_exam),
     "exam_as_published": (["-m", "experiment=tasks_and_languages_bundled", "metric=diffusion_nmi_published"], of_sweeps.of_exam),
     "languages": (["-m", "experiment=languages_concepts"], of_languages.of_languages),
+    "languages_of_controls": (
+        ["-m", "experiment=languages_concepts", _CONTROLS, *_FOUR_LANGUAGES, "study=[]"],
+        of_languages.of_controls,
+    ),
     "redundancy": (["-m", "experiment=redundancy_bundled"], of_sweeps.of_redundancy),
     "interventions": (["-m", "experiment=interventions_bundled"], of_sweeps.of_interventions),
 }

@@ -13,6 +13,8 @@ from layeratlas.studies.languages import MEAN
 RETRIEVAL = "retrieval_at_1"
 NEAR = {"western": ("en", "fr", "es", "ar"), "indian": ("hi", "bn", "ta")}
 MEET_AT = "block_12"
+WITHOUT_MEANING = ("other_items", "random_characters")
+CONTROLS = (*WITHOUT_MEANING, "shuffled_words")
 
 
 def of_languages(folder: Path) -> dict[str, Any]:
@@ -43,27 +45,28 @@ def of_languages(folder: Path) -> dict[str, Any]:
 def of_controls(folder: Path) -> dict[str, Any]:
     """By control, over its runs: the range of the peak of retrieval, and the smallest larger p of both nulls.
 
-    `smallest_p_of_others`: the same of any other statistic.
+    `without_meaning`, over the controls that leave none: the same p of all statistics but retrieval.
     """
-    found: dict[str, Any] = {}
-    for run in layeratlas.read_sweep(folder):
-        said = run.result["statistics"]["alignment"]
-        of = found.setdefault(run.result["dataset"]["control"], {"runs": 0, "peaks": [], "p": [], "chances": [], "others": []})
-        of["runs"] += 1
-        of["peaks"].append(said[RETRIEVAL]["peak"]["value"])
-        of["chances"].append(said[RETRIEVAL]["chance_at_peak"])
-        of["p"].append(max(_both(run, RETRIEVAL)))
-        tested = [name for name, one in said.items() if isinstance(one, dict) and "any_layer" in one and name != RETRIEVAL]
-        of["others"] += [max(_both(run, name)) for name in tested]
-        of["statistics"] = len(tested) + 1
-    return {
-        control: {
-            **{"runs": of["runs"], "statistics": of["statistics"]},
-            **{"least_peak": min(of["peaks"]), "largest_peak": max(of["peaks"]), "chance": sum(of["chances"]) / of["runs"]},
-            **{"smallest_p": min(of["p"]), "smallest_p_of_others": min(of["others"])},
-        }
-        for control, of in found.items()
-    }
+    runs = layeratlas.read_sweep(folder)
+    by_control = {control: [run for run in runs if run.result["dataset"]["control"] == control] for control in CONTROLS}
+    without = [run for control in WITHOUT_MEANING for run in by_control[control]]
+    statistics = _tested(runs[0])
+    others = [max(_both(run, statistic)) for run in without for statistic in statistics if statistic != RETRIEVAL]
+    told = {"runs": len(without), "statistics": len(statistics), "smallest_p_of_others": min(others)}
+    return {control: _of_control(of) for control, of in by_control.items()} | {"without_meaning": told}
+
+
+def _of_control(runs: list[layeratlas.Run]) -> dict[str, Any]:
+    said = [run.result["statistics"]["alignment"][RETRIEVAL] for run in runs]
+    peaks = [one["peak"]["value"] for one in said]
+    chance = sum(one["chance_at_peak"] for one in said) / len(said)
+    smallest = min(max(_both(run, RETRIEVAL)) for run in runs)
+    return {"least_peak": min(peaks), "largest_peak": max(peaks), "chance": chance, "smallest_p": smallest}
+
+
+def _tested(run: layeratlas.Run) -> list[str]:
+    said = run.result["statistics"]["alignment"]
+    return [name for name, one in said.items() if isinstance(one, dict) and "any_layer" in one]
 
 
 def _retrieval(folder: Path) -> pd.DataFrame:
