@@ -20,6 +20,7 @@ from layeratlas.files.store import checksum
 from layeratlas.metrics import AbstractMetric
 from layeratlas.models.editing import header_of
 from layeratlas.runs import reading, writing
+from layeratlas.stages.inputs import INPUTS
 from layeratlas.stages.plan import Plan
 
 logger = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ def described(plan: Plan, extracted: dict[str, Extracted], affinity: Affinity, f
         "headline": asdict(_headline(findings, affinity)),
         "statistics": {name: dict(answer.numbers) for name, answer in findings.items() if answer.numbers},
         "analyses": {name: _analysis(plan, name, answer) for name, answer in findings.items()},
-        "provenance": writing.provenance(plan.resolved, str(plan.extractor.device)),
+        "provenance": writing.provenance(plan.resolved, str(plan.extractor.device)) | {INPUTS: plan.inputs},
     }
 
 

@@ -26,6 +26,7 @@ from layeratlas.extraction.pooling import read_by
 from layeratlas.metrics import AbstractNeighborMetric
 from layeratlas.runs import matrices, reading, writing
 from layeratlas.stages.description import described, doubtful_texts, k_of, log_summary, offers
+from layeratlas.stages.inputs import require_same_inputs
 from layeratlas.stages.keys import resolved
 from layeratlas.stages.plan import Plan, planned, require_one_width, store_of, texts_of
 from layeratlas.statistics.nulls import attainable_p, survivable
@@ -127,6 +128,7 @@ class _Notes:
 
 def _run(config: DictConfig, folder: Path, *, only_stored: bool) -> None:
     if reading.finished_with(folder, resolved(config)):
+        require_same_inputs(folder, reading.read_run(folder).result["provenance"])
         logger.info("%s holds this run already; kept as it is", folder)
         _draw(folder, config, only_lacking=True)
         return

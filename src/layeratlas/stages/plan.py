@@ -26,6 +26,7 @@ from layeratlas.layers import require_names
 from layeratlas.metrics import AbstractMetric, AbstractNeighborMetric
 from layeratlas.models import HELD, AbstractModel, StoredActivations, pick_device
 from layeratlas.models.editing import header_of
+from layeratlas.stages.inputs import inputs_of
 from layeratlas.stages.keys import resolved
 from layeratlas.stages.schema import built, named_pooling
 from layeratlas.statistics import Inference
@@ -33,9 +34,10 @@ from layeratlas.statistics import Inference
 
 @dataclass(frozen=True)
 class Plan:
-    """The objects that a config names."""
+    """The objects that a config names, and what the user's own files hold."""
 
     resolved: dict[str, Any]
+    inputs: dict[str, str]
     corpus: AbstractCorpus
     control: AbstractControl | None
     items: PairedItems
@@ -118,6 +120,7 @@ def planned(config: DictConfig, *, compares: bool = True) -> Plan:
             analysis.require(metric, items.n)
     plan = Plan(
         resolved=resolved(config),
+        inputs=inputs_of(resolved(config)),
         corpus=corpus,
         control=control,
         items=items,

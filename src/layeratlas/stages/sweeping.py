@@ -25,10 +25,11 @@ from layeratlas.options import require, require_options
 from layeratlas.runs import states
 from layeratlas.runs.at_work import keep_trace
 from layeratlas.runs.jobs import JOBS, Job, continued, identified, jobs_of, read_jobs, write_jobs
-from layeratlas.runs.reading import RESULT
+from layeratlas.runs.reading import RESULT, read_run
 from layeratlas.stages.command_line import COMMAND, cannot_write, read
 from layeratlas.stages.cores import shared_cores
 from layeratlas.stages.factored import Factored
+from layeratlas.stages.inputs import require_same_inputs
 from layeratlas.stages.schema import built, checked
 from layeratlas.stages.user_files import user_folders
 
@@ -67,6 +68,9 @@ class Sweeping:
                 OmegaConf.save(self.config, folder / _BEGUN)
             write_jobs(folder, jobs)
         job_states = states.states_of(folder)
+        for job in (folder / str(state.job.number) for state in job_states if state.state == "done"):
+            if (job / RESULT).is_file():
+                require_same_inputs(job, read_run(job).result["provenance"])
         todo = _by_model([state.job for state in job_states if states.to_do(state)])
         logger.info("sweep %s: %d jobs to run of %d (%s)", folder, len(todo), len(job_states), states.count(job_states))
         _say_what_is_damaged(job_states)
