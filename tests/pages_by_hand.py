@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,6 +45,7 @@ def paged_run(
     names=("ant", "bee"),
     languages=("en", "de"),
     seed=0,
+    layers: Mapping[str, Sequence[str]] | None = None,
 ) -> Path:
     """A finished run whose lists of neighbours, matrix and null belong together as little as any made-up ones."""
     folder.mkdir(parents=True)
@@ -56,7 +57,7 @@ def paged_run(
         **{"null_mean": chance, "null_sd": np.full(shape, 0.01), "z": (matrix - chance) / 0.01, "p_value": p / 2, "p_fwer": p},
         **{"p_fdr": p / 1.5, "calibrated": matrix - 0.05, "ci_low": matrix - 0.03, "ci_high": matrix + 0.03},
     }
-    layers = {side: [block(i) for i in range(1, size + 1)] for side, size in (("a", rows), ("b", columns))}
+    layers = layers or {side: [block(i) for i in range(1, size + 1)] for side, size in (("a", rows), ("b", columns))}
     depths = {side: [i / len(layers[side]) for i in range(1, len(layers[side]) + 1)] for side in "ab"}
     affinity = Affinity(matrix, chance, layers["a"], layers["b"], depths["a"], depths["b"], n, [], [], inferred)
     drawn = list(texts or ["A text."]) * n

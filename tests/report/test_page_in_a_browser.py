@@ -57,6 +57,17 @@ def test_a_clicked_cell_tells_its_own_numbers(opened, page_of):
             ]
 
 
+def test_names_of_layers_are_not_cut_off_at_the_edges_of_the_matrix(opened, page_of):
+    names = ["embed", "block_1", "block_2", "final_norm"]
+    _, file = page_of(rows=4, columns=4, layers={"a": names, "b": names})
+    inked = """canvas => {
+        const paper = canvas.getContext("2d"), ends = [0, canvas.width - 1];
+        return ends.map((x) => paper.getImageData(x, 0, 1, canvas.height).data.some((value) => value !== 0));
+    }"""
+    with opened(file) as page:
+        assert page.locator("#matrix-picture canvas").first.evaluate(inked) == [False, False]
+
+
 def test_a_clicked_cell_lists_the_texts_whose_neighbourhoods_agree_most_and_least(opened, page_of):
     run, file = page_of(n=60, k=6)
     lists = run.neighbors()

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from sweeps_by_hand import write_run
 
 from layeratlas.errors import ConfigError
 from layeratlas.report.page.sweep_page import Answer, write_sweep_page
+from layeratlas.report.page.wording import in_short
 from layeratlas.report.sweep_again import sweep_again
 from layeratlas.runs.jobs import Job, write_jobs
 from layeratlas.stages.summary import summarize
@@ -128,6 +130,19 @@ def test_what_a_study_says_and_left_stays_text(tmp_path):
     page = write_sweep_page(sweep_of(large_sweep(tmp_path, 2, 3)), {"evil": answer}, {}, tmp_path).read_text(encoding="utf-8")
     assert evil not in page
     assert page.count("</script>") == 2
+
+
+def test_where_no_study_says_anything_the_page_begins_with_what_the_headlines_come_to(tmp_path):
+    sweep = sweep_of(large_sweep(tmp_path, 2, 3))
+    table = sweep.table.assign(headline="swap margin", value=[0.01, 0.25], p_holm=[0.04, 0.3])
+    page = write_sweep_page(replace(sweep, table=table), {}, {}, tmp_path).read_text(encoding="utf-8")
+    said = re.findall(r'<p class="sentence">(.*)</p>', page)
+    assert said == ["swap margin of 2 runs: 0.010 to 0.250; p_holm is at most 0.05 in 1 of 2"]
+
+
+def test_headlines_of_several_statistics_are_a_sentence_each_and_p_is_not_spoken_of_where_there_is_none():
+    runs = pd.DataFrame({"headline": ["a", "b", "b", None], "value": [0.5, 0.1, 0.2, None]})
+    assert in_short(runs, 0.05) == ["a of 1 run: 0.500", "b of 2 runs: 0.100 to 0.200"]
 
 
 @pytest.mark.parametrize(

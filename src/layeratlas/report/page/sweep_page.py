@@ -19,7 +19,7 @@ from layeratlas.report.page.histograms import histograms
 from layeratlas.report.page.packing import packed, table
 from layeratlas.report.page.projector import projections
 from layeratlas.report.page.rendering import PAGE, write_page
-from layeratlas.report.page.wording import rows_of
+from layeratlas.report.page.wording import in_short, rows_of
 from layeratlas.report.views import of_study
 from layeratlas.runs.reading import Run
 from layeratlas.studies import Sweep
@@ -109,14 +109,15 @@ def _filled(
         }
         for name, answer in answers.items()
     ]
-    sentences = [one for study in studies for one in study["sentences"]]
+    alpha = _alpha(sweep.runs)
+    sentences = [one for study in studies for one in study["sentences"]] or in_short(sweep.table, alpha)
     conditions = [
         {"name": title, "pictures": list(shown.of(files))} for title, files in pictures.items() if not title.startswith("study ")
     ]
     return {
         "title": f"Sweep {inert(into.name)}: {len(sweep)} runs",
         "setting": _setting(sweep.table),
-        "alpha": _alpha(sweep.runs),
+        "alpha": alpha,
         "sentences": sentences[:_SAID],
         "more": len(sentences[_SAID:]),
         "studies": studies,

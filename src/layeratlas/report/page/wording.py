@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from layeratlas.report.figures import name_of, spread_of
 
@@ -44,6 +45,18 @@ def tiles_of(headline: Mapping[str, Any], level: float, metric: str) -> list[dic
         },
         {"label": "p", "value": "not computed" if p is None else p_value(p), "note": "; ".join(filter(None, (sided, smallest)))},
     ]
+
+
+def in_short(runs: pd.DataFrame, alpha: float) -> list[str]:
+    """What the headlines of a sweep's runs come to, a sentence for each statistic, where no study says more."""
+    lines = []
+    for text, rows in runs[runs["value"].notna()].groupby("headline", sort=False):
+        low, high = rows["value"].min(), rows["value"].max()
+        tested = rows["p_holm"].dropna() if "p_holm" in rows else []
+        values = number(low) if len(rows) == 1 else f"{number(low)} to {number(high)}"
+        small = f"; p_holm is at most {alpha:g} in {(tested <= alpha).sum()} of {len(tested)}"
+        lines.append(f"{text} of {len(rows)} run{'s' if len(rows) > 1 else ''}: {values}{small if len(tested) else ''}")
+    return lines
 
 
 def number(value: Any) -> str:

@@ -1,6 +1,7 @@
 // The affinity matrix as a picture: rows are a's layers, from the first at the bottom; columns b's.
 
 const EDGE = { left: 52, right: 8, top: 8, bottom: 46 };
+const LETTERS = "11px system-ui, sans-serif";
 const CELL = { most: 22 };
 const BESIDE = { wide: 360, least: 800 };
 
@@ -9,6 +10,8 @@ class Matrix {
   constructor(host, { rows, columns, names, views, masks, alpha, path, room }, { onpoint = () => {}, onkeep = () => {} } = {}) {
     Object.assign(this, { rows, columns, names, views, masks, alpha, path, onpoint, onkeep, room: room ?? besideRoom(host), view: Object.keys(views)[0], mask: "", paths: false, at: null, kept: null, line: null });
     this.canvas = element("canvas", { "aria-hidden": "true" });
+    this.left = Math.max(EDGE.left, widest(this.canvas, rows) + 24);
+    this.right = Math.max(EDGE.right, widest(this.canvas, columns) / 2);
     this.box = element("div", { tabindex: "0", role: "application", "aria-roledescription": "heat map", "aria-label": `${names.a}, ${rows.length} layers, against ${names.b}, ${columns.length} layers. Arrow keys move from cell to cell, Enter keeps a cell.` }, [this.canvas]);
     this.scale = element("canvas", { "aria-hidden": "true" });
     this.scaleText = element("p", { class: "note" });
@@ -44,19 +47,19 @@ class Matrix {
   }
 
   size() {
-    const wide = (this.room() - EDGE.left - EDGE.right) / this.columns.length;
+    const wide = (this.room() - this.left - this.right) / this.columns.length;
     const high = 620 / this.rows.length;
     const cell = Math.min(CELL.most, wide, high);
     return cell >= 2 ? Math.floor(cell) : cell;  // whole pixels, unless the page is too narrow for them
   }
 
   corner(i, j) {
-    return [EDGE.left + j * this.cell, EDGE.top + (this.rows.length - 1 - i) * this.cell];
+    return [this.left + j * this.cell, EDGE.top + (this.rows.length - 1 - i) * this.cell];
   }
 
   cellAt(event) {
     const box = this.canvas.getBoundingClientRect();
-    const j = Math.floor((event.clientX - box.left - EDGE.left) / this.cell);
+    const j = Math.floor((event.clientX - box.left - this.left) / this.cell);
     const i = this.rows.length - 1 - Math.floor((event.clientY - box.top - EDGE.top) / this.cell);
     return i >= 0 && j >= 0 && i < this.rows.length && j < this.columns.length ? [i, j] : null;
   }
@@ -110,7 +113,7 @@ class Matrix {
   draw() {
     if (!this.host.parentElement.clientWidth) return;
     this.cell = this.size();
-    const wide = EDGE.left + this.cell * this.columns.length + EDGE.right;
+    const wide = this.left + this.cell * this.columns.length + this.right;
     const high = EDGE.top + this.cell * this.rows.length + EDGE.bottom;
     this.host.style.width = `${Math.max(wide, Math.min(360, this.host.parentElement.clientWidth))}px`;
     this.paper = prepared(this.canvas, wide, high);
@@ -153,15 +156,14 @@ class Matrix {
     const paper = this.paper;
     const foot = EDGE.top + this.cell * this.rows.length;
     paper.fillStyle = colourOf("--ink");
-    paper.font = "11px system-ui, sans-serif";
+    paper.font = LETTERS;
     paper.textAlign = "right";
     paper.textBaseline = "middle";
-    for (const i of labelled(this.rows, this.cell, 13)) paper.fillText(layerName(this.rows[i]), EDGE.left - 5, this.corner(i, 0)[1] + this.cell / 2);
+    for (const i of labelled(this.rows, this.cell, 13)) paper.fillText(layerName(this.rows[i]), this.left - 5, this.corner(i, 0)[1] + this.cell / 2);
     paper.textAlign = "center";
     paper.textBaseline = "top";
-    const widest = Math.max(...this.columns.map((name) => paper.measureText(layerName(name)).width));
-    for (const j of labelled(this.columns, this.cell, widest + 6)) paper.fillText(layerName(this.columns[j]), this.corner(0, j)[0] + this.cell / 2, foot + 4);
-    paper.fillText(fitted(paper, `b: layer of ${this.names.b}`, this.cell * this.columns.length + EDGE.left), Math.max(EDGE.left + (this.cell * this.columns.length) / 2, 110), foot + 24);
+    for (const j of labelled(this.columns, this.cell, widest(this.canvas, this.columns) + 6)) paper.fillText(layerName(this.columns[j]), this.corner(0, j)[0] + this.cell / 2, foot + 4);
+    paper.fillText(fitted(paper, `b: layer of ${this.names.b}`, this.cell * this.columns.length + this.left), Math.max(this.left + (this.cell * this.columns.length) / 2, 110), foot + 24);
     paper.save();
     paper.translate(9, EDGE.top + (this.cell * this.rows.length) / 2);
     paper.rotate(-Math.PI / 2);
@@ -217,17 +219,17 @@ class Matrix {
   bar() {
     const { label, diverging, why } = this.views[this.view];
     const [low, high] = this.ends();
-    const wide = Math.min(260, this.room() - EDGE.left - 30);
-    const paper = prepared(this.scale, EDGE.left + wide + 30, 30);
+    const wide = Math.min(260, this.room() - this.left - 30);
+    const paper = prepared(this.scale, this.left + wide + 30, 30);
     for (let x = 0; x < wide; x++) {
       paper.fillStyle = `rgb(${mixed(diverging ? DIVERGING : SEQUENTIAL, x / (wide - 1))})`;
-      paper.fillRect(EDGE.left + x, 2, 1, 10);
+      paper.fillRect(this.left + x, 2, 1, 10);
     }
     paper.fillStyle = colourOf("--ink");
-    paper.font = "11px system-ui, sans-serif";
+    paper.font = LETTERS;
     paper.textBaseline = "top";
     paper.textAlign = "center";
-    for (const share of [0, 0.5, 1]) paper.fillText(shown(low + share * (high - low)), EDGE.left + share * wide, 16);
+    for (const share of [0, 0.5, 1]) paper.fillText(shown(low + share * (high - low)), this.left + share * wide, 16);
     const mask = this.mask === "" || why.includes("Struck") ? "" : ` Struck cells: ${this.masks[this.mask].label} above ${this.alpha}.`;
     this.scaleText.textContent = `Colour: ${label}. ${why}${mask}`;
   }
@@ -236,6 +238,16 @@ class Matrix {
 // As much as leaves room for what stands beside the picture, or for the picture alone on a narrow page.
 function besideRoom(host) {
   return () => host.parentElement.clientWidth - (host.parentElement.clientWidth > BESIDE.least ? BESIDE.wide : 0);
+}
+
+// How many pixels the widest name of these layers takes beside the picture.
+function widest(canvas, layers) {
+  const paper = canvas.getContext("2d");
+  paper.save();
+  paper.font = LETTERS;
+  const wide = Math.max(...layers.map((name) => paper.measureText(layerName(name)).width));
+  paper.restore();
+  return wide;
 }
 
 function prepared(canvas, wide, high) {
