@@ -52,7 +52,7 @@ def in_short(runs: pd.DataFrame, alpha: float) -> list[str]:
     lines = []
     for text, rows in runs[runs["value"].notna()].groupby("headline", sort=False):
         low, high = rows["value"].min(), rows["value"].max()
-        tested = rows["p_holm"].dropna() if "p_holm" in rows else []
+        tested = rows.get("p_holm", pd.Series(dtype=float)).dropna()
         values = number(low) if len(rows) == 1 else f"{number(low)} to {number(high)}"
         small = f"; p_holm is at most {alpha:g} in {(tested <= alpha).sum()} of {len(tested)}"
         lines.append(f"{text} of {len(rows)} run{'s' if len(rows) > 1 else ''}: {values}{small if len(tested) else ''}")
