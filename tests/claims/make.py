@@ -69,6 +69,8 @@ PROGRAMS: dict[str, str] = {
     "calibration_size": "tests/benchmarks/calibration.py size",
     "calibration_coverage": "tests/benchmarks/calibration.py coverage",
     "stimuli_retrieval": f"{_ENCODER} tests/benchmarks/stimuli.py retrieval",
+    "null_worlds_crossed": "tests/benchmarks/null_worlds.py crossed",
+    "null_worlds_subspace": "tests/benchmarks/null_worlds.py subspace",
 }
 
 

@@ -71,9 +71,19 @@ def flowing(page: str) -> str:
 
 def between(text: str, name: str) -> str:
     """What stands between the two comments `<!-- NAME -->` and `<!-- end of NAME -->`."""
+    return _parted(text, name)[1]
+
+
+def with_between(text: str, name: str, inner: str) -> str:
+    before, _, after = _parted(text, name)
+    return before + inner + after
+
+
+def _parted(text: str, name: str) -> tuple[str, str, str]:
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     assert text.count(begin) == text.count(end) == 1, f"{name} has no one place"
-    return text.partition(begin)[2].partition(end)[0]
+    start, stop = text.index(begin) + len(begin), text.index(end)
+    return text[:start], text[start:stop], text[stop:]
 
 
 def value_of(source: str) -> float:
@@ -107,7 +117,7 @@ def uncovered(page: str) -> Iterator[str]:
     text = (ROOT / place).read_text(encoding="utf-8")
     for table in registry()["table"]:
         if table["page"] == place:
-            text = text.replace(between(text, table["name"]), "\n")
+            text = with_between(text, table["name"], "\n")
     if section:
         _, found, after = text.partition(f"\n## {section}:")
         assert found, f"{place} has no section {section}"

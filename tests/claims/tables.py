@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from claims.registry import FOLDER, ROOT, between, registry
+from claims.registry import FOLDER, ROOT, registry, with_between
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def main() -> None:
     for table in tables():
         page = ROOT / table.page
         text = page.read_text(encoding="utf-8")
-        page.write_text(text.replace(between(text, table.name), f"\n\n{table.rendered()}\n\n"), encoding="utf-8")
+        page.write_text(with_between(text, table.name, f"\n\n{table.rendered()}\n\n"), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from benchmarks.results import OF_A_MACHINE, keep
 from claims.make import PROGRAMS, RUNS, command, made
-from claims.registry import FOLDER, ROOT, Claim, between, claims, flowing, registry, says, uncovered, value_of
+from claims.registry import FOLDER, ROOT, Claim, between, claims, flowing, registry, says, uncovered, value_of, with_between
 from claims.tables import Table, tables
 
 CLAIMS = claims()
@@ -36,7 +36,7 @@ def test_a_digit_changed_in_a_table_is_seen(table: Table):
     inside = between(text, table.name)
     place = [found.start() for found in re.finditer(r"\d", inside)][-1]
     changed = f"{inside[:place]}{(int(inside[place]) + 1) % 10}{inside[place + 1 :]}"
-    assert not stands(table, text.replace(inside, changed))
+    assert not stands(table, with_between(text, table.name, changed))
 
 
 @pytest.mark.parametrize("table", [table for table in tables() if table.file], ids=lambda table: table.name)
@@ -104,6 +104,13 @@ def test_how_long_something_takes_is_held_on_the_page_of_benchmarks(monkeypatch,
     page.write_text("It takes 12 s and 1.4 GB (2024).\n", encoding="utf-8")
     monkeypatch.setattr("claims.registry.ROOT", tmp_path)
     assert [place.split(" in ")[0] for place in uncovered("tests/benchmarks/PAGE.md")] == ["12", "1.4"]
+
+
+def test_a_table_is_written_into_a_place_that_is_still_empty():
+    text = "a\n<!-- made -->\n<!-- end of made -->\nb\n"
+    assert with_between(text, "made", "\n\n| 1 |\n\n") == "a\n<!-- made -->\n\n| 1 |\n\n<!-- end of made -->\nb\n"
+    with pytest.raises(AssertionError, match="typed has no one place"):
+        with_between(text, "typed", "")
 
 
 def test_a_table_that_no_result_file_makes_holds_no_number(monkeypatch, tmp_path):
