@@ -24,7 +24,7 @@ RESULT = "result.json"
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """One run as read from its folder: `result` is result.json, `arrays` is affinity.npz.
 
@@ -41,6 +41,13 @@ class Run:
     folder: Path
     result: dict[str, Any]
     arrays: dict[str, np.ndarray]
+
+    def __repr__(self) -> str:
+        """What was compared and where it lies; all else would be pages of numbers."""
+        a, b = (f"{side['model']} ({side['language'] or 'language unknown'})" for side in (self.result["a"], self.result["b"]))
+        rows, columns = self.arrays["affinity"].shape
+        metric, dataset = self.result["metric"]["name"], self.result["dataset"]
+        return f"<Run {a} x {b}: {rows} x {columns} layers, {metric}, n = {dataset['n']} of {dataset['name']}, in {self.folder}>"
 
     @property
     def affinity(self) -> pd.DataFrame:
@@ -85,7 +92,8 @@ def read_run(folder: str | Path) -> Run:
     require(str | Path, folder, "read_run")
     folder = Path(folder)
     if not (folder / RESULT).is_file():
-        raise ConfigError(f"{folder}: no finished run here (no {RESULT})")
+        sweep = "; it is a sweep's folder: read_sweep reads its runs" if (folder / "jobs.json").is_file() else ""
+        raise ConfigError(f"{folder}: no finished run here (no {RESULT}){sweep}")
     try:
         document = unsealed(RESULT, (folder / RESULT).read_bytes())
         if CHECKSUMS not in document and document.get("schema_version") != _UNSEALED:
@@ -97,7 +105,7 @@ def read_run(folder: str | Path) -> Run:
 
 
 def read_sweep(folder: str | Path) -> list[Run]:
-    """Every finished run below a sweep's folder, in the order of their job numbers; raises ConfigError if there is no folder.
+    """Every finished run below a sweep's folder, in the order of their job numbers; raises ConfigError if it is none.
 
     Raises Damaged, naming each, if some are damaged: a sweep with a run missing is not the sweep that was asked for.
     `read_run` reads the others one by one, and `stage=summarize` summarises them.
@@ -110,7 +118,11 @@ def read_sweep(folder: str | Path) -> list[Run]:
     require(str | Path, folder, "read_sweep")
     if not Path(folder).is_dir():
         raise ConfigError(f"{folder}: no such folder")
+    if (Path(folder) / RESULT).is_file():
+        raise ConfigError(f"{folder}: is the folder of one run; read_run reads it")
     folders = [path.parent for path in Path(folder).glob(f"*/{RESULT}")]
+    if not folders and not (Path(folder) / "jobs.json").is_file():
+        raise ConfigError(f"{folder}: no sweep here (no jobs.json, and no folder of a finished run)")
     runs, damages = [], []
     for job in sorted(folders, key=lambda job: (len(job.name), job.name)):
         try:
