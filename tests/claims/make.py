@@ -71,6 +71,7 @@ PROGRAMS: dict[str, str] = {
     "stimuli_retrieval": f"{_ENCODER} tests/benchmarks/stimuli.py retrieval",
     "null_worlds_crossed": "tests/benchmarks/null_worlds.py crossed",
     "null_worlds_subspace": "tests/benchmarks/null_worlds.py subspace",
+    "null_worlds_pilots": "tests/benchmarks/null_worlds.py pilots",
 }
 
 
