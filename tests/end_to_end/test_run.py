@@ -300,6 +300,20 @@ def test_stored_vectors_that_cannot_be_compared_are_a_mistake_of_the_users(comma
     assert re.fullmatch(rf"layeratlas: model path={tmp_path / 'b'}\.npz: {line}", last_line(capfd))
 
 
+def test_embeddings_of_texts_that_end_alike_are_a_mistake_with_what_to_type_instead(command, tiny, texts_file, tmp_path, capfd):
+    rows = [json.dumps({"id": str(i), "text": f"{i} of them met again"}) for i in range(40)]
+    texts_file.write_text("\n".join(rows), encoding="utf-8")
+    asked = [*tiny, "statistics=off", "analysis=[]", "report.enabled=false", "report.figures=false"]
+    assert command(*asked, "layers=all") == 2
+    assert re.fullmatch(
+        r"layeratlas: metric mutual_knn, side a, embed: every item has the same vector, so there is nothing to compare;"
+        r" all texts of side a are pooled at the token 'n' \(\d+\): layers=blocks leaves embed out, pooling=mean_content reads"
+        r" more of each text",
+        last_line(capfd),
+    )
+    assert command(*asked) == 0
+
+
 @pytest.fixture
 def stored(tiny, tmp_path):
     """Overrides that compare two files of vectors of the test's own texts."""

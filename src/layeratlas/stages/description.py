@@ -17,6 +17,7 @@ from layeratlas.extraction.balance import Commonest, balance, commonest, imbalan
 from layeratlas.files.identity import placeless
 from layeratlas.files.paths import expanded
 from layeratlas.files.store import checksum
+from layeratlas.layers import EMBED
 from layeratlas.metrics import AbstractMetric
 from layeratlas.models.editing import header_of
 from layeratlas.runs import reading, writing
@@ -186,6 +187,18 @@ def _same_token(where: str, plan: Plan, token: Commonest, tokens: pd.DataFrame) 
         f"{where}: {round(token.share * len(tokens))} of {len(tokens)} texts are pooled at the token {token}, so with"
         f" pooling={plan.pooling} early layers compare that token in its contexts; {' or '.join(remedies)} reads another"
     )
+
+
+def pooled_at_one_token(plan: Plan, extracted: dict[str, Extracted]) -> str | None:
+    """Why embeddings of a side are one vector, and what to type instead; None where its texts are read at several tokens."""
+    for side in "ab":
+        token = commonest(extracted[side].tokens, plan.pooling)
+        if token and token.share == 1 and EMBED in extracted[side].activations.names:
+            return (
+                f"all texts of side {side} are pooled at the token {token}: layers=blocks leaves {EMBED} out,"
+                " pooling=mean_content reads more of each text"
+            )
+    return None
 
 
 def _one_sided(plan: Plan) -> Iterator[str]:

@@ -25,7 +25,7 @@ from layeratlas.extraction.drift import drift_table
 from layeratlas.extraction.pooling import read_by
 from layeratlas.metrics import AbstractNeighborMetric
 from layeratlas.runs import matrices, reading, writing
-from layeratlas.stages.description import described, doubtful_texts, k_of, log_summary, offers
+from layeratlas.stages.description import described, doubtful_texts, k_of, log_summary, offers, pooled_at_one_token
 from layeratlas.stages.inputs import require_same_inputs
 from layeratlas.stages.keys import resolved
 from layeratlas.stages.plan import Plan, planned, require_one_width, store_of, texts_of
@@ -144,7 +144,7 @@ def _run(config: DictConfig, folder: Path, *, only_stored: bool) -> None:
         _make_way(extractor)
     with notes.timed("compare"):
         require_one_width(plan, extracted)
-        affinity = compare(plan.signer, extracted["a"].activations, extracted["b"].activations)
+        affinity = _compared(plan, extracted)
     with notes.timed("infer"):
         affinity = _infer(plan, affinity, notes)
     for doubt in diagnoses(plan.metric, affinity):
@@ -163,6 +163,16 @@ def _run(config: DictConfig, folder: Path, *, only_stored: bool) -> None:
     writing.write_result(folder, described(plan, extracted, affinity, findings) | vars(notes), files)
     _draw(folder, config)
     log_summary(reading.read_run(folder))
+
+
+def _compared(plan: Plan, extracted: dict[str, Extracted]) -> Affinity:
+    """The matrix; texts that are all pooled at one token have no embeddings to compare, which is a choice of the user's."""
+    try:
+        return compare(plan.signer, extracted["a"].activations, extracted["b"].activations)
+    except ActivationError as error:
+        if isinstance(error.__cause__, Undefined) and (reason := pooled_at_one_token(plan, extracted)):
+            raise ConfigError(f"{error}; {reason}") from error
+        raise
 
 
 def extracted_sides(plan: Plan, extractor: Extractor, layers: Any) -> dict[str, Extracted]:
