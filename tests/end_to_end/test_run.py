@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -253,6 +255,12 @@ def test_the_suggested_line_is_all_that_is_needed(command, tiny, tmp_path, capfd
     suggested = last_line(capfd).rsplit("e.g. ", 1)[1]
     assert command(*tiny, "metric=retrieval_at_1", "language@language_b=de", suggested) == 0
     np.testing.assert_allclose(layeratlas.read_run(tmp_path / "out").arrays["chance"], 1 / 40)
+
+
+def test_the_suggested_line_can_be_pasted_whatever_the_folder_is_called(command, tiny, checkpoint_folder, tmp_path, capfd):
+    folder = shutil.copytree(checkpoint_folder("llama"), tmp_path / "my model (v1)")
+    assert command(*tiny, f"model_a.id={folder}", "metric=retrieval_at_1", "language@language_b=de") == 2
+    assert shlex.split(last_line(capfd).rsplit("e.g. ", 1)[1]) == [f"model_b.id={folder}"]
 
 
 def test_one_checkpoint_with_and_without_its_weights_is_two_spaces(command, tiny, checkpoint_folder, capfd):

@@ -355,7 +355,7 @@ def test_what_the_store_lacks_is_an_error_where_nothing_may_be_extracted(
     forbid_loading(monkeypatch)
     side = Side(checkpoint(), MANY[:300], 64, label="speeches en")
     expected = (
-        rf"^stage=compare: {missing} of 300 texts of tiny-llama \(speeches en\) are not in store\.dir={store.root};"
+        rf"^{missing} of 300 texts of tiny-llama \(speeches en\) are not in store\.dir={store.root};"
         r" run the same with stage=extract$"
     )
     with pytest.raises(ConfigError, match=expected):
@@ -373,9 +373,9 @@ def test_a_pooling_or_likelihoods_that_were_not_kept_are_missing_where_nothing_m
     side = Side(checkpoint(), texts, 64)
     extractor(side, "mean", "all")
     stored = replace(extractor, only_stored=True)
-    with pytest.raises(ConfigError, match=r"^stage=compare: 8 of 8 texts of tiny-llama"):
+    with pytest.raises(ConfigError, match=r"^8 of 8 texts of tiny-llama"):
         stored(side, "max", "all")
-    with pytest.raises(ConfigError, match=r"^stage=compare: 8 of 8 texts of tiny-llama"):
+    with pytest.raises(ConfigError, match=r"^8 of 8 texts of tiny-llama"):
         replace(stored, nll=True)(side, "mean", "all")
 
 

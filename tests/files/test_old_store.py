@@ -102,7 +102,7 @@ def test_vectors_of_texts_that_name_a_control_token_are_not_read(extractor, mode
 def test_what_is_missing_under_the_new_rules_is_missing_where_nothing_may_be_extracted(extractor, model):
     only = replace(extractor, only_stored=True)
     assert only(Side(model, TEXTS, 64), "mean", "all").activations.n == len(TEXTS)
-    with pytest.raises(ConfigError, match=r"^stage=compare: 3 of 3 texts of tiny-llama"):
+    with pytest.raises(ConfigError, match=r"^3 of 3 texts of tiny-llama"):
         only(Side(model, TEXTS, 64), "last_content", "all")
 
 

@@ -776,7 +776,7 @@ def test_compare_on_an_empty_store_names_the_stage_that_fills_it(command, tiny, 
     monkeypatch.setattr(AbstractModel, "load", lambda *a: pytest.fail("loaded a model"))
     assert command(*tiny, "stage=compare") == 2
     assert lines_of_error(capfd) == [
-        f"layeratlas: stage=compare: 40 of 40 texts of tiny-llama (texts en) are not in store.dir={tmp_path / 'store'};"
+        f"layeratlas: 40 of 40 texts of tiny-llama (texts en) are not in store.dir={tmp_path / 'store'};"
         " run the same with stage=extract"
     ]
 

@@ -1,5 +1,7 @@
 """What people type reaches the config as typed, whatever characters it holds."""
 
+import os
+
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
@@ -112,6 +114,12 @@ def test_an_option_that_there_is_not_is_one_line(command, capfd, typed, line):
     assert command(typed) == 2
     (said,) = capfd.readouterr().err.strip().splitlines()
     assert said == f"layeratlas: {line} are given as KEY=VALUE, without dashes; --help lists them)"
+
+
+def test_a_name_that_is_no_text_is_refused_before_anything_is_computed(command, capfd):
+    assert command("dataset=local", os.fsdecode(b"dataset.path=/x/\x93\xfa.csv")) == 2
+    (said,) = capfd.readouterr().err.strip().splitlines()
+    assert said.startswith(r"layeratlas: dataset.path: '/x/\udc93\udcfa.csv' is no text in utf-8; rename the file")
 
 
 def test_a_glob_of_swept_groups_stays():

@@ -153,8 +153,8 @@ class Extractor:
             return stored
         if self.only_stored:
             raise ConfigError(
-                f"stage=compare: {n} of {len(side.texts)} texts of {side.model.name} ({side.label}) are not in"
-                f" store.dir={self.store.root}; run the same with stage=extract"
+                f"{n} of {len(side.texts)} texts of {side.model.name} ({side.label}) are not in store.dir={self.store.root};"
+                " run the same with stage=extract"
             )
         logger.info("extract %s: %d of %d texts are not in the store", side.model.name, n, len(side.texts))
         self._extract(side, missing)

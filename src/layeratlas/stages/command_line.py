@@ -61,6 +61,16 @@ def refuse_unknown_flags(arguments: Sequence[str]) -> None:
         )
 
 
+def refuse_undecoded(arguments: Sequence[str]) -> None:
+    """Raises ConfigError for bytes that the locale's encoding, mostly UTF-8, does not know: no result could be written of them."""
+    for argument in arguments:
+        if any("\ud800" <= character <= "\udfff" for character in argument):
+            raise ConfigError(
+                f"{argument.partition('=')[0]}: {argument.partition('=')[2]!a} is no text in {sys.getfilesystemencoding()};"
+                " rename the file, or set PYTHONUTF8=1 where the name is UTF-8"
+            )
+
+
 def _free_k(argument: str, options: Sequence[str]) -> str:
     values = argument.removeprefix("k=")
     free = argument.startswith("k=") and values and not any(value in options for value in values.split(","))

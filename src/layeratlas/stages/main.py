@@ -34,6 +34,7 @@ from layeratlas.stages.command_line import (
     cannot_write,
     only_read,
     refusal,
+    refuse_undecoded,
     refuse_unknown_flags,
     refused,
     understood,
@@ -134,8 +135,9 @@ def _main(command: str) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra otherwise prints a trace of its own and exits with 1, whatever happened
     os.environ["LAYERATLAS_RUN_ID"] = secrets.token_hex(3)  # two runs started in the same second get folders of their own
     os.environ.setdefault("LAYERATLAS_STORE", platformdirs.user_cache_dir("layeratlas"))
-    sys.argv[1:] = understood(sys.argv[1:], _names("k"))
     try:
+        refuse_undecoded(sys.argv[1:])
+        sys.argv[1:] = understood(sys.argv[1:], _names("k"))
         refuse_unknown_flags(sys.argv[1:])
         refuse_tokens(sys.argv[1:])
         run()

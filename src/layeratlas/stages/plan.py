@@ -1,5 +1,6 @@
 """A config's objects, built and checked against each other before anything expensive starts."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -292,4 +293,4 @@ def _same_model(config: DictConfig) -> str:
     if chosen["model@model_a"] != chosen["model@model_b"]:
         return f"model@model_b={chosen['model@model_a']}"
     fields = {key: (config.model_a.get(key), config.model_b.get(key)) for key in ("id", "revision", "adapter", "random_init")}
-    return " ".join(f"model_b.{key}={'null' if a is None else a}" for key, (a, b) in fields.items() if a != b)
+    return shlex.join(f"model_b.{key}={'null' if a is None else a}" for key, (a, b) in fields.items() if a != b)
