@@ -72,6 +72,7 @@ PROGRAMS: dict[str, str] = {
     "null_worlds_crossed": "tests/benchmarks/null_worlds.py crossed",
     "null_worlds_subspace": "tests/benchmarks/null_worlds.py subspace",
     "null_worlds_pilots": "tests/benchmarks/null_worlds.py pilots",
+    "swap_pair": "tests/benchmarks/swap_worlds.py pair",
 }
 
 
