@@ -73,6 +73,8 @@ PROGRAMS: dict[str, str] = {
     "null_worlds_subspace": "tests/benchmarks/null_worlds.py subspace",
     "null_worlds_pilots": "tests/benchmarks/null_worlds.py pilots",
     "swap_pair": "tests/benchmarks/swap_worlds.py pair",
+    "swap_sweep": "tests/benchmarks/swap_worlds.py sweep",
+    "swap_larger": "tests/benchmarks/swap_worlds.py larger",
 }
 
 

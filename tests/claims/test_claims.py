@@ -9,6 +9,7 @@ from benchmarks.results import OF_A_MACHINE, keep
 from claims.make import PROGRAMS, RUNS, command, made
 from claims.registry import FOLDER, ROOT, Claim, between, claims, flowing, registry, says, uncovered, value_of, with_between
 from claims.tables import Table, tables
+from pages import PAGES
 
 CLAIMS = claims()
 
@@ -28,6 +29,11 @@ def test_a_table_of_a_page_is_what_its_result_file_makes(table: Table):
 
 def stands(table: Table, text: str) -> bool:
     return between(text, table.name) == f"\n\n{table.rendered()}\n\n"
+
+
+def test_every_table_that_is_marked_on_a_page_is_made_from_what_is_named():
+    marked = {(page, name) for page in PAGES for name in re.findall(r"<!-- end of (.+?) -->", page.read_text(encoding="utf-8"))}
+    assert marked == {(ROOT / table.page, table.name) for table in tables()} | {(ROOT / "README.md", "default run")}
 
 
 @pytest.mark.parametrize("table", tables(), ids=lambda table: table.name)
