@@ -198,6 +198,7 @@ def dotted(node: object, prefix: str = "") -> set[str]:
     ("group", "page"),
     [
         ("analysis", "."),
+        ("analysis", "src/layeratlas/analyses"),
         ("analysis", "src/layeratlas/statistics"),
         ("dataset", "conf/dataset"),
         ("control", "conf/dataset"),

@@ -111,6 +111,9 @@ def test_both_distributions_run_in_an_empty_environment_and_folder(wheel, distri
     assert subprocess.run([*install[:-1], "--no-deps", "--reinstall", archive], cwd=tmp_path).returncode == 0
     assert within(layeratlas, "--version").stdout == version
     assert "model_a" in within(layeratlas, "--help").stdout
+    again = within(layeratlas, *models, *texts, "hydra.run.dir=again")
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "again" / "affinity.npz").read_bytes() == result.with_name("affinity.npz").read_bytes()
 
 
 def test_a_bundled_package_that_is_not_installed_is_named_with_the_line_that_installs_all(monkeypatch):
