@@ -73,7 +73,7 @@ def hooks() -> Figures:
         for batch in BATCHING.batches(encoded.lengths):
             encodings, spent = [encoded.encodings[i] for i in batch], []
             timed_poolings = {key: timed(pool, spent) for key, pool in POOLINGS.items()}
-            best = race({"bare": partial(bare_pass, model, encodings), "ours": partial(our_pass, model, encodings)}, 3)
+            best = race({"bare": partial(bare_pass, model, encodings), "ours": partial(our_pass, model, encodings)}, 2)
             extract_batch(model, encodings, timed_poolings)
             bare, ours, pooling_only = bare + best["bare"], ours + best["ours"], pooling_only + sum(spent)
         once = once_per_shard(config, model, texts, encoded)

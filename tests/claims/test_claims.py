@@ -1,5 +1,6 @@
 """Pages say what the result files hold, and no page that is held as a whole says more."""
 
+import importlib
 import json
 import re
 from typing import Any
@@ -154,6 +155,20 @@ def test_what_is_timed_names_its_machine(monkeypatch, tmp_path):
     written = json.loads((tmp_path / "timed.json").read_text(encoding="utf-8"))
     assert re.fullmatch(r"\d+ cores of .+, 314 GFLOP/s in products of float32 matrices", written.pop("machine"))
     assert written == {"command": "uv run program.py", "within": 1.5, "values": {"ratio": 2.0}}
+
+
+def test_a_measure_is_kept_to_five_digits_under_its_script_and_its_name(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "benchmarks"))
+    monkeypatch.setenv("CLAIMS_FOLDER", str(tmp_path))
+    monkeypatch.setattr("results.machine", lambda: "2 cores of a processor")
+    figures = {"pairs": 540, "ratios": {"ours": 1.2345678}}
+    measure = importlib.import_module("measuring").measure
+    assert measure("/a/folder/metrics.py", {"floor": lambda: figures, "other": dict}, ["floor"]) == {"floor": figures}
+    (file,) = tmp_path.iterdir()
+    written = json.loads(file.read_text(encoding="utf-8"))
+    assert (file.name, written["command"]) == ("metrics_floor.json", "uv run tests/benchmarks/metrics.py floor")
+    assert written["values"] == {"pairs": 540, "ratios": {"ours": 1.2346}}
+    assert (written["within"], written["machine"]) == (2.0, "2 cores of a processor")
 
 
 @pytest.mark.parametrize(
