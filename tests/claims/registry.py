@@ -119,9 +119,9 @@ def uncovered(page: str) -> Iterator[str]:
         if table["page"] == place:
             text = with_between(text, table["name"], "\n")
     if section:
-        _, found, after = text.partition(f"\n## {section}:")
-        assert found, f"{place} has no section {section}"
-        text = after.partition("\n## ")[0]
+        heading = re.search(rf"^## {re.escape(section)}\b.*$", text, re.MULTILINE)
+        assert heading, f"{place} has no section {section}"
+        text = text[heading.end() :].partition("\n## ")[0]
     exempt = _EXEMPT if place.startswith("tests/benchmarks/") else (*_EXEMPT, _SIZES)
     text = " ".join(_masked(text, exempt).split())
     held = [claim.plain for claim in claims() if claim.page == place] + registry()["definitions"].get(place, [])
