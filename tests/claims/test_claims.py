@@ -68,6 +68,13 @@ def test_no_number_of_a_page_is_without_a_claim(page):
     assert [*uncovered(page)] == []
 
 
+def test_every_page_is_held_as_a_whole():
+    """But for the page of findings, whose template holds no number (test_findings.py)."""
+    whole = {page.partition("#")[0] for page in registry()["whole"]}
+    unheld = {str(page.relative_to(ROOT)) for page in PAGES} - whole
+    assert unheld <= {"conf/experiment/FINDINGS.md", "tests/benchmarks/README.md"}
+
+
 @pytest.mark.parametrize("page", registry()["definitions"])
 def test_a_text_that_is_no_claim_stands_on_its_page(page):
     assert [text for text in registry()["definitions"][page] if " ".join(text.split()) not in flowing(page)] == []
