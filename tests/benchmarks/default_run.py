@@ -26,7 +26,7 @@ from race import race
 ROOT = SCRIPT.parents[1]
 EARLIER = "55cb8ad"
 IMPORTED = "import hydra, matplotlib.pyplot, pandas, seaborn, torch"
-MOST, ROUNDS = 20.0, 5
+MOST, ROUNDS = 20.0, 3
 
 
 def first() -> Figures:
