@@ -60,6 +60,21 @@ def test_self_pairs_are_run_if_asked_for():
     assert pairs(planned(grid("AB", "AB"), self_pairs=True)) == ["AA", "AB", "BB"]
 
 
+@pytest.mark.parametrize("sides", [["b"], ["a", "b"]])
+def test_a_side_against_a_control_of_itself_is_no_pair_of_sides(sides):
+    """Of `control=other_items` side b alone is replaced: both orders of two sides differ, and neither side is paired with itself."""
+
+    def of_control(overrides):
+        return composed(overrides) | {"control": {"sides": sides}}
+
+    def jobs(self_pairs):
+        return pairs(jobs_of(grid("AB", "AB"), of_control, lambda config: True, self_pairs=self_pairs))
+
+    both = ["AB"] if len(sides) == 2 else ["AB", "BA"]
+    assert jobs(self_pairs=False) == both
+    assert jobs(self_pairs=True) == sorted(["AA", *both, "BB"])
+
+
 def test_against_a_reference_nothing_is_left_out():
     assert pairs(planned(grid("A", "ABC"))) == ["AA", "AB", "AC"]
     assert pairs(planned(grid("ABC", "C"))) == ["AC", "BC", "CC"]

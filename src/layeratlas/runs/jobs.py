@@ -82,11 +82,17 @@ class _Planned:
         twin = self.by_config.get(own, self.by_config.get(other) if symmetric(composed) else None)
         if partner is not None:
             self.proven[kind] = twin == partner
-        if own == other:
+        if _with_itself(config):
             self.selves.add(number)
         self.jobs.append(Job(number, overrides, own, twin=twin))
         self.by_config.setdefault(own, number)
         self.by_overrides.setdefault(frozenset(overrides), number)
+
+
+def _with_itself(config: Config) -> bool:
+    """Whether both sides are one model and language; a control that replaces the texts of one of them makes no other side."""
+    sides = {key: value for key, value in config.items() if key != "control"}
+    return sides == mirrored(sides)
 
 
 def jobs_of(
@@ -99,7 +105,7 @@ def jobs_of(
     """The jobs of a sweep, each pair of sides once; those that are not run come last.
 
     (b, a) repeats (a, b) if nothing but the order of the sides differs and the metric is `symmetric`. In a sweep of both sides
-    a side is compared with itself only if `self_pairs`.
+    a side is compared with itself, or with a control of itself, only if `self_pairs`.
     """
     planned, reported = _Planned(), time.monotonic()
     if len(combinations) >= _MANY:
