@@ -78,21 +78,21 @@ class _Planned:
             return
         composed = compose(overrides)
         config = comparable(composed)
-        own, other = fingerprint(config), fingerprint(mirrored(config))
+        exchanged = mirrored(config)
+        own, other = fingerprint(config), fingerprint(exchanged)
         twin = self.by_config.get(own, self.by_config.get(other) if symmetric(composed) else None)
         if partner is not None:
             self.proven[kind] = twin == partner
-        if _with_itself(config):
+        if _but_control(config) == _but_control(exchanged):
             self.selves.add(number)
         self.jobs.append(Job(number, overrides, own, twin=twin))
         self.by_config.setdefault(own, number)
         self.by_overrides.setdefault(frozenset(overrides), number)
 
 
-def _with_itself(config: Config) -> bool:
-    """Whether both sides are one model and language; a control that replaces the texts of one of them makes no other side."""
-    sides = {key: value for key, value in config.items() if key != "control"}
-    return sides == mirrored(sides)
+def _but_control(config: Config) -> Config:
+    """What the sides are: a control that replaces the texts of one of them makes no other side."""
+    return {key: value for key, value in config.items() if key != "control"}
 
 
 def jobs_of(
