@@ -62,7 +62,7 @@ def test_self_pairs_are_run_if_asked_for():
 
 @pytest.mark.parametrize("sides", [["b"], ["a", "b"]])
 def test_a_side_against_a_control_of_itself_is_no_pair_of_sides(sides):
-    """Of `control=other_items` side b alone is replaced: both orders of two sides differ, and neither side is paired with itself."""
+    """Of `control=other_items` side b alone is replaced: both orders of two sides differ, and no side is paired with itself."""
 
     def of_control(overrides):
         return composed(overrides) | {"control": {"sides": sides}}
