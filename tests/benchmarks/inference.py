@@ -8,8 +8,7 @@ most of their signal and of both layers' noise.
 """
 
 import os
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # a process per core: threads would wait fo
 
 import numpy as np
 import torch
-from results import keep
+from results import keep_parts
 
 from layeratlas.metrics import AbstractMetric, CKALinearDebiased, MutualKNN, RetrievalAt1
 from layeratlas.statistics.nulls import null_of, orders
@@ -178,11 +177,5 @@ def coverage(pool: ProcessPoolExecutor) -> dict[str, Any]:
 PARTS = {"size": sizes, "coverage": coverage}
 
 
-def main(wanted: Iterable[str]) -> None:
-    with ProcessPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        for name in wanted:
-            keep(f"inference_{name}", f"tests/benchmarks/inference.py {name}", PARTS[name](pool))
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:] or PARTS)
+    keep_parts(__file__, "inference", PARTS)

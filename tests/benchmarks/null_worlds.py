@@ -9,7 +9,7 @@ pilots: what `stage=plan` predicts from a pilot.
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -20,10 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import pandas as pd
-import torch
 from crossed_worlds import rejected
 from pilot_worlds import predictions
-from results import keep
+from results import keep_parts
 from subspace_worlds import beyond_chance
 
 from layeratlas import affinity_matrix
@@ -88,11 +87,5 @@ def pilots(pool: ProcessPoolExecutor) -> dict[str, Any]:
 PARTS = {"crossed": crossed, "subspace": subspace, "bootstrap": bootstrap, "pilots": pilots}
 
 
-def main(wanted: Iterable[str]) -> None:
-    with ProcessPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        for name in wanted:
-            keep(f"null_worlds_{name}", f"tests/benchmarks/null_worlds.py {name}", PARTS[name](pool))
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:] or PARTS)
+    keep_parts(__file__, "null_worlds", PARTS)

@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,15 @@ def keep(name: str, command: str, values: Mapping[str, Any], within: float | Non
     measured = {} if within is None else {"machine": machine(), "within": within}
     text = json.dumps({"command": f"uv run {command}", **measured, "values": values}, indent=1) + "\n"
     Path(os.environ.get("CLAIMS_FOLDER", ROOT / "tests" / "claims"), f"{name}.json").write_text(text, encoding="utf-8")
+
+
+def keep_parts(script: str, prefix: str, parts: Mapping[str, Callable[[ProcessPoolExecutor], Mapping[str, Any]]]) -> None:
+    """Measure the parts named on the command line, or all, in a process per core, and keep each as PREFIX_NAME."""
+    import torch
+
+    with ProcessPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for name in sys.argv[1:] or parts:
+            keep(f"{prefix}_{name}", f"tests/benchmarks/{Path(script).name} {name}", parts[name](pool))
 
 
 def picture(name: str) -> Path:

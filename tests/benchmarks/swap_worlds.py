@@ -9,7 +9,7 @@ models' pairs say. The worlds are those of tests/worlds.py; a world is the same 
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,7 @@ from typing import Any
 os.environ["OMP_NUM_THREADS"] = "1"  # a process per core: threads would wait for each other over matrices this small
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import torch
-from results import keep
+from results import keep_parts
 from worlds import NULL_SWEEPS, NULL_WORLDS, PLANTED_SWEEPS, PLANTED_WORLDS, judged, judged_over_models
 
 from layeratlas.metrics import CKALinearDebiased, MutualKNN
@@ -88,11 +87,5 @@ def sweep(pool: ProcessPoolExecutor) -> dict[str, Any]:
 PARTS = {"pair": pair, "larger": larger, "sweep": sweep}
 
 
-def main(wanted: Iterable[str]) -> None:
-    with ProcessPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        for name in wanted:
-            keep(f"swap_{name}", f"tests/benchmarks/swap_worlds.py {name}", PARTS[name](pool))
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:] or PARTS)
+    keep_parts(__file__, "swap", PARTS)
